@@ -1,0 +1,107 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""Writing that survives a power cut.
+
+New file, fsync, rename, fsync of the directory: what ansible-core's own file writing leaves out (it never fsyncs, so
+a power cut after ``changed`` can lose the file).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import typing as t
+
+
+def sync_directory(path: str) -> None:
+    """fsync the directory ``path`` so that names created or removed in it are on disk."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write(path: str, content: bytes, mode: int = 0o600) -> None:
+    """Replace ``path`` by ``content`` so that after a crash it is the old file or the new one, whole."""
+    temporary = "%s.new" % path
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+    with os.fdopen(fd, "wb") as handle:
+        handle.write(content)
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.rename(temporary, path)
+    sync_directory(os.path.dirname(path))
+
+
+def write_json(path: str, value: t.Any) -> None:
+    """:func:`write` for a JSON value, readable by people."""
+    write(path, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
+
+
+def read_json(path: str, default: t.Any = None) -> t.Any:
+    """The JSON value in ``path``, or ``default`` if there is no such file.
+
+    Raises ValueError when the file is there but is not JSON: a state file is never silently taken as empty.
+    """
+    try:
+        with open(path, encoding="utf-8") as handle:
+            return json.load(handle)
+    except FileNotFoundError:
+        return default
+
+
+def append_line(path: str, value: t.Any) -> None:
+    """Append ``value`` as one line of JSON, on disk when this returns."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    try:
+        os.write(fd, (json.dumps(value, sort_keys=True) + "\n").encode())
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def remove(path: str) -> None:
+    """Remove the file ``path`` durably; it may be gone already."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+    sync_directory(os.path.dirname(path))
+
+
+def make_directory(path: str, mode: int = 0o700) -> None:
+    """Create ``path`` and what is missing above it; the new names are on disk when this returns."""
+    if os.path.isdir(path):
+        return
+    parent = os.path.dirname(path)
+    make_directory(parent, 0o755)
+    try:
+        os.mkdir(path, mode)
+    except FileExistsError:
+        return
+    sync_directory(parent)
+
+
+def sync_tree(path: str) -> None:
+    """Everything written to the file system that holds ``path`` is on disk when this returns.
+
+    One ``syncfs`` instead of an fsync per file: an archive of thousands of files costs one flush.
+    """
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            result = ctypes.CDLL(None, use_errno=True).syncfs(fd)
+        except (OSError, AttributeError):  # no libc with syncfs (some C libraries): the big hammer
+            os.sync()
+            return
+        if result != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), path)
+    finally:
+        os.close(fd)

@@ -1,0 +1,37 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""The one exception tree of the device engine; codes as in docs/reference/outcomes.md."""
+
+from __future__ import annotations
+
+import typing as t
+
+#: Codes that mean "not now": nothing was touched and the device comes again.
+DEFERRED = frozenset({"BUSY", "NO_SPACE", "FETCH"})
+
+
+class OtaError(Exception):
+    """A failure with a reason code, a sentence for people and data for programs.
+
+    ``code`` is one of docs/reference/outcomes.md, ``message`` names the thing, the reason and the next step,
+    ``detail`` is JSON-able.
+    """
+
+    def __init__(self, code: str, message: str, **detail: t.Any) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.detail = detail
+
+    @property
+    def outcome(self) -> str:
+        """The outcome of a device on which this stopped a transaction before anything was touched."""
+        return "deferred" if self.code in DEFERRED else "refused"
+
+    def as_dict(self) -> dict[str, t.Any]:
+        """The shape of ``error`` in the engine's reply."""
+        return {"code": self.code, "message": self.message, "detail": self.detail}
