@@ -1,0 +1,130 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""Files that are whole after a crash, and locks that end with their holder."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import pathlib
+import tempfile
+import typing as t
+
+from .errors import ControlError
+
+CHUNK = 1 << 20
+
+
+def canonical(value: t.Any) -> bytes:
+    """``value`` as JSON in ASCII with sorted keys and no blanks: one value, one sequence of bytes.
+
+    ASCII, because a device's text may hold what UTF-8 cannot carry (lone surrogates of a broken file name).
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def sync_directory(path: pathlib.Path) -> None:
+    """fsync the directory ``path`` so that names created or removed in it are on disk."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def make_directory(path: pathlib.Path, mode: int = 0o755) -> None:
+    """Create ``path`` and what is missing above it, durably; only ``path`` itself gets ``mode``."""
+    if path.is_dir():
+        return
+    make_directory(path.parent)
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode)
+    sync_directory(path.parent)
+
+
+def write(path: pathlib.Path, content: bytes, mode: int = 0o644) -> None:
+    """Replace ``path`` by ``content``; after a crash it is the old file or the new one, whole."""
+    with _replacement(path, mode) as handle:
+        handle.write(content)
+
+
+def write_new(path: pathlib.Path, content: bytes, mode: int) -> None:
+    """Create ``path``, on disk when this returns. Raises FileExistsError instead of ever replacing a file."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".new-") as handle:  # made with mode 0600
+        handle.write(content)
+        handle.flush()
+        os.fchmod(handle.fileno(), mode)
+        os.fsync(handle.fileno())
+        os.link(handle.name, path)  # unlike rename, fails when the name is taken
+    sync_directory(path.parent)
+
+
+def copy_hashed(chunks: t.Iterable[bytes], path: pathlib.Path, *, sha256: str, length: int, mode: int = 0o644) -> None:
+    """Write ``chunks`` to ``path`` if they are what was promised, else leave ``path`` as it was.
+
+    Raises :class:`ControlError` with ``HASH_MISMATCH`` or ``LENGTH_MISMATCH``; stops reading at ``length`` + 1 bytes.
+    """
+    with _replacement(path, mode) as handle:
+        digest = hashlib.sha256()
+        size = 0
+        for chunk in chunks:
+            size += len(chunk)
+            if size > length:
+                break
+            digest.update(chunk)
+            handle.write(chunk)
+        if size != length:
+            raise ControlError(
+                f"{path.name}: {'more than ' if size > length else ''}{min(size, length)} bytes came, "
+                f"{length} were promised; publish the release again or repair the mirror",
+                code="LENGTH_MISMATCH",
+            )
+        if digest.hexdigest() != sha256:
+            raise ControlError(
+                f"{path.name}: the bytes that came have the digest {digest.hexdigest()}; publish the release again or "
+                "repair the mirror",
+                code="HASH_MISMATCH",
+            )
+
+
+def read_chunks(path: pathlib.Path) -> t.Iterator[bytes]:
+    """The content of ``path`` in pieces of a megabyte."""
+    with path.open("rb") as handle:
+        while chunk := handle.read(CHUNK):
+            yield chunk
+
+
+@contextlib.contextmanager
+def lock(path: pathlib.Path) -> t.Iterator[None]:
+    """Hold the lock file ``path`` (created where missing) alone; the kernel frees it when the holder dies."""
+    make_directory(path.parent)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def _replacement(path: pathlib.Path, mode: int) -> t.Iterator[t.IO[bytes]]:
+    fd, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    temporary = pathlib.Path(name)
+    try:
+        with os.fdopen(fd, "wb") as handle:
+            yield handle
+            handle.flush()
+            os.fchmod(handle.fileno(), mode)
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)

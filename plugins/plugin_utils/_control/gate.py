@@ -1,0 +1,100 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""The decision before and after a wave: promote, hold or halt (docs/reference/plan.md)."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import fractions
+import typing as t
+
+from . import outcomes
+from .outcomes import Standing
+
+PROMOTE, HOLD, HALT = "promote", "hold", "halt"
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    """What the gate says and what it counted.
+
+    ``counts`` has one number per outcome that occurs, and ``success``, ``failure`` and ``executed`` (their sum);
+    ``failures`` lists the devices that count as failed.
+    """
+
+    decision: str
+    reason: str
+    counts: dict[str, int]
+    failures: list[Standing]
+
+    @property
+    def stop(self) -> bool:
+        """Whether nothing more may be touched now."""
+        return self.decision != PROMOTE
+
+
+def decide(
+    plan: t.Mapping[str, t.Any], standings: t.Mapping[str, Standing], *, wave: int, before: bool = False
+) -> Decision:
+    """Whether the rollout may go on, from the recorded outcomes against the full list of targets.
+
+    ``wave`` is the index of the wave that ended, or with ``before`` of the wave that is about to start. Devices
+    of waves that should have ended and have no outcome count as ``lost``; failures recorded for later waves (by an
+    earlier run of the same rollout) count too.
+    """
+    finished = [entry for entry in plan["waves"] if entry["index"] < wave + (not before)]
+    due = {name for entry in finished for name in entry["hosts"]}
+    judged = []
+    for entry in plan["waves"]:
+        for name in entry["hosts"]:
+            standing = standings.get(name)
+            if name in due and (standing is None or standing.outcome == "pending"):
+                why = "touched, but nothing came back" if standing else "nothing is recorded"
+                standing = Standing(name, "lost", "UNREACHABLE", why)
+            if standing is not None and standing.outcome != "pending":
+                judged.append(standing)
+    failures = [standing for standing in judged if _failed(standing)]
+    success = sum(standing.outcome in outcomes.SUCCESS and standing.healthy for standing in judged)
+    executed = success + len(failures)
+    counts = dict(sorted(collections.Counter(standing.outcome for standing in judged).items()))
+    counts.update(success=success, failure=len(failures), executed=executed)
+    verdict, reason = _verdict(plan["limits"], failures, executed)
+    if verdict == PROMOTE and finished and not _has_evidence(finished[-1], standings):
+        verdict = HOLD
+        reason = (
+            f"wave {finished[-1]['name']} brought no evidence: none of its {len(finished[-1]['hosts'])} devices runs "
+            "the release; run the rollout again later"
+        )
+    return Decision(verdict, reason, counts, failures)
+
+
+def _failed(standing: Standing) -> bool:
+    return standing.outcome in outcomes.FAILURE or not standing.healthy
+
+
+def _has_evidence(wave: t.Mapping[str, t.Any], standings: t.Mapping[str, Standing]) -> bool:
+    return any(name in standings and standings[name].as_planned for name in wave["hosts"])
+
+
+def _verdict(limits: t.Mapping[str, t.Any], failures: list[Standing], executed: int) -> tuple[str, str]:
+    broken = [standing.device for standing in failures if standing.outcome == "broken"]
+    if broken:
+        return HALT, f"{', '.join(broken[:5])}: could not be restored and needs hands"
+    most = limits["max_failures"]
+    if most is not None and len(failures) > most:
+        named = ", ".join(
+            f"{standing.device} {standing.outcome if standing.outcome in outcomes.FAILURE else 'unhealthy'}"
+            for standing in failures[:5]
+        )
+        return HALT, f"{len(failures)} failed, {most} allowed: {named}{', ...' if len(failures) > 5 else ''}"
+    percent = limits["max_failure_percent"]
+    # through text, so that 33.3 % of 1000 is 333 and not 332.99999999999994
+    allowed = None if percent is None else fractions.Fraction(str(percent)) / 100 * executed
+    if allowed is not None and executed >= limits["min_executed"] and len(failures) > allowed:
+        return HALT, f"{len(failures)} of {executed} executed failed, {percent} % allowed"
+    return PROMOTE, f"{len(failures)} failed of {executed} executed, within the limits"

@@ -1,0 +1,273 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""The rollout journal: append-only, hash-chained, on disk before the call returns (docs/reference/journal.md)."""
+
+from __future__ import annotations
+
+import datetime
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import pathlib
+import typing as t
+
+from . import files, outcomes
+from .errors import JournalError
+from .outcomes import Standing
+
+VERSION = 1
+NAME = "journal.jsonl"
+GENESIS = "0" * 64
+EVENTS = frozenset(
+    {
+        "rollout.started",
+        "rollout.resumed",
+        "wave.started",
+        "wave.ended",
+        "device.pending",
+        "device.outcome",
+        "device.seen",
+        "rollout.ended",
+        "audit.gap",
+    }
+)
+#: Longest text kept from a device's message, in characters: a device must not be able to fill the controller's disk.
+LONGEST = 4000
+
+Record = dict[str, t.Any]
+
+
+class Journal:
+    """One rollout's journal file. Every call opens it anew, so that any process may append at any time."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = pathlib.Path(path)
+
+    # -- writing ------------------------------------------------------------------------------------------------
+
+    def append(
+        self,
+        event: str,
+        *,
+        device: str | None = None,
+        outcome: str | None = None,
+        code: str | None = None,
+        message: str | None = None,
+        data: t.Mapping[str, t.Any] | None = None,
+    ) -> Record:
+        """Add one record and return it; it is on disk when this returns.
+
+        Raises :class:`JournalError` for an event or outcome that does not exist, a missing journal (only
+        :meth:`begin` makes one), or a disk that cannot take it.
+        """
+        _check(event, device, outcome)
+        record: Record = {"event": event, "data": dict(data or {})}
+        record.update(
+            {key: value for key, value in (("device", device), ("outcome", outcome), ("code", code)) if value}
+        )
+        if message:
+            record["message"] = message if len(message) <= LONGEST else message[:LONGEST] + "..."
+        try:
+            fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError as error:
+            raise self._error(f"cannot be opened ({error.strerror}); start the rollout with state: started") from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            return self._append(fd, record)
+        except OSError as error:
+            raise self._error(f"cannot be written ({error.strerror}); nothing may be touched unrecorded") from error
+        finally:
+            os.close(fd)
+
+    def pending(self, device: str, generation: int) -> Record:
+        """Record that ``device`` is about to be touched."""
+        return self.append("device.pending", device=device, data={"generation": generation})
+
+    def outcome(
+        self, device: str, outcome: str, *, code: str | None = None, message: str | None = None, **data: t.Any
+    ) -> Record:
+        """Record what came of ``device``; the latest counts. ``data``: transaction, before, after, seconds."""
+        return self.append("device.outcome", device=device, outcome=outcome, code=code, message=message, data=data)
+
+    def seen(self, device: str, *, healthy: bool, release: str | None = None, **data: t.Any) -> Record:
+        """Record that ``device`` was looked at once more."""
+        return self.append("device.seen", device=device, data={"release": release, "healthy": healthy, **data})
+
+    @classmethod
+    def begin(
+        cls, path: str | os.PathLike[str], rollout: str, data: t.Mapping[str, t.Any], prev: str = GENESIS
+    ) -> Journal:
+        """Make the journal with its first record, ``rollout.started``.
+
+        ``prev`` is the head of the rollout before it. Raises FileExistsError if the journal is there.
+        """
+        journal = cls(path)
+        files.make_directory(journal.path.parent, 0o700)
+        record = _complete({"event": "rollout.started", "data": dict(data)}, rollout, 0, prev)
+        files.write_new(journal.path, files.canonical(record) + b"\n", 0o600)
+        return journal
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def read(self) -> list[Record]:
+        """Every whole record, oldest first; a torn last line is left out.
+
+        Raises :class:`JournalError` if the file is missing or a whole line is not a record.
+        """
+        try:
+            content = self.path.read_bytes()
+        except OSError as error:
+            raise self._error(f"cannot be read ({error.strerror}); give the path of a journal.jsonl") from error
+        return [self._parse(line, number) for number, line in enumerate(content.split(b"\n")[:-1], 1)]
+
+    def verify(self) -> list[Record]:
+        """:meth:`read`, and every record is where it was written, as it was written.
+
+        Raises :class:`JournalError` naming the first line that is not. Cutting off whole records at the end shows
+        only against a checkpoint that a device keeps: see :meth:`holds`.
+        """
+        records = self.read()
+        before: Record | None = None
+        for number, record in enumerate(records, 1):
+            if record.get("hash") != _hash(record):
+                raise self._error(
+                    f"line {number} was changed after it was written; compare with the devices' checkpoints"
+                )
+            if record["seq"] != number - 1 or (before and record["prev"] != before["hash"]):
+                raise self._error(f"line {number} does not follow the line before it; records were removed or moved")
+            before = record
+        if not records:
+            raise self._error("is empty; restore it from a backup")
+        return records
+
+    def checkpoint(self) -> dict[str, t.Any]:
+        """``{rollout, size, head}``: how many records there are and the hash of the last."""
+        last = self.last()
+        return {"rollout": last["rollout"], "size": last["seq"] + 1, "head": last["hash"]}
+
+    def holds(self, checkpoint: t.Mapping[str, t.Any]) -> bool:
+        """Whether the journal still has what ``checkpoint`` (kept by a device) witnessed."""
+        records = self.read()
+        size = checkpoint["size"]
+        return 0 < size <= len(records) and records[size - 1]["hash"] == checkpoint["head"]
+
+    def last(self) -> Record:
+        """The last whole record. Raises :class:`JournalError` if there is none."""
+        try:
+            with self.path.open("rb") as handle:
+                line, _end = _tail(handle.fileno())
+        except OSError as error:
+            raise self._error(f"cannot be read ({error.strerror}); give the path of a journal.jsonl") from error
+        return self._parse(line, None)
+
+    # -- details ------------------------------------------------------------------------------------------------
+
+    def _append(self, fd: int, record: Record) -> Record:
+        line, end = _tail(fd)
+        last = self._parse(line, None)
+        size = os.fstat(fd).st_size
+        if end < size:
+            os.ftruncate(fd, end)
+            gap = _complete(
+                {"event": "audit.gap", "data": {"bytes": size - end}}, last["rollout"], last["seq"] + 1, last["hash"]
+            )
+            end = _write(fd, end, gap)
+            last = gap
+        complete = _complete(record, last["rollout"], last["seq"] + 1, last["hash"])
+        _write(fd, end, complete)
+        return complete
+
+    def _parse(self, line: bytes, number: int | None) -> Record:
+        where = f"line {number}" if number else "the last line"
+        try:
+            record = json.loads(line)
+        except ValueError:
+            raise self._error(f"{where} is not JSON; restore the file from a backup") from None
+        if not isinstance(record, dict) or record.get("v") != VERSION:
+            raise self._error(f"{where} is not a record of format {VERSION}; update the collection or restore the file")
+        return record
+
+    def _error(self, reason: str) -> JournalError:
+        return JournalError(f"the journal {self.path} {reason}")
+
+
+def standings(records: t.Iterable[Record]) -> dict[str, Standing]:
+    """The latest outcome of every device that was touched, in the order in which they were first touched.
+
+    A device that was touched again and did not answer since stands as ``pending``.
+    """
+    found: dict[str, Standing] = {}
+    for record in records:
+        device = record.get("device")
+        if device is None:
+            continue
+        if record["event"] == "device.pending":
+            found[device] = Standing(device, "pending", data=record["data"])
+        elif record["event"] == "device.outcome":
+            found[device] = Standing(
+                device, record["outcome"], record.get("code"), record.get("message"), data=record["data"]
+            )
+        elif record["event"] == "device.seen" and device in found:
+            found[device] = found[device]._replace(healthy=bool(record["data"].get("healthy")))
+    return found
+
+
+def _check(event: str, device: str | None, outcome: str | None) -> None:
+    if event not in EVENTS:
+        raise JournalError(f"{event!r} is not an event of the journal; use one of {', '.join(sorted(EVENTS))}")
+    if event.startswith("device.") != bool(device):
+        raise JournalError(f"{event}: {'needs' if not device else 'has no'} device; correct the call")
+    if (event == "device.outcome") != bool(outcome) or (outcome and outcome not in outcomes.ALL):
+        raise JournalError(f"{event}: {outcome!r} is not an outcome; use one of {', '.join(sorted(outcomes.ALL))}")
+
+
+def _complete(record: Record, rollout: str, seq: int, prev: str) -> Record:
+    now = datetime.datetime.now(datetime.UTC)
+    complete = {
+        "v": VERSION,
+        "seq": seq,
+        "time": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "rollout": rollout,
+        **record,
+        "prev": prev,
+    }
+    complete["hash"] = _hash(complete)
+    return complete
+
+
+def _hash(record: Record) -> str:
+    return hashlib.sha256(files.canonical({key: value for key, value in record.items() if key != "hash"})).hexdigest()
+
+
+def _tail(fd: int) -> tuple[bytes, int]:
+    """The last whole line of the file, and where it ends (after its line feed)."""
+    size = os.fstat(fd).st_size
+    window = 1 << 16
+    while True:
+        start = max(0, size - window)
+        block = os.pread(fd, size - start, start)
+        end = block.rfind(b"\n")
+        begin = block.rfind(b"\n", 0, max(end, 0))
+        if (end >= 0 and begin >= 0) or start == 0:
+            return block[begin + 1 : max(end, 0)], start + end + 1
+        window *= 4
+
+
+def _write(fd: int, end: int, record: Record) -> int:
+    """Write ``record`` at ``end`` in one piece, fsync, and return where it ends; on failure nothing of it stays."""
+    line = files.canonical(record) + b"\n"
+    try:
+        written = os.pwrite(fd, line, end)
+        if written != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(fd)
+    except OSError:
+        os.ftruncate(fd, end)
+        raise
+    return end + len(line)

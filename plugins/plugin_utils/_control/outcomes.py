@@ -1,0 +1,42 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""Outcomes as the gate and the reports count them (docs/reference/outcomes.md)."""
+
+from __future__ import annotations
+
+import typing as t
+
+SUCCESS = frozenset({"updated"})
+FAILURE = frozenset({"restored", "refused", "lost", "timed_out", "broken"})
+#: Nothing was proven either way; the device counts neither as success nor as failure.
+NEITHER = frozenset({"current", "deferred"})
+ALL = SUCCESS | FAILURE | NEITHER
+
+#: The device runs the wanted release.
+AS_PLANNED = frozenset({"updated", "current"})
+
+#: Nobody knows yet what became of the device: its own record must be read before anything else is decided.
+#: ``pending`` is no outcome: it stands for "touched, and nothing came back".
+UNRESOLVED = frozenset({"pending", "lost", "timed_out"})
+
+
+class Standing(t.NamedTuple):
+    """What the journal says about one device: its latest outcome (or ``pending``) and what was seen since."""
+
+    device: str
+    outcome: str
+    code: str | None = None
+    message: str | None = None
+    #: False when the device was looked at after this outcome and did not look healthy
+    healthy: bool = True
+    #: ``data`` of the record: ``transaction``, ``before``, ``after``, ``seconds``
+    data: t.Mapping[str, t.Any] = {}
+
+    @property
+    def as_planned(self) -> bool:
+        """Whether the device runs the wanted release and looked well when last seen."""
+        return self.outcome in AS_PLANNED and self.healthy

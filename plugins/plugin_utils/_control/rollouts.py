@@ -1,0 +1,194 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""A rollout from its first record to its conclusion: start, resume, stored plan, result."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import pathlib
+import re
+import typing as t
+
+from . import files, gate, journal, outcomes
+from . import plan as planning
+from .errors import JournalError, PlanError
+from .journal import Journal, Record
+from .plan import Plan
+
+COMPLETE, HALTED, HELD = "complete", "halted", "held"
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~_-]{0,140}-[0-9a-f]{8}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Started:
+    """What a run of the rollout begins with.
+
+    ``generation`` is 1 at the first start and one more with each run; ``unresolved`` are the devices whose outcome
+    is open, ``done`` those that run the release already, both in the order of the plan.
+    """
+
+    rollout: str
+    generation: int
+    path: pathlib.Path
+    resumed: bool
+    unresolved: list[str]
+    done: list[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Conclusion:
+    """What came of a rollout.
+
+    ``result`` is ``complete`` (every wave passed its gate), ``halted`` or ``held``; ``devices`` has one entry
+    ``{device, wave, outcome, code, message, before, after, healthy}`` per planned device, with the outcome None if it
+    was never touched; ``not_as_planned`` are the names of those that do not run the release or look unhealthy.
+    """
+
+    result: str
+    reason: str
+    counts: dict[str, int]
+    devices: list[dict[str, t.Any]]
+    not_as_planned: list[str]
+
+
+def path_of(directory: pathlib.Path, plan: Plan) -> pathlib.Path:
+    """Where the journal of this plan's rollout is. Raises :class:`PlanError` for a plan that was tampered with."""
+    problems = []
+    if plan.get("format") != planning.FORMAT or not {"rollout", "release", "waves", "limits"} <= set(plan):
+        problems.append(f"it is not of format {planning.FORMAT}")
+    elif plan.get("digest") != planning.digest(plan):
+        problems.append("its digest is not that of its content")
+    # the id becomes a folder's name
+    elif plan["rollout"] != planning.rollout_id(plan["release"]) or not _ID.fullmatch(plan["rollout"]):
+        problems.append("its rollout id is not that of its release")
+    if problems:
+        raise PlanError(f"the plan cannot be used: {problems[0]}; give what fleet.ota.plan returned", problems=problems)
+    return directory / plan["rollout"] / journal.NAME
+
+
+def look(directory: pathlib.Path, plan: Plan) -> Started:
+    """What :func:`start` would return, without writing anything."""
+    path = path_of(directory, plan)
+    if not path.exists():
+        return Started(plan["rollout"], 1, path, False, [], [])
+    records = Journal(path).verify()
+    known = journal.standings(records)
+    planned = [known[name] for name in planning.order(plan) if name in known]
+    return Started(
+        rollout=plan["rollout"],
+        generation=generation(records) + 1,
+        path=path,
+        resumed=True,
+        unresolved=[standing.device for standing in planned if standing.outcome in outcomes.UNRESOLVED],
+        done=[standing.device for standing in planned if standing.as_planned],
+    )
+
+
+def start(directory: pathlib.Path, plan: Plan, controller: t.Mapping[str, t.Any]) -> Started:
+    """Begin the journal of this plan's rollout below ``directory``, or go on with it.
+
+    ``controller`` says who runs it (host, user, versions). Raises :class:`JournalError` when the journal's chain is
+    broken and :class:`PlanError` for a plan that was tampered with.
+    """
+    files.make_directory(directory, 0o700)
+    with files.lock(directory / ".lock"):
+        started = look(directory, plan)
+        data: dict[str, t.Any] = {"generation": started.generation, "controller": dict(controller)}
+        if started.resumed:
+            before = Journal(started.path)
+            data["unresolved"] = started.unresolved
+            if current_plan(before.read())["digest"] != plan["digest"]:
+                data["plan"] = plan
+            before.append("rollout.resumed", data=data)
+        else:
+            previous = _newest(directory)
+            data.update(plan=plan, release=plan["release"], limits=plan["limits"], previous=previous)
+            head = previous["head"] if previous else journal.GENESIS
+            Journal.begin(started.path, plan["rollout"], data, prev=head)
+    return started
+
+
+def current_plan(records: t.Sequence[Record]) -> Plan:
+    """The plan that the newest run follows."""
+    for record in reversed(records):
+        if record["event"] in ("rollout.started", "rollout.resumed") and "plan" in record["data"]:
+            return t.cast(Plan, record["data"]["plan"])
+    raise JournalError("the journal does not begin with rollout.started; restore it from a backup")
+
+
+def generation(records: t.Sequence[Record]) -> int:
+    """The number of the newest run."""
+    events = ("rollout.started", "rollout.resumed")
+    return max((int(record["data"]["generation"]) for record in records if record["event"] in events), default=0)
+
+
+def stored_plan(directory: pathlib.Path, rollout: str) -> Plan | None:
+    """The plan that the journal of ``rollout`` below ``directory`` follows; None if it never started."""
+    path = directory / rollout / journal.NAME
+    return current_plan(Journal(path).read()) if _ID.fullmatch(rollout) and path.exists() else None
+
+
+def conclude(records: t.Sequence[Record]) -> Conclusion:
+    """What came of the rollout whose records these are; see :class:`Conclusion`."""
+    plan = current_plan(records)
+    known = journal.standings(records)
+    decision, last = _last_decision(records, plan)
+    if decision == gate.PROMOTE:
+        # No verdict of a gate is left standing alone: whatever the run ended with, the records decide.
+        final = gate.decide(plan, known, wave=last)
+        result = {gate.PROMOTE: COMPLETE, gate.HOLD: HELD, gate.HALT: HALTED}[final.decision]
+        reason = final.reason
+        if result == COMPLETE and last + 1 < len(plan["waves"]):
+            result, reason = HELD, f"ended before wave {plan['waves'][last + 1]['name']}; run the rollout again"
+    else:
+        final = gate.decide(plan, known, wave=max(last, 0), before=last < 0)
+        result = HALTED if decision == gate.HALT else HELD
+        reason = final.reason if final.stop else "the gate stopped it"
+    devices = [_row(name, wave["name"], known.get(name)) for wave in plan["waves"] for name in wave["hosts"]]
+    counts = dict(final.counts, untouched=sum(row["outcome"] is None for row in devices))
+    wrong = [row["device"] for row in devices if not (row["outcome"] in outcomes.AS_PLANNED and row["healthy"])]
+    return Conclusion(result, reason, counts, devices, wrong)
+
+
+def _last_decision(records: t.Sequence[Record], plan: Plan) -> tuple[str, int]:
+    """The newest run's last gate decision and the last wave that this run or an earlier one began; -1 for none."""
+    decision, last = gate.PROMOTE, -1
+    for record in records:
+        if record["event"] == "rollout.resumed":
+            decision = gate.PROMOTE
+        elif record["event"] in ("wave.started", "wave.ended"):
+            decision = record["data"]["decision"]
+            if record["event"] == "wave.ended" or decision == gate.PROMOTE:
+                last = max(last, int(record["data"]["wave"]))
+    return decision, min(last, len(plan["waves"]) - 1)
+
+
+def _row(device: str, wave: str, standing: outcomes.Standing | None) -> dict[str, t.Any]:
+    data = standing.data if standing else {}
+    return {
+        "device": device,
+        "wave": wave,
+        "outcome": standing.outcome if standing else None,
+        "code": standing.code if standing else None,
+        "message": standing.message if standing else None,
+        "before": data.get("before"),
+        "after": data.get("after"),
+        "healthy": standing.healthy if standing else None,
+    }
+
+
+def _newest(directory: pathlib.Path) -> dict[str, t.Any] | None:
+    """The checkpoint of the rollout that wrote last, for the chain from rollout to rollout."""
+    newest: Record | None = None
+    for path in sorted(directory.glob("*/" + journal.NAME)):
+        with contextlib.suppress(JournalError):  # a ruined neighbour must not stop this rollout
+            last = Journal(path).last()
+            if newest is None or last["time"] > newest["time"]:
+                newest = last
+    return newest and {"rollout": newest["rollout"], "size": newest["seq"] + 1, "head": newest["hash"]}

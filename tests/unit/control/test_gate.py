@@ -1,0 +1,171 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The gate's truth table: every outcome, first and later waves, before and after, under every kind of limit."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible_collections.fleet.ota.plugins.plugin_utils._control import gate, outcomes, plan
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.outcomes import Standing
+
+RELEASE = {"name": "gateway", "version": "2.0", "counter": 2, "digest": "1a2b3c4d" * 8, "channel": "stable"}
+HOSTS = [f"d{number}" for number in range(1, 21)]
+
+#: what a wave's only device may come back with; "nothing" was never touched, "unhealthy" is updated but looked ill
+STATES = [
+    "current",
+    "updated",
+    "restored",
+    "refused",
+    "deferred",
+    "lost",
+    "timed_out",
+    "broken",
+    "pending",
+    "nothing",
+    "unhealthy",
+]
+FAILS = {"restored", "refused", "lost", "timed_out", "broken", "pending", "nothing", "unhealthy"}
+
+
+def make(limits: dict[str, t.Any] | None = None, sizes: tuple[int, ...] = (1, 4, 15)) -> plan.Plan:
+    return plan.make(
+        hosts=HOSTS, groups={"all": HOSTS}, release=RELEASE, waves=[{"count": size} for size in sizes], limits=limits
+    )
+
+
+def standing(device: str, state: str) -> dict[str, Standing]:
+    if state == "nothing":
+        return {}
+    if state == "unhealthy":
+        return {device: Standing(device, "updated", healthy=False)}
+    return {device: Standing(device, state)}
+
+
+def good(*devices: str) -> dict[str, Standing]:
+    return {device: Standing(device, "updated") for device in devices}
+
+
+def expected(state: str, allowed: int | None) -> str:
+    if state == "broken":
+        return gate.HALT
+    if state in FAILS and allowed is not None and allowed < 1:
+        return gate.HALT
+    return gate.PROMOTE
+
+
+@pytest.mark.parametrize("allowed", [0, 1, None])
+@pytest.mark.parametrize("state", STATES)
+def test_after_the_first_wave(state: str, allowed: int | None) -> None:
+    decision = gate.decide(make({"max_failures": allowed}), standing("d1", state), wave=0)
+    wanted = expected(state, allowed)
+    if wanted == gate.PROMOTE and state not in ("current", "updated"):
+        wanted = gate.HOLD  # the canary is the whole wave: without it there is no evidence
+    assert decision.decision == wanted
+    assert decision.stop == (wanted != gate.PROMOTE)
+
+
+@pytest.mark.parametrize("allowed", [0, 1, None])
+@pytest.mark.parametrize("state", STATES)
+def test_after_a_later_wave(state: str, allowed: int | None) -> None:
+    known = good("d1", "d2", "d3", "d4") | standing("d5", state)
+    assert gate.decide(make({"max_failures": allowed}), known, wave=1).decision == expected(state, allowed)
+
+
+@pytest.mark.parametrize("allowed", [0, 1, None])
+@pytest.mark.parametrize("state", STATES)
+def test_before_a_later_wave_reads_the_earlier_ones(state: str, allowed: int | None) -> None:
+    known = good("d1", "d2", "d3", "d4") | standing("d5", state)
+    assert gate.decide(make({"max_failures": allowed}), known, wave=2, before=True).decision == expected(state, allowed)
+
+
+@pytest.mark.parametrize("allowed", [0, 1, None])
+@pytest.mark.parametrize("state", STATES)
+def test_before_the_first_wave_only_what_is_recorded_counts(state: str, allowed: int | None) -> None:
+    """A run that begins again: who has no outcome yet is about to be touched, who failed counts at once."""
+    decision = gate.decide(make({"max_failures": allowed}), standing("d1", state), wave=0, before=True)
+    assert decision.decision == (gate.PROMOTE if state in ("pending", "nothing") else expected(state, allowed))
+
+
+@pytest.mark.parametrize("state", sorted(outcomes.FAILURE))
+def test_failures_add_up_over_waves(state: str) -> None:
+    limits = {"max_failures": 1}
+    first = {"d1": Standing("d1", "updated"), "d2": Standing("d2", "restored")} | good("d3", "d4", "d5")
+    rest = good(*HOSTS[5:])
+    assert gate.decide(make(limits), first | rest, wave=2).decision == gate.PROMOTE
+    assert gate.decide(make(limits), first | rest | standing("d9", state), wave=2).decision == gate.HALT
+
+
+def test_a_failure_in_a_later_wave_counts_before_it_is_reached_again() -> None:
+    known = good("d1") | standing("d20", "restored")
+    assert gate.decide(make(), known, wave=0).decision == gate.HALT
+
+
+@pytest.mark.parametrize(
+    ("failed", "executed", "percent", "least", "wanted"),
+    [
+        (1, 10, 10, 10, gate.PROMOTE),  # must be exceeded
+        (2, 10, 10, 10, gate.HALT),
+        (2, 9, 10, 10, gate.PROMOTE),  # too few executed to tell
+        (2, 9, 10, 9, gate.HALT),
+        (1, 20, 5, 10, gate.PROMOTE),
+        (1, 19, 5, 10, gate.HALT),
+        (3, 9, 33.3, 1, gate.HALT),
+        (3, 9, 33.4, 1, gate.PROMOTE),
+        (1, 1, 0, 1, gate.HALT),
+        (20, 20, 100, 1, gate.HOLD),
+    ],
+)
+def test_percent_is_of_executed_from_a_minimum_on(
+    failed: int, executed: int, percent: float, least: int, wanted: str
+) -> None:
+    limits = {"max_failures": None, "max_failure_percent": percent, "min_executed": least}
+    known = {
+        name: Standing(name, "restored" if number < failed else "updated")
+        for number, name in enumerate(HOSTS[:executed])
+    }
+    assert gate.decide(make(limits, (executed, 20)), known, wave=0).decision == wanted
+
+
+@pytest.mark.parametrize("state", ["current", "deferred"])
+def test_neither_success_nor_failure_is_executed(state: str) -> None:
+    limits = {"max_failures": None, "max_failure_percent": 10, "min_executed": 2}
+    known = {name: Standing(name, state) for name in HOSTS[:18]} | good("d19") | standing("d20", "restored")
+    decision = gate.decide(make(limits, (20,)), known, wave=0)
+    assert decision.decision == gate.HALT  # 1 of 2, not 1 of 20
+    assert decision.counts["executed"] == 2
+
+
+def test_a_wave_that_is_all_deferred_is_held() -> None:
+    known = good("d1") | {name: Standing(name, "deferred") for name in HOSTS[1:5]}
+    decision = gate.decide(make(), known, wave=1)
+    assert decision.decision == gate.HOLD
+    assert "no evidence" in decision.reason
+    assert gate.decide(make(), known | good("d2"), wave=1).decision == gate.PROMOTE
+
+
+def test_a_held_wave_also_holds_the_door_of_the_next() -> None:
+    known = good("d1") | {name: Standing(name, "deferred") for name in HOSTS[1:5]}
+    assert gate.decide(make(), known, wave=2, before=True).decision == gate.HOLD
+
+
+def test_an_unhealthy_success_is_a_failure_and_no_success() -> None:
+    decision = gate.decide(make({"max_failures": 5}), good("d1", "d2") | standing("d3", "unhealthy"), wave=0)
+    assert (decision.counts["success"], decision.counts["failure"]) == (2, 1)
+    assert [failed.device for failed in decision.failures] == ["d3"]
+
+
+def test_the_reason_names_devices_and_numbers() -> None:
+    decision = gate.decide(make(), standing("d1", "restored"), wave=0)
+    assert decision.reason == "1 failed, 0 allowed: d1 restored"
+    assert "needs hands" in gate.decide(make({"max_failures": 9}), standing("d1", "broken"), wave=0).reason
+
+
+def test_counts_are_of_planned_devices_only() -> None:
+    decision = gate.decide(make(sizes=(1, 4)), good("d1", "stranger") | standing("d20", "broken"), wave=0)
+    assert decision.decision == gate.PROMOTE
+    assert decision.counts["updated"] == 1
