@@ -32,9 +32,9 @@ class ControlGroup:
         for child in ("keeper", "machine"):
             (self.path / child).mkdir(parents=True, exist_ok=True)
 
-    def join(self, child: str) -> None:
-        """Move the calling process into `child`."""
-        (self.path / child / "cgroup.procs").write_text(str(os.getpid()))
+    def add(self, child: str, process: int) -> None:
+        """Move a process into `child`; processes it starts from then on are in there too."""
+        (self.path / child / "cgroup.procs").write_text(str(process))
 
     def processes(self) -> list[int]:
         """Process ids of all members, as seen from this machine."""

@@ -94,9 +94,11 @@ class Device:
         argv = ["unshare", "--mount", "--propagation", "private"]
         argv += [sys.executable, "-m", "tests.lab.supervisor", str(self.folder)]
         with (self.folder / "log").open("ab") as log:
-            subprocess.Popen(
-                argv, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            null = subprocess.DEVNULL
+            supervisor = subprocess.Popen(
+                argv, cwd=REPOSITORY, stdin=null, stdout=log, stderr=log, start_new_session=True
             )
+        self._group.add("keeper", supervisor.pid)
 
     def wait(self, timeout: float = BOOT_TIMEOUT) -> None:
         """Wait until SSH answers (with the cable plugged) and systemd has come to rest.
@@ -104,14 +106,12 @@ class Device:
         :param timeout: seconds
         :raises LabError: when the device does not come up
         """
-        if self._unplugged.exists():
-            self._until(self._status_is_known, "did not start", timeout)
-        else:
+        if not self._unplugged.exists():
             try:
                 network.wait_for_banner(self._controller, [self.address], timeout)
             except LabError as error:
                 raise LabError(f"{self.name}: {error} {self.folder}/log") from error
-        self.run(["systemctl", "is-system-running", "--wait"], check=False)
+        self._until(self._at_rest, "did not come up", timeout)
 
     def start(self) -> None:
         """Switch on and wait until the device is up."""
@@ -135,7 +135,7 @@ class Device:
     def reboot(self) -> None:
         """Reboot in good order from inside, and wait until the device is up again."""
         before = self.boots
-        self.run(["systemctl", "reboot"])
+        self.run(["systemctl", "reboot"], check=False)  # may itself be ended by the reboot
         self._until(lambda: self.boots > before, "did not boot again")
         self.wait()
 
@@ -251,8 +251,12 @@ class Device:
             host.run(["cp", "--sparse=always", "--reflink=auto", str(template), str(unfinished)])
             unfinished.rename(disk)
 
-    def _status_is_known(self) -> bool:
-        return self.pid is not None and self.run(["systemctl", "is-system-running"], check=False).stdout != ""
+    def _at_rest(self) -> bool:
+        if self.pid is None:
+            return False
+        # Waits by itself once systemd's message bus is there, and fails before that.
+        answer = self.run(["systemctl", "is-system-running", "--wait"], check=False).stdout.strip()
+        return answer in ("running", "degraded")
 
     def _until(self, done: Callable[[], bool], otherwise: str, timeout: float = BOOT_TIMEOUT) -> None:
         """Wait for something that gives no event to this machine; fail at once when the device is off."""

@@ -10,6 +10,7 @@ with the processes, however those end.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -37,7 +38,6 @@ class Supervisor:
 
     def serve(self) -> None:
         """Boot until the device powers off or does not come up."""
-        self.group.join("keeper")
         while True:
             number = int(self.boots.read_text()) + 1 if self.boots.exists() else 1
             self.boots.write_text(str(number))
@@ -83,7 +83,7 @@ class Supervisor:
         argv += [f"--directory={self.root}", f"--network-namespace-path=/run/netns/{self.config['netns']}"]
         argv += ["--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=pipe", *binds, "--boot"]
         return subprocess.run(
-            argv, stdin=subprocess.DEVNULL, preexec_fn=lambda: self.group.join("machine"), check=False
+            argv, stdin=subprocess.DEVNULL, preexec_fn=lambda: self.group.add("machine", os.getpid()), check=False
         ).returncode
 
 
