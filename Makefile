@@ -1,0 +1,56 @@
+# Needs git, make and Python 3.11 or newer with its venv module. Everything else goes into .venv and .cache.
+
+# The first Python on PATH that is new enough and can make virtual environments; `make PYTHON=...` chooses another.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+TOOLS = $(if $(PYTHON),$(PYTHON),$(error Python 3.11 or newer with venv was not found; \
+	on Debian 12 or newer: apt-get install python3 python3-venv)) -m tools
+VENV = .venv/bin/python
+# How many devices `make lab-up` and `make bench` use, and which tests or linters `make test` and `make lint` run.
+N ?= 6
+ONLY ?=
+
+export PYTHONDONTWRITEBYTECODE = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench lab-up lab-down lab-status build clean
+
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
+
+demo: .venv/fleet-ota-requirements ## Eight simulated devices, three releases, one of them bad: about a minute, no root
+	@$(VENV) -m demo
+
+test: ## Every test this machine can run, as root also the lab's (ONLY="unit device" chooses)
+	@$(TOOLS) test $(ONLY)
+
+lint: ## Every linter (ONLY="ruff mypy" chooses)
+	@$(TOOLS) lint $(ONLY)
+
+format: .cache/venv/lint/fleet-ota-requirements-lint ## Let ruff format and repair what it can
+	@.cache/venv/lint/bin/ruff format . && .cache/venv/lint/bin/ruff check --fix .
+
+bench: .venv/fleet-ota-requirements-test ## Compare with a playbook of stock modules on N=6 lab devices (root)
+	@$(VENV) -m tests.bench $(N)
+
+lab-up: .venv/fleet-ota-requirements-test ## Bring up N=6 real devices on this machine, with an inventory (root)
+	@$(VENV) -m tests.lab up $(N)
+
+lab-down: .venv/fleet-ota-requirements-test ## Remove them again
+	@$(VENV) -m tests.lab down
+
+lab-status: .venv/fleet-ota-requirements-test ## Say what they do
+	@$(VENV) -m tests.lab status
+
+build: .venv/fleet-ota-requirements ## Build the collection's archive
+	@.venv/bin/ansible-galaxy collection build --force
+
+clean: ## Remove what was made here, except the lab
+	rm -rf .venv .cache .ansible .nox .mypy_cache .ruff_cache .pytest_cache collections demo-run fleet-ota-*.tar.gz
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/fleet-ota-%: %.txt requirements.txt
+	@$(TOOLS) venv $<
+
+.cache/venv/lint/fleet-ota-requirements-lint: requirements-lint.txt requirements-test.txt requirements.txt
+	@$(TOOLS) venv --folder .cache/venv/lint $<

@@ -1,0 +1,7 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Tests of the collection. A package, so that `python -m tests.lab` and `from tests.lab import ...` work."""
+
+from __future__ import annotations

@@ -1,0 +1,81 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the test runs and linters brought, kept as JUnit files so that one count serves all of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+from tools import ROOT
+
+#: One JUnit file per run; `clear` empties it.
+REPORTS = ROOT / ".cache" / "reports"
+
+
+@dataclasses.dataclass
+class Count:
+    """How many test cases (or linters) ended how."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
+
+
+def path(kind: str, name: str) -> Path:
+    """Where the run ``name`` of ``kind`` (`test` or `lint`) has to leave its JUnit file."""
+    folder = REPORTS / kind
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{name}.xml"
+
+
+def clear(kind: str) -> None:
+    """Forget earlier results of ``kind``."""
+    shutil.rmtree(REPORTS / kind, ignore_errors=True)
+
+
+def record(kind: str, name: str, *, failure: str | None = None, skipped: str | None = None, seconds: float = 0) -> None:
+    """Write down one result that did not come from pytest."""
+    case = ElementTree.Element("testcase", classname=kind, name=name, time=f"{seconds:.1f}")
+    if failure is not None:
+        ElementTree.SubElement(case, "failure", message=failure)
+    elif skipped is not None:
+        ElementTree.SubElement(case, "skipped", message=skipped)
+    suite = ElementTree.Element("testsuite", name=name)
+    suite.append(case)
+    ElementTree.ElementTree(suite).write(path(kind, name), encoding="unicode")
+
+
+def count(*kinds: str) -> Count:
+    """Count the results of ``kinds`` (all when none is given)."""
+    total = Count()
+    for file in sorted(REPORTS.glob("*/*.xml")):
+        if not kinds or file.parent.name in kinds:
+            one = read(file)
+            total = Count(total.passed + one.passed, total.failed + one.failed, total.skipped + one.skipped)
+    return total
+
+
+def read(file: Path) -> Count:
+    """Count one JUnit file; one that is missing or torn counts as nothing."""
+    found = Count()
+    try:
+        root = ElementTree.parse(file).getroot()
+    except (OSError, ElementTree.ParseError):
+        return found
+    for case in root.iter("testcase"):
+        ways = {child.tag for child in case}
+        if ways & {"failure", "error"}:
+            found.failed += 1
+        elif "skipped" in ways:
+            found.skipped += 1
+        else:
+            found.passed += 1
+    return found

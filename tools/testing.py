@@ -1,0 +1,112 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""`make test`: everything that this machine can run, and the reason for what it cannot."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tools import ROOT, pythons, results, venvs
+from tools.pythons import Python
+
+#: Seconds after which a single test case is stopped.
+UNIT_TIMEOUT = 180
+LAB_TIMEOUT = 900
+
+Leg = tuple[str, Callable[[str], None]]
+
+
+def run(only: list[str]) -> int:
+    """Run the legs whose names start with one of ``only`` (all when empty). Returns the exit code."""
+    results.clear("test")
+    # Collections that a user keeps in the default place must not shadow the checkout.
+    with tempfile.TemporaryDirectory(prefix="fleet-ota-home-") as home:
+        os.environ["ANSIBLE_HOME"] = home
+        for name, leg in _legs():
+            if not only or any(name.startswith(start) for start in only):
+                print(f"\n=== {name}", flush=True)
+                leg(name)
+    total = results.count("test")
+    print(f"\ntests: {total}", flush=True)
+    return 1 if total.failed or not total.passed else 0
+
+
+def _legs() -> Iterator[Leg]:
+    main = pythons.current()
+    interpreter = venvs.make(ROOT / ".venv", main, "requirements-test.txt")
+    yield "unit", lambda name: _pytest(name, interpreter, ["tests/unit"], UNIT_TIMEOUT)
+    for python in pythons.find().values():
+        if python.version != main.version:
+            yield f"device-{python.name}", _device_leg(python)
+    yield from _core_legs(main)
+    yield "integration", lambda name: _pytest(name, interpreter, ["tests/integration"], LAB_TIMEOUT)
+    yield "molecule", lambda name: _molecule(name, interpreter)
+
+
+def _device_leg(python: Python) -> Callable[[str], None]:
+    def leg(name: str) -> None:
+        interpreter = venvs.make(venvs.VENVS / name, python, "requirements-device.txt")
+        _pytest(name, interpreter, ["tests/unit/device"], UNIT_TIMEOUT)
+
+    return leg
+
+
+def _core_legs(main: Python) -> Iterator[Leg]:
+    """The other supported ansible-core: `.venv` got the newest one that its Python can run."""
+    if main.version < (3, 12):
+        yield "core-newest", _core_leg((3, 12), [], "the newest ansible-core needs Python 3.12 or newer")
+    if main.version > (3, 11):
+        yield "core-2.19", _core_leg((3, 11), ["ansible-core~=2.19.0"], "ansible-core 2.19 needs Python 3.11 to 3.13")
+
+
+def _core_leg(oldest: tuple[int, int], extra: list[str], needs: str) -> Callable[[str], None]:
+    def leg(name: str) -> None:
+        able = [python for version, python in pythons.find().items() if oldest <= version <= (3, 13)]
+        if not able:
+            _skip(name, f"{needs}, and none was found")
+            return
+        interpreter = venvs.make(venvs.VENVS / name, able[0], "requirements-test.txt", extra)
+        # The device engine knows nothing of Ansible and has its own legs.
+        _pytest(name, interpreter, ["tests/unit", "--ignore=tests/unit/device"], UNIT_TIMEOUT)
+
+    return leg
+
+
+def _pytest(name: str, interpreter: Path, arguments: list[str], timeout: int) -> None:
+    if not (ROOT / arguments[0]).is_dir():
+        _skip(name, f"{arguments[0]} does not exist yet")
+        return
+    report = results.path("test", name)
+    command = [str(interpreter), "-m", "pytest", *arguments, "-q", f"--timeout={timeout}", f"--junitxml={report}"]
+    code = subprocess.run(command, cwd=ROOT, check=False, stdin=subprocess.DEVNULL).returncode
+    if code and not results.read(report).failed:
+        # It died before it could write its report, or found nothing to run.
+        results.record("test", f"{name}-run", failure=f"pytest ended with code {code}")
+
+
+def _molecule(name: str, interpreter: Path) -> None:
+    if not (ROOT / "molecule").is_dir():
+        _skip(name, "molecule does not exist yet")
+    elif os.geteuid() != 0:
+        _skip(name, "its devices are made by root only")
+    else:
+        path = f"{interpreter.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        started = time.monotonic()
+        command = [str(interpreter), "-m", "molecule", "test"]
+        code = subprocess.run(
+            command, cwd=ROOT, env={**os.environ, "PATH": path}, check=False, stdin=subprocess.DEVNULL
+        ).returncode
+        failure = f"molecule ended with code {code}" if code else None
+        results.record("test", name, failure=failure, seconds=time.monotonic() - started)
+
+
+def _skip(name: str, reason: str) -> None:
+    print(f"skipped: {reason}", flush=True)
+    results.record("test", name, skipped=reason)
