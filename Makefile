@@ -13,7 +13,7 @@ ONLY ?=
 export PYTHONDONTWRITEBYTECODE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench lab-up lab-down lab-status build clean
+.PHONY: help demo test lint summary format bench lab-up lab-down lab-status build clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -26,6 +26,9 @@ test: ## Every test this machine can run, as root also the lab's (ONLY="unit dev
 
 lint: ## Every linter (ONLY="ruff mypy" chooses)
 	@$(TOOLS) lint $(ONLY)
+
+summary: ## Count again what the last runs of both brought
+	@$(TOOLS) summary
 
 format: .cache/venv/lint/fleet-ota-requirements-lint ## Let ruff format and repair what it can
 	@.cache/venv/lint/bin/ruff format . && .cache/venv/lint/bin/ruff check --fix .

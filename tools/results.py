@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from xml.etree import ElementTree
 
 from tools import ROOT
 

@@ -18,7 +18,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tools import ROOT, pythons
+from tools import ROOT, pythons, results
 
 HOME = ROOT / ".cache" / "ansible-test-home"
 
@@ -49,7 +49,33 @@ def run(tree: Path, lint_bin: Path, arguments: list[str]) -> int:
     }
     skips = [argument for name in SKIPPED_TESTS for argument in ("--skip-test", name)]
     command = [str(lint_bin / "ansible-test"), "sanity", "--color", "no", *skips, *arguments]
-    return subprocess.run(command, cwd=tree, env=env, check=False, stdin=subprocess.DEVNULL).returncode
+    return _run_quietly(command, tree, env)
+
+
+def _run_quietly(command: list[str], tree: Path, env: dict[str, str]) -> int:
+    """Show what tests run and what they found; pip's long tales about each of their environments go to a file."""
+    log = results.path("lint", "sanity").with_suffix(".log")
+    with (
+        log.open("w") as everything,
+        subprocess.Popen(
+            command,
+            cwd=tree,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        ) as process,
+    ):
+        assert process.stdout is not None
+        for line in process.stdout:
+            everything.write(line)
+            if line.startswith(("Running sanity test", "ERROR", "FATAL")):
+                print(line, end="", flush=True)
+    if process.returncode:
+        print(f"everything it said: {log.relative_to(ROOT)}", flush=True)
+    return process.returncode
 
 
 def _prepare_home(lint_bin: Path) -> Path:
