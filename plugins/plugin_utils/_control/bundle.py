@@ -1,0 +1,153 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""A verified release with everything a device needs to verify it again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+import typing as t
+
+from ...module_utils._device import release
+from . import fetchers, files, libraries, source
+from .errors import ControlError, TrustError
+
+try:
+    from tuf.api.exceptions import DownloadError
+    from tuf.ngclient.urllib3_fetcher import Urllib3Fetcher
+except ImportError:  # libraries.require() tells
+    pass
+
+FORMAT = 1
+#: Keys of :meth:`Bundle.wire` that hold one text each.
+TEXTS = ("timestamp", "snapshot", "targets", "delegated", "release")
+
+
+@dataclasses.dataclass(frozen=True)
+class Bundle:
+    """One verified release.
+
+    ``digest`` is of the release document, ``target`` its TUF path, ``root`` the texts of every root above version 1;
+    ``timestamp``, ``snapshot``, ``targets``, ``delegated`` (the channel's metadata) and ``release`` are texts too.
+    ``repository`` and ``cache`` tell where payloads come from and are kept.
+    """
+
+    name: str
+    version: str
+    counter: int
+    digest: str
+    channel: str
+    target: str
+    root: list[str]
+    timestamp: str
+    snapshot: str
+    targets: str
+    delegated: str
+    release: str
+    repository: str
+    cache: str
+
+    @property
+    def document(self) -> dict[str, t.Any]:
+        """The release document. It was validated when the bundle was made."""
+        return t.cast("dict[str, t.Any]", json.loads(self.release))
+
+    @property
+    def identity(self) -> dict[str, t.Any]:
+        """``{name, version, counter, digest, channel}``, as plans and results name a release."""
+        return {key: getattr(self, key) for key in ("name", "version", "counter", "digest", "channel")}
+
+    def payloads(self) -> list[dict[str, t.Any]]:
+        """Every payload file ``{name, length, sha256}``, once per digest, in order of installation."""
+        return release.payload_files(self.document)
+
+    def size(self) -> int:
+        """Bytes of all payload files."""
+        return sum(int(entry["length"]) for entry in self.payloads())
+
+    def wire(self) -> dict[str, t.Any]:
+        """``bundle`` of docs/reference/engine.md."""
+        texts: dict[str, t.Any] = {key: getattr(self, key) for key in TEXTS}
+        return {"channel": self.channel, "target": self.target, "root": list(self.root), **texts}
+
+    def payload(self, sha256: str) -> pathlib.Path:
+        """A local file with the payload, its length and digest checked.
+
+        From a directory it is the repository's own file; over HTTP it is brought to the cache first. A file that did
+        not change since it was checked is not read again. Raises :class:`TrustError` with ``HASH_MISMATCH``,
+        ``LENGTH_MISMATCH`` or ``FETCH``.
+        """
+        entry = next((one for one in self.payloads() if one["sha256"] == sha256), None)
+        if entry is None:
+            raise TrustError(f"{self.name} {self.version} has no payload {sha256}; ask for one that it lists")
+        place = pathlib.Path(self.cache) / "payloads"
+        files.make_directory(place, 0o700)
+        with files.lock(place / f"{sha256}.lock"):
+            if fetchers.is_url(self.repository):
+                path = place / sha256
+                if not path.is_file():
+                    self._download(path, entry)
+            else:
+                path = pathlib.Path(self.repository) / "targets" / "payloads" / sha256
+            self._check(path, entry, place / f"{sha256}.seen")
+        return path
+
+    def save(self, path: pathlib.Path) -> pathlib.Path:
+        """Keep the bundle in ``path`` (mode 0600) for :meth:`load`; returns ``path``."""
+        files.make_directory(path.parent, 0o700)
+        files.write(path, json.dumps({"format": FORMAT, **dataclasses.asdict(self)}).encode(), 0o600)
+        return path
+
+    @classmethod
+    def load(cls, path: pathlib.Path) -> Bundle:
+        """A bundle that :meth:`save` kept. It is believed as it is: keep it where only the controller's user writes.
+
+        Raises :class:`TrustError`.
+        """
+        try:
+            values = json.loads(path.read_bytes())
+            if values.pop("format") != FORMAT:
+                raise ValueError("another format")
+            return cls(**values)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise TrustError(f"{path} is not a saved bundle ({error}); fetch the release again") from error
+
+    def _check(self, path: pathlib.Path, entry: t.Mapping[str, t.Any], seen: pathlib.Path) -> None:
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise TrustError(
+                f"payload {entry['name']} is not at {path} ({error.strerror}); publish the release again", code="FETCH"
+            ) from error
+        if status.st_size != entry["length"]:
+            raise TrustError(
+                f"payload {entry['name']} has {status.st_size} bytes, not {entry['length']}; publish the release again",
+                code="LENGTH_MISMATCH",
+            )
+        # the time of change cannot be set back by whoever writes to the file
+        print_ = f"{status.st_dev} {status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+        if seen.is_file() and seen.read_text() == print_:
+            return
+        if source.digest_of(path) != entry["sha256"]:
+            if fetchers.is_url(self.repository):
+                path.unlink()
+            raise TrustError(
+                f"payload {entry['name']} is not what was signed; publish the release again", code="HASH_MISMATCH"
+            )
+        files.write(seen, print_.encode(), 0o600)
+
+    def _download(self, path: pathlib.Path, entry: t.Mapping[str, t.Any]) -> None:
+        libraries.require()
+        url = f"{self.repository.rstrip('/')}/targets/payloads/{entry['sha256']}"
+        try:
+            chunks = Urllib3Fetcher().fetch(url)
+            files.copy_hashed(chunks, path, sha256=entry["sha256"], length=entry["length"], mode=0o600)
+        except DownloadError as error:
+            raise TrustError(f"{url} cannot be fetched: {error}; try again later", code="FETCH") from error
+        except ControlError as error:
+            raise TrustError(f"payload {entry['name']}: {error.message}", code=error.code) from error

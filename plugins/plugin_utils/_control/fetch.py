@@ -1,0 +1,205 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""Verifying a repository from a pinned root with python-tuf's client, and finding a release in it."""
+
+from __future__ import annotations
+
+import hashlib
+import pathlib
+import typing as t
+
+from ...module_utils._device import release as releases
+from . import fetchers, files, libraries
+from .bundle import Bundle
+from .errors import TrustError
+from .listing import Listed, listed
+
+try:
+    from tuf.api import exceptions
+    from tuf.api.metadata import Metadata, Root, Targets
+    from tuf.api.serialization import DeserializationError
+    from tuf.ngclient import Updater, UpdaterConfig
+    from tuf.ngclient.urllib3_fetcher import Urllib3Fetcher
+except ImportError:  # libraries.require() tells
+    pass
+
+if t.TYPE_CHECKING:
+    from tuf.ngclient.fetcher import FetcherInterface
+
+
+def prepare(*, repository: str, trust_root: pathlib.Path, channel: str, release: str, cache: pathlib.Path) -> Bundle:
+    """The verified bundle of ``release`` (``NAME`` for the newest, or ``NAME/VERSION``) in ``channel``.
+
+    ``repository`` is a directory or an http(s) URL, ``trust_root`` the pinned root metadata, ``cache`` a directory
+    that belongs to the controller's user; it remembers what was seen, so that nothing older is accepted later.
+    Payloads are brought when :meth:`Bundle.payload` asks. Raises :class:`TrustError` with a code of
+    docs/reference/outcomes.md.
+    """
+    libraries.require()
+    try:
+        pinned = trust_root.read_bytes()
+    except OSError as error:
+        raise TrustError(
+            f"the trust root {trust_root} cannot be read ({error.strerror}); pin one", code="TRUST_ROOT"
+        ) from error
+    if not fetchers.is_url(repository):
+        repository = str(pathlib.Path(repository).expanduser().resolve())
+    folder = cache / hashlib.sha256(repository.encode() + b"\0" + pinned).hexdigest()[:16]
+    files.make_directory(folder / "metadata", 0o700)
+    with files.lock(folder / ".lock"):  # ngclient: one process per cache
+        return _Client(repository, pinned, folder).find(channel, release)
+
+
+class _Client:
+    """One verification run in one cache folder, which the caller has locked."""
+
+    def __init__(self, repository: str, pinned: bytes, folder: pathlib.Path) -> None:
+        self.repository = repository
+        self.pinned = pinned
+        self.folder = folder
+        self.metadata = folder / "metadata"
+        self.fetcher: FetcherInterface
+        if fetchers.is_url(repository):
+            base = repository.rstrip("/") + "/"
+            self.fetcher = Urllib3Fetcher(app_user_agent="fleet.ota")
+        else:
+            base = ""
+            self.fetcher = fetchers.DirectoryFetcher(pathlib.Path(repository))
+        self.metadata_url, self.targets_url = base + "metadata/", base + "targets/"
+
+    def find(self, channel: str, wanted: str) -> Bundle:
+        name, _slash, version = wanted.partition("/")
+        try:
+            updater = Updater(
+                str(self.metadata),
+                self.metadata_url,
+                str(self.folder),
+                self.targets_url,
+                self.fetcher,
+                bootstrap=self.pinned,
+            )
+            updater.refresh()
+            # makes ngclient verify the channel's metadata and keep it; whether the name exists does not matter here
+            updater.get_targetinfo(f"{channel}/{name}/{version}.json")
+            entry = self._choose(channel, name, version)
+            info = updater.get_targetinfo(entry.target)
+            if info is None or info.hashes.get("sha256") != entry.digest:
+                raise self._error(f"lists {entry.target} in two ways", code="METADATA")
+            path = updater.download_target(info, str(self.folder / "release.json"))
+            content = pathlib.Path(path).read_bytes()
+            roots = self._roots()
+        except (exceptions.RepositoryError, exceptions.DownloadError, DeserializationError) as error:
+            raise self._error(f"cannot be trusted: {_sentence(error)}", code=_code(error)) from error
+        except (OSError, ValueError) as error:
+            raise self._error(f"cannot be verified: {error}") from error
+        return self._bundle(entry, content, roots)
+
+    def _choose(self, channel: str, name: str, version: str) -> Listed:
+        """The entry for ``name`` and ``version``, or the newest of the name, from verified objects only."""
+        root = self._cached(Root, "root")
+        targets = self._cached(Targets, "targets")
+        root.signed.verify_delegate("targets", targets.signed_bytes, targets.signatures)
+        delegations = targets.signed.delegations
+        channels = sorted(delegations.roles or {}) if delegations else []
+        if channel not in channels or not (self.metadata / f"{channel}.json").is_file():
+            raise self._error(f"has no channel {channel!r}, only {', '.join(channels) or 'none'}; correct the name")
+        own = self._cached(Targets, channel)
+        targets.signed.verify_delegate(channel, own.signed_bytes, own.signatures)
+        entries = listed(channel, own.signed.targets)
+        found = [entry for entry in entries if entry.name == name and version in ("", entry.version)]
+        if not found:
+            there = ", ".join(f"{entry.name}/{entry.version}" for entry in entries) or "nothing"
+            wanted = f"{name}/{version}" if version else name
+            raise self._error(f"lists no {wanted} in channel {channel}, only {there}; publish or correct it")
+        return max(found, key=lambda entry: entry.counter)
+
+    def _bundle(self, entry: Listed, content: bytes, roots: list[str]) -> Bundle:
+        try:
+            document = releases.parse(content)
+        except releases.ReleaseError as error:
+            raise self._error(
+                f"has a release document with errors: {'; '.join(error.problems)}",
+                code="RELEASE",
+                problems=error.problems,
+            ) from error
+        if (document["name"], document["version"], document["counter"]) != (entry.name, entry.version, entry.counter):
+            raise self._error(f"lists {entry.target} as another release than its document says", code="METADATA")
+        if content != releases.canonical(document):
+            raise self._error(f"holds {entry.target} in a form that is not canonical; publish it again", code="RELEASE")
+        texts = {
+            key: (self.metadata / f"{key}.json").read_text("utf-8") for key in ("timestamp", "snapshot", "targets")
+        }
+        return Bundle(
+            name=entry.name,
+            version=entry.version,
+            counter=entry.counter,
+            digest=entry.digest,
+            channel=entry.channel,
+            target=entry.target,
+            root=roots,
+            delegated=(self.metadata / f"{entry.channel}.json").read_text("utf-8"),
+            release=content.decode(),
+            repository=self.repository,
+            cache=str(self.folder),
+            **texts,
+        )
+
+    def _roots(self) -> list[str]:
+        """Every root above version 1: a device may have pinned an older one than this controller.
+
+        Those below the controller's own pinned root are not needed here and so not verified here; the device
+        verifies each from the one before it.
+        """
+        newest = self._cached(Root, "root").signed.version
+        texts = []
+        for version in range(2, newest + 1):
+            path = self.metadata / "root_history" / f"{version}.root.json"
+            if path.is_file():
+                texts.append(path.read_text("utf-8"))
+                continue
+            url = f"{self.metadata_url}{version}.root.json"
+            try:
+                texts.append(self.fetcher.download_bytes(url, UpdaterConfig().root_max_length).decode())
+            except exceptions.DownloadHTTPError:
+                texts.clear()  # a chain with a hole helps nobody below the hole
+        return texts
+
+    def _cached(self, kind: type[t.Any], role: str) -> Metadata[t.Any]:
+        metadata = Metadata.from_file(str(self.metadata / f"{role}.json"))
+        if not isinstance(metadata.signed, kind):
+            raise ValueError(f"{role}.json in the cache {self.metadata} is something else; delete the cache")
+        return metadata
+
+    def _error(self, reason: str, **more: t.Any) -> TrustError:
+        return TrustError(f"the repository {self.repository} {reason}", **more)
+
+
+def _code(error: Exception) -> str:
+    """The reason code for what python-tuf raised."""
+    if isinstance(error, exceptions.ExpiredMetadataError):
+        return "EXPIRED"
+    if isinstance(error, exceptions.UnsignedMetadataError):
+        return "THRESHOLD"
+    if isinstance(error, exceptions.BadVersionNumberError):
+        return "ROLLBACK"
+    if isinstance(error, exceptions.LengthOrHashMismatchError):
+        return "LENGTH_MISMATCH" if "length" in str(error).lower() else "HASH_MISMATCH"
+    if isinstance(error, exceptions.DownloadLengthMismatchError):
+        return "LENGTH_MISMATCH"
+    return "FETCH" if isinstance(error, exceptions.DownloadError) else "METADATA"
+
+
+def _sentence(error: Exception) -> str:
+    cause = f" ({error.__cause__})" if isinstance(error, exceptions.DownloadError) and error.__cause__ else ""
+    hints = {
+        "EXPIRED": "refresh the repository with state: refreshed, or set this machine's clock",
+        "THRESHOLD": "somebody signed with other keys, or the pinned root belongs to another repository",
+        "ROLLBACK": "somebody offers older metadata than was seen before",
+        "FETCH": "check the address, and that the repository is complete",
+    }
+    hint = hints.get(_code(error))
+    return f"{error}{cause}{'; ' + hint if hint else ''}"
