@@ -48,5 +48,11 @@ class Layout:
 
     def prepare(self) -> None:
         """Create the state directory, for its owner only."""
-        for path in (self.state, self.file("inbox"), self.file("trust"), self.file("snapshots"), self.file("transactions")):
+        for path in (
+            self.state,
+            self.file("inbox"),
+            self.file("trust"),
+            self.file("snapshots"),
+            self.file("transactions"),
+        ):
             durable.make_directory(path)

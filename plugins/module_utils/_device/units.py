@@ -23,7 +23,8 @@ def show(names: t.Sequence[str]) -> dict[str, Properties]:
         return {}
     result = command.run(["systemctl", "show", "--property=%s" % ",".join(_SHOWN), "--", *names])
     blocks = [
-        dict(line.partition("=")[::2] for line in block.splitlines() if "=" in line) for block in result.out.split("\n\n")
+        dict(line.partition("=")[::2] for line in block.splitlines() if "=" in line)
+        for block in result.out.split("\n\n")
     ]
     blocks = [block for block in blocks if block]
     if len(blocks) != len(names):
@@ -33,7 +34,9 @@ def show(names: t.Sequence[str]) -> dict[str, Properties]:
 
 def active(names: t.Sequence[str]) -> list[str]:
     """Which of ``names`` are running or about to."""
-    return [name for name, found in show(names).items() if found.get("ActiveState") in ("active", "activating", "reloading")]
+    return [
+        name for name, found in show(names).items() if found.get("ActiveState") in ("active", "activating", "reloading")
+    ]
 
 
 def failed() -> set[str]:

@@ -28,7 +28,9 @@ def _json(value: t.Any) -> str | None:
 
 def _url(value: t.Any) -> str | None:
     wrong = schema.text(value)
-    return wrong or (None if value.startswith(("http://", "https://")) else "%r must start with http:// or https://" % value)
+    return wrong or (
+        None if value.startswith(("http://", "https://")) else "%r must start with http:// or https://" % value
+    )
 
 
 RULES: dict[str, schema.Rule] = {

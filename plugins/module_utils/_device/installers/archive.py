@@ -142,12 +142,16 @@ class Installer(Base):
                         raise OtaError("UNLISTED_FILE", "the archive holds %r, which the release does not list" % path)
                     listed.pop(path, None)
         except (tarfile.TarError, EOFError) as error:
-            raise OtaError("RELEASE", "payload %s is not a readable tar file: %s" % (self.payload["name"], error)) from None
+            raise OtaError(
+                "RELEASE", "payload %s is not a readable tar file: %s" % (self.payload["name"], error)
+            ) from None
         if listed:
             raise OtaError("RELEASE", "the archive lacks %r, which the release lists" % sorted(listed)[0])
         current = self.layout.real(self.link)
         if os.path.lexists(current) and not os.path.islink(current):
-            raise OtaError("REQUIREMENT", "%s is not a link; move it away, the release's link must go there" % self.link)
+            raise OtaError(
+                "REQUIREMENT", "%s is not a link; move it away, the release's link must go there" % self.link
+            )
 
     def scope(self) -> Scope:
         """The link, the new directory, and the directories above them that may not exist yet."""
@@ -183,7 +187,9 @@ class Installer(Base):
         try:
             self._extract(directory)
         except (OSError, tarfile.TarError) as error:
-            raise OtaError("INSTALL", "extracting %s to %s failed: %s" % (self.payload["name"], directory, error)) from None
+            raise OtaError(
+                "INSTALL", "extracting %s to %s failed: %s" % (self.payload["name"], directory, error)
+            ) from None
         durable.sync_tree(directory)
         self.quiesce()
         link = self.layout.real(self.link)

@@ -1,0 +1,36 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""Where the zipapp starts: one request from standard input, one reply to standard output."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+
+
+def main() -> None:
+    """Answer one request, or do detached work when started with arguments."""
+    os.umask(0o022)  # what maintainer scripts expect; our own files name their modes
+    if sys.version_info < (3, 8):
+        sys.exit("fleet-ota: Python 3.8 or newer is needed, this is %s" % sys.version.split()[0])
+    from . import verbs
+
+    if len(sys.argv) > 1:
+        verbs.background(sys.argv[1:])
+        return
+    try:
+        request = json.loads(sys.stdin.buffer.readline())
+        reply = verbs.answer(request, sys.stdin.buffer)
+    except Exception as error:  # the controller must get an answer whatever happens
+        text = "%s: %s" % (type(error).__name__, error)
+        reply = {"error": {"code": "ENGINE", "message": text, "detail": {"trace": traceback.format_exc()[-2000:]}}}
+    sys.stdout.write(json.dumps(reply) + "\n")
+
+
+main()

@@ -1,0 +1,159 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""Deciding whether a release is taken, and opening its transaction (the device decides)."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from . import detach, durable, fetch, guard, installers, release, worker
+from .conclude import settle
+from .errors import OtaError
+from .identity import Identity
+from .layout import Layout
+from .memory import Memory
+from .transaction import Transaction
+from .trust import Accepted, Trust
+
+DEADLINE = 600
+Request = t.Mapping[str, t.Any]
+
+
+class Offer(t.NamedTuple):
+    """A release that was verified and is for this device."""
+
+    accepted: Accepted
+    document: release.Document
+    identity: Identity
+    memory: Memory
+
+    @property
+    def release(self) -> dict[str, t.Any]:
+        """``{name, version, counter, digest}``."""
+        return {**{key: self.document[key] for key in ("name", "version", "counter")}, "digest": self.accepted.digest}
+
+
+def examine(layout: Layout, bundle: Request, *, retry_rejected: bool = False, keep: bool = True) -> Offer:
+    """Verify a bundle and everything about it that needs no payload; OtaError with the reason code otherwise."""
+    identity = Identity(layout)
+    accepted = Trust(layout).accept(bundle, keep=keep)
+    document = release.parse(accepted.content)
+    identity.match(document.get("compatible", {}))
+    memory = Memory(layout)
+    memory.check(document, accepted.digest, retry_rejected)
+    return Offer(accepted, document, identity, memory)
+
+
+def is_current(layout: Layout, offer: Offer) -> bool:
+    """Whether the device confirmed this release, and still shows it."""
+    current = offer.memory.of(offer.document["name"])["current"]
+    if not current or current["digest"] != offer.accepted.digest:
+        return False
+    found = installers.create(layout, offer.document, lambda text: None)
+    return all(installer.observe() == installer.wanted() for installer in found)
+
+
+def difference(layout: Layout, offer: Offer) -> dict[str, t.Any]:
+    """What ``--diff`` shows: release and payloads before and after."""
+    current = offer.memory.of(offer.document["name"])["current"]
+    before: dict[str, t.Any] = {"release": "%s %s" % (current["name"], current["version"]) if current else None}
+    after: dict[str, t.Any] = {"release": "%s %s" % (offer.document["name"], offer.document["version"])}
+    for installer in installers.create(layout, offer.document, lambda text: None):
+        before[installer.payload["name"]] = installer.observe()
+        after[installer.payload["name"]] = installer.wanted()
+    return {"before": before, "after": after}
+
+
+def apply(layout: Layout, request: Request) -> dict[str, t.Any]:
+    """Take the offered release, or say why not; called with the lock held.
+
+    Replies with a transaction reply; work that goes on is at work detached. ``missing`` lists payload files that
+    must be staged first.
+    """
+    running = settle(layout)
+    offer = examine(
+        layout, request["bundle"], retry_rejected=bool(request.get("retry_rejected")), keep=not request.get("check")
+    )
+    if running is not None and running.is_open:
+        if running.release["digest"] == offer.accepted.digest and running.kind == "update":
+            _fence(layout, request)
+            return running.reply()  # the same command again: go on with what runs
+        raise OtaError("BUSY", "transaction %s (%s %s) is open on this device; it ends by itself at its deadline"
+                       % (running.id, running.release["name"], running.release["version"]))  # fmt: skip
+    _fence(layout, request)
+    if is_current(layout, offer):
+        return {
+            "transaction": None,
+            "state": "idle",
+            "outcome": "current",
+            "release": offer.release,
+            "before": offer.release,
+        }
+    diff = difference(layout, offer)
+    files = release.payload_files(offer.document)
+    missing = fetch.missing(layout, files)
+    pull = request.get("pull") or {}
+    kind = guard.choose(layout, request.get("guard", "auto"))
+    if request.get("check") or any(entry["sha256"] not in pull for entry in missing):
+        return {"transaction": None, "state": "idle", "outcome": None, "release": offer.release, "missing": missing, "diff": diff,
+                "before": offer.memory.of(offer.document["name"])["current"]}  # fmt: skip
+    transaction = Transaction.begin(
+        layout,
+        kind="update",
+        release=offer.release,
+        before=offer.memory.of(offer.document["name"])["current"],
+        diff=diff,
+        guard=kind,
+        **options(request),
+    )
+    durable.write(transaction.folder("release.json"), offer.accepted.content)
+    durable.write_json(transaction.folder("request.json"), {"pull": pull})
+    launch(transaction)
+    return transaction.reply()
+
+
+def options(request: Request) -> dict[str, t.Any]:
+    """The transaction options that are kept with a transaction."""
+    protect = [str(path) for path in request.get("protect") or []]
+    if any(not os.path.isabs(path) or not path.strip("/") for path in protect):
+        raise OtaError("RELEASE", "protect must list absolute paths below /, not %r" % protect)
+    deadline = int(request.get("deadline") or DEADLINE)
+    if deadline < 5:
+        raise OtaError("RELEASE", "a deadline of %d s is too short for any confirm; give at least 5" % deadline)
+    return {
+        "rollout": request.get("rollout"),
+        "generation": int(request.get("generation") or 0),
+        "deadline": deadline,
+        "snapshot": request.get("snapshot") or "auto",
+        "protect": protect,
+        "checkpoint": request.get("checkpoint"),
+    }
+
+
+def launch(transaction: Transaction) -> None:
+    """Start the worker of a transaction, apart from this session."""
+    layout = transaction.layout
+    arguments = ["worker", layout.root, layout.state_dir, transaction.id]
+    pid = detach.start(layout, worker.name(transaction), arguments, transaction.folder("worker.log"))
+    if pid is not None:
+        durable.write_json(transaction.folder("worker.json"), {"pid": pid})
+
+
+def _fence(layout: Layout, request: Request) -> None:
+    """An older generation of the same rollout is a controller that does not know it was replaced."""
+    path, rollout = layout.file("lease.json"), request.get("rollout")
+    if rollout is None:
+        return
+    generation = int(request.get("generation") or 0)
+    lease = durable.read_json(path, {})
+    if lease.get("rollout") == rollout and generation < lease["generation"]:
+        message = "generation %d of rollout %s was replaced by %d; this controller must stop"
+        raise OtaError("STALE", message % (generation, rollout, lease["generation"]))
+    wanted = {"rollout": rollout, "generation": generation}
+    if lease != wanted and not request.get("check"):
+        durable.write_json(path, wanted)

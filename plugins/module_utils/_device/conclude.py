@@ -1,0 +1,134 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""The end of a transaction: memory, guard, what stays and what is pruned. Each step can be run again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from . import documents, guard, installers, memory, schema, snapshots, transaction, tree
+from .layout import Layout
+from .transaction import UNTOUCHED, Transaction
+
+#: A way back for these reasons says nothing against the release.
+INNOCENT = ("INTERRUPTED",)
+
+
+def finish(done: Transaction, outcome: str, code: str, message: str) -> None:
+    """Come to the end ``outcome`` (anything but ``updated``) and tidy up."""
+    if outcome in ("restored", "broken") and done.kind == "update" and code not in INNOCENT:
+        reason, text = (code, message) if outcome == "restored" else (done.data.get("code") or code, message)
+        memory.Memory(done.layout).reject(done.release["digest"], reason, text)
+    done.advance(outcome, outcome=outcome, code=code, message=message)
+    tidy(done)
+
+
+def confirm(done: Transaction) -> None:
+    """The commit point is the one write of ``confirmed``; everything after it is repeated until it is done."""
+    done.advance("confirmed", outcome="updated", code=None, message="")
+    tidy(done)
+
+
+def tidy(done: Transaction) -> None:
+    """What belongs to the end, whichever it was; marks the transaction as tidied."""
+    layout = done.layout
+    if done.state == "confirmed":
+        _remember(done)
+    guard.disarm(done)
+    if done.state != "confirmed" and done.state != "broken":
+        _remove_snapshot(layout, done.id)
+    _prune(layout, done)
+    done.save(tidied=True)
+
+
+def settle(layout: Layout) -> Transaction | None:
+    """The transaction as it is, after finishing what a killed run left undone. The caller holds the lock.
+
+    With the lock held nobody is at work, so an open transaction that ought to be at work was interrupted: before
+    anything was touched it is given up here; later it is left to :func:`restore.go_back`, which the caller starts.
+    """
+    found = Transaction.load(layout)
+    if found is None:
+        return None
+    if found.state in UNTOUCHED and not _starting(found):
+        finish(found, "deferred", "INTERRUPTED", "interrupted before anything was touched; run again")
+    elif not found.is_open and not found.data.get("tidied"):
+        tidy(found)
+    return found
+
+
+def _starting(found: Transaction) -> bool:
+    """Whether the worker was asked for just now and may not have taken the lock yet."""
+    age = transaction.clock() - float(found.began)
+    return bool(found.state == "staged" and 0 <= age < 20)
+
+
+def _remember(done: Transaction) -> None:
+    layout, known = done.layout, memory.Memory(done.layout)
+    if done.kind == "rollback":
+        known.reject(done.before["digest"], "REQUESTED", "somebody went back from it")
+        if (known.of(done.release["name"])["current"] or {}).get("digest") == done.before["digest"]:
+            known.went_back(done.release["name"])
+        return
+    documents.keep(done)
+    known.confirm(dict(done.release, transaction=done.id, units=done.data.get("units", [])))
+
+
+def _prune(layout: Layout, done: Transaction) -> None:
+    """Keep one way back per release name, nothing staged, and the folder of this last transaction."""
+    known = memory.Memory(layout)
+    entries = [
+        entry for value in known.value["releases"].values() for entry in (value["current"], value["previous"]) if entry
+    ]
+    _unstage(layout, done)
+    ways_back = {value["current"]["transaction"] for value in known.value["releases"].values() if value["current"]}
+    for found in snapshots.listing(layout):
+        if transaction.IDENTIFIER.match(found["id"]) and found["id"] not in ways_back and found["id"] != done.id:
+            _remove_snapshot(layout, found["id"])
+    if done.state == "confirmed" and done.kind == "rollback":
+        _remove_snapshot(layout, done.id)
+        if done.data.get("source") not in ways_back:
+            _remove_snapshot(layout, done.source)
+    for name in os.listdir(layout.file("transactions")):
+        if name != done.id:
+            transaction.remove_folder(layout, name)
+    _prune_releases(layout, known, {entry["digest"] for entry in entries})
+
+
+def _unstage(layout: Layout, done: Transaction) -> None:
+    """Staged files are not needed any more; what was only deferred finds them again."""
+    folder, inbox = done.folder("payload"), layout.file("inbox")
+    if done.state == "deferred":
+        for name in os.listdir(folder) if os.path.isdir(folder) else []:
+            if schema.SHA256.match(name):
+                os.rename(os.path.join(folder, name), os.path.join(inbox, name))
+    else:
+        for name in os.listdir(inbox):
+            os.unlink(os.path.join(inbox, name))
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _prune_releases(layout: Layout, known: memory.Memory, digests: set[str]) -> None:
+    for value in known.value["releases"].values():
+        current = value["current"]
+        document = documents.confirmed(layout, current)
+        if document:
+            versions = {entry["version"] for entry in (current, value["previous"]) if entry}
+            for installer in installers.create(layout, document, lambda text: None):
+                installer.prune(versions)
+    folder = layout.file("releases")
+    for name in os.listdir(folder) if os.path.isdir(folder) else []:
+        if name[:-5] not in digests:
+            os.unlink(os.path.join(folder, name))
+
+
+def _remove_snapshot(layout: Layout, identifier: str) -> None:
+    """Remove a snapshot, also one that was never finished."""
+    if os.path.isdir(layout.file("snapshots", identifier)):
+        for kind in snapshots.kinds():
+            snapshots.by_kind(kind)(layout, identifier, tree.Selection((), (), ())).remove()

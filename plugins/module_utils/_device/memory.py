@@ -1,0 +1,92 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""What a device remembers between transactions: what is installed, what failed here, how far it has come.
+
+``installed.json``: ``{format, releases: {NAME: {current, previous, counter}}, rejected: {DIGEST: {...}}}``.
+``current`` and ``previous`` are ``{name, version, counter, digest, transaction, units, time}``; the snapshot that leads
+back from ``current`` has the id of its transaction.
+"""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from . import durable
+from .errors import OtaError
+from .layout import Layout
+
+FORMAT = 1
+Release = t.Dict[str, t.Any]
+
+
+def stamp() -> str:
+    """The time now, UTC, RFC 3339."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+class Memory:
+    """``installed.json`` of one device; every change is durable when its method returns."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.path = layout.file("installed.json")
+        self.value = durable.read_json(self.path) or {"format": FORMAT, "releases": {}, "rejected": {}}
+
+    def of(self, name: str) -> dict[str, t.Any]:
+        """``{current, previous, counter}`` of the release name ``name``."""
+        return t.cast(
+            "dict[str, t.Any]", self.value["releases"].get(name, {"current": None, "previous": None, "counter": 0})
+        )
+
+    def latest(self) -> str | None:
+        """The release name that was confirmed last, or None."""
+        found = [(entry["current"]["time"], name) for name, entry in self.value["releases"].items() if entry["current"]]
+        return max(found)[1] if found else None
+
+    def check(self, document: t.Mapping[str, t.Any], digest: str, retry_rejected: bool) -> None:
+        """Refuse what is older than confirmed (``ROLLBACK``) or failed here before (``REJECTED``)."""
+        floor = self.of(document["name"])["counter"]
+        if document["counter"] < floor:
+            message = "counter %d of %s %s is below %d, which this device has confirmed; use a rollback to go back"
+            raise OtaError("ROLLBACK", message % (document["counter"], document["name"], document["version"], floor))
+        known = self.value["rejected"].get(digest)
+        if known and not retry_rejected:
+            message = "this release failed here before (%s: %s); set retry_rejected to offer it again"
+            raise OtaError("REJECTED", message % (known["code"], known["message"]), rejected=known)
+
+    def confirm(self, release: Release) -> None:
+        """``release`` is what is installed now; the counter's floor rises. Can be run again."""
+        entry = dict(self.of(release["name"]))
+        if (entry["current"] or {}).get("transaction") != release["transaction"]:
+            entry.update(previous=entry["current"], current=dict(release, time=stamp()))
+        entry["counter"] = max(entry["counter"], release["counter"])
+        self.value["releases"][release["name"]] = entry
+        self.value["rejected"].pop(release["digest"], None)
+        self._write()
+
+    def went_back(self, name: str) -> None:
+        """The release before is installed again; there is none to go back to from it. Can be run again."""
+        entry = dict(self.of(name))
+        if entry["previous"] is not None:
+            entry.update(current=entry["previous"], previous=None)
+            self.value["releases"][name] = entry
+            self._write()
+
+    def forget(self, name: str) -> None:
+        """Nothing of ``name`` is installed any more."""
+        entry = dict(self.of(name))
+        entry.update(current=None, previous=None)
+        self.value["releases"][name] = entry
+        self._write()
+
+    def reject(self, digest: str, code: str, message: str) -> None:
+        """Never take this release again unless somebody says so."""
+        self.value["rejected"][digest] = {"code": code, "message": message, "time": stamp()}
+        self._write()
+
+    def _write(self) -> None:
+        durable.write_json(self.path, self.value)

@@ -1,0 +1,74 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""The way back: put the snapshot back, prove it, and only then call it restored."""
+
+from __future__ import annotations
+
+import traceback
+import typing as t
+
+from . import conclude, documents, snapshots, units
+from .errors import OtaError
+from .health import Health
+from .identity import Identity
+from .transaction import Transaction
+
+TRIES = 3
+
+
+def go_back(transaction: Transaction, code: str, message: str) -> None:
+    """Restore what the transaction changed; can be interrupted and run again. Called with the lock held."""
+    transaction.advance("restoring", code=code, message=message)
+    problem = ""
+    for attempt in range(TRIES):
+        try:
+            problem = _restore(transaction)
+            break
+        except Exception as error:  # go on trying: a device must not stay in between
+            transaction.log(traceback.format_exc())
+            problem = "going back failed: %s" % (error.message if isinstance(error, OtaError) else repr(error))
+    if problem:
+        conclude.finish(
+            transaction, "broken", "RESTORE", "%s (was going back because of %s: %s)" % (problem, code, message)
+        )
+    else:
+        conclude.finish(transaction, "restored", code, message)
+
+
+def _restore(transaction: Transaction) -> str:
+    """One attempt; what is not as before, or an empty text."""
+    layout = transaction.layout
+    snapshot = snapshots.load(layout, transaction.id)
+    for payload in documents.installers_of(transaction, documents.of_transaction(transaction)):
+        _gently(transaction, payload.quiesce)
+    if layout.is_real:
+        units.stop(transaction.units)
+    changed = snapshot.restore()
+    transaction.log("put back %d paths" % len(changed))
+    if layout.is_real:
+        units.bring_back(transaction.units_active)
+    for payload in documents.installers_of(transaction, documents.confirmed(layout, transaction.before)):
+        _gently(transaction, payload.activate)
+    remaining = snapshot.remaining()
+    if remaining:  # services that just started may have written; what is still different after that is not
+        snapshot.restore(remaining)
+        remaining = snapshot.remaining()
+    if remaining:
+        return "%d paths are not as before, first %s" % (len(remaining), ", ".join(remaining[:5]))
+    verdict = Health(layout, transaction.data.get("health_before") or {}, Identity(layout).words).wait(
+        transaction.baseline
+    )
+    transaction.save(health=verdict.checks)
+    return "" if verdict.healthy else "the device is not as healthy as before: %s" % verdict.reason
+
+
+def _gently(transaction: Transaction, step: t.Callable[[], None]) -> None:
+    """A stop or start that fails must not keep the files from going back; health decides in the end."""
+    try:
+        step()
+    except OtaError as error:
+        transaction.log(error.message)

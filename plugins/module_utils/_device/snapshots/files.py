@@ -1,0 +1,139 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""Snapshot kind ``files``: exactly the selected paths, in one pack, on any file system.
+
+One pack and one manifest instead of a tree of copies: one fsync each, however many files. A reserve of the same size
+is allocated with it, so that going back has room even when the disk has filled up in the meantime.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import os
+import typing as t
+
+from .. import durable, tree
+from ..errors import OtaError
+from ..layout import Layout
+from . import Base, read_manifest, write_manifest
+
+PREFERENCE = 0
+
+
+class Snapshot(Base):
+    """Content of every regular file, appended to ``content``; the manifest says where."""
+
+    kind = "files"
+
+    @classmethod
+    def probe(cls, layout: Layout, selection: tree.Selection) -> str | None:
+        """Always possible."""
+        return None
+
+    def estimate(self) -> int:
+        """Twice the content: the pack and the reserve."""
+        found = tree.observe(self.layout, self.selection, content=False)
+        return 2 * sum(entry.get("s", 0) for entry in found.values() if "hl" not in entry) + (1 << 20)
+
+    def _create(self) -> None:
+        manifest = tree.observe(self.layout, self.selection, content=False)
+        size = 0
+        with open(self._file("content"), "wb") as pack:
+            for path in sorted(manifest):
+                entry = manifest[path]
+                if entry["t"] == "f" and "hl" not in entry:
+                    entry["o"] = pack.tell()
+                    entry["s"], entry["h"] = _copy(self.layout.real(path), pack)
+            size = pack.tell()
+            pack.flush()
+            os.fsync(pack.fileno())
+        for entry in manifest.values():
+            if "hl" in entry:
+                entry.update({key: manifest[entry["hl"]][key] for key in ("h", "o", "s")})
+        write_manifest(self._file("manifest.jsonl"), manifest)
+        _reserve(self._file("reserve"), size + (1 << 20))
+
+    def prove(self) -> None:
+        """Read the pack whole and compare every hash."""
+        try:
+            for path, entry in self.manifest().items():
+                if entry["t"] == "f" and _hash(self._open(path, entry)) != entry["h"]:
+                    raise OtaError("RESTORE", "snapshot %s does not hold %s as it was" % (self.identifier, path))
+        except (OSError, ValueError, KeyError) as error:
+            raise OtaError("RESTORE", "snapshot %s cannot be read: %s" % (self.identifier, error)) from None
+
+    def manifest(self) -> tree.Manifest:
+        """As written when it was taken."""
+        return read_manifest(self._file("manifest.jsonl"))
+
+    def _open(self, path: str, entry: tree.Entry) -> t.IO[bytes]:
+        return io.BufferedReader(_Part(self._file("content"), entry["o"], entry["s"]))
+
+    def _free(self) -> None:
+        durable.remove(self._file("reserve"))
+
+    def _file(self, name: str) -> str:
+        return os.path.join(self.folder, name)
+
+
+class _Part(io.RawIOBase):
+    """``length`` bytes of a file from ``offset`` on, as a stream."""
+
+    def __init__(self, path: str, offset: int, length: int) -> None:
+        super().__init__()
+        self._handle = open(path, "rb")
+        self._handle.seek(offset)
+        self._left = length
+
+    def readable(self) -> bool:
+        """It can be read."""
+        return True
+
+    def readinto(self, buffer: t.Any) -> int:
+        """The next bytes, none beyond the part."""
+        block = self._handle.read(min(len(buffer), self._left))
+        buffer[: len(block)] = block
+        self._left -= len(block)
+        return len(block)
+
+    def close(self) -> None:
+        """Close the pack."""
+        self._handle.close()
+        super().close()
+
+
+def _copy(real: str, pack: t.IO[bytes]) -> tuple[int, str]:
+    """Append a file to the pack; its size and hash are of the bytes that were copied, even if it grows meanwhile."""
+    state, size = hashlib.sha256(), 0
+    with os.fdopen(os.open(real, os.O_RDONLY | os.O_NOFOLLOW), "rb") as handle:
+        for block in iter(lambda: handle.read(1 << 20), b""):
+            pack.write(block)
+            state.update(block)
+            size += len(block)
+    return size, state.hexdigest()
+
+
+def _hash(stream: t.IO[bytes]) -> str:
+    state = hashlib.sha256()
+    with stream:
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            state.update(block)
+    return state.hexdigest()
+
+
+def _reserve(path: str, size: int) -> None:
+    """Hold ``size`` bytes of the disk."""
+    with open(path, "wb") as handle:
+        try:
+            os.posix_fallocate(handle.fileno(), 0, size)
+        except OSError as error:
+            if error.errno in (errno.EOPNOTSUPP, errno.EINVAL):  # no allocation here; the free-space check must do
+                return
+            raise OtaError("NO_SPACE", "no room for the reserve of %d bytes that going back needs" % size) from None
+        os.fsync(handle.fileno())

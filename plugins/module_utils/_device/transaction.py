@@ -1,0 +1,139 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""The device's transaction: one small document, rewritten durably before each step.
+
+States, in order (docs/reference/engine.md)::
+
+    staged verified snapshotted | armed installing checking unconfirmed | confirmed
+                                         any failure, deadline or boot  -> restoring -> restored | broken
+    before anything is touched                                          -> refused | deferred
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+import typing as t
+import uuid
+
+from . import durable, memory
+from .layout import Layout
+
+FORMAT = 1
+#: What the engine names transactions and their snapshots; people name theirs otherwise.
+IDENTIFIER = re.compile(r"^[0-9a-f]{12}$")
+UNTOUCHED = ("staged", "verified", "snapshotted")
+TOUCHED = ("armed", "installing", "checking", "restoring")
+#: Something still happens by itself.
+AT_WORK = UNTOUCHED + TOUCHED
+ENDED = ("confirmed", "restored", "broken", "refused", "deferred")
+
+
+class Transaction:
+    """The open or last transaction of a device; ``data`` is what ``transaction.json`` holds."""
+
+    def __init__(self, layout: Layout, data: dict[str, t.Any]) -> None:
+        self.layout = layout
+        self.data = data
+
+    @classmethod
+    def load(cls, layout: Layout) -> Transaction | None:
+        """The device's transaction, or None if it never had one."""
+        data = durable.read_json(layout.file("transaction.json"))
+        return cls(layout, data) if data else None
+
+    @classmethod
+    def begin(cls, layout: Layout, **data: t.Any) -> Transaction:
+        """Open one, in state ``staged``. The caller holds the lock and has seen that none is open."""
+        identifier = uuid.uuid4().hex[:12]
+        durable.make_directory(layout.transaction(identifier))
+        start = {"format": FORMAT, "id": identifier, "outcome": None, "code": None, "message": "", "boots": 0}
+        found = cls(layout, dict(start, started=memory.stamp(), began=clock(), steps={}, **data))
+        found.advance("staged")
+        return found
+
+    def __getattr__(self, name: str) -> t.Any:
+        try:
+            return self.__dict__["data"][name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not come to its end."""
+        return self.data["state"] not in ENDED
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether something still has to happen by itself: not ended and not waiting for a confirm."""
+        return self.data["state"] in AT_WORK
+
+    def advance(self, state: str, **changes: t.Any) -> None:
+        """Enter ``state``: on disk, and in the history, before the step that belongs to it runs."""
+        self.data.update(changes, state=state)
+        self.data["steps"][state] = round(clock() - self.data["began"], 3)
+        self.save()
+        record = {"time": memory.stamp(), "transaction": self.data["id"], "state": state}
+        record.update({key: changes[key] for key in ("outcome", "code", "message") if changes.get(key)})
+        durable.append_line(self.layout.file("history.jsonl"), record)
+
+    def save(self, **changes: t.Any) -> None:
+        """Write it durably as it is, with ``changes``."""
+        self.data.update(changes)
+        durable.write_json(self.layout.file("transaction.json"), self.data)
+
+    def folder(self, *names: str) -> str:
+        """A path in the transaction's own folder."""
+        return self.layout.transaction(self.data["id"], *names)
+
+    def log(self, text: str) -> None:
+        """Add to the transaction's log, for people."""
+        with open(self.folder("log"), "a", encoding="utf-8") as handle:
+            handle.write("%s %s\n" % (memory.stamp(), text.rstrip()))
+
+    def reply(self) -> dict[str, t.Any]:
+        """The transaction reply of the protocol."""
+        keys = (
+            "state",
+            "outcome",
+            "code",
+            "message",
+            "release",
+            "before",
+            "rollout",
+            "kind",
+            "boots",
+            "steps",
+            "deadline",
+        )
+        found = {key: self.data.get(key) for key in keys}
+        found.update(transaction=self.data["id"], health=self.data.get("health", {}), diff=self.data.get("diff"))
+        found["seconds"] = max(self.data["steps"].values(), default=0)
+        return found
+
+
+def clock() -> float:
+    """Seconds on the boot clock, which counts while the device sleeps and never jumps with the wall clock."""
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
+
+
+def boot_id() -> str:
+    """What tells one boot from another."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as handle:
+            return handle.read().strip()
+    except OSError:
+        return ""
+
+
+def remove_folder(layout: Layout, identifier: str) -> None:
+    """Remove what a transaction of the past left, except its snapshot."""
+    shutil.rmtree(os.path.join(layout.file("transactions"), identifier), ignore_errors=True)

@@ -1,0 +1,302 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""A part of a file system as data: observe it, compare it, put it back.
+
+An entry is a small mapping, so that a manifest is one line of JSON per path:
+
+``t`` type: ``f`` file, ``d`` directory, ``l`` link, ``p`` fifo, ``c``/``b`` device, ``s`` socket, ``-`` absent;
+``m`` mode bits; ``u``/``g`` owner and group ids; ``mt`` modification time (ns); ``s`` size; ``h`` SHA-256;
+``x`` extended attributes (base64; ACLs and capabilities are among them); ``l`` link target; ``r`` device number;
+``hl`` the first path of a group of hard links; ``o`` where the content lies in a pack. Paths that are not UTF-8 pass
+through as surrogate escapes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import shutil
+import stat
+import typing as t
+
+from . import durable
+from .layout import Layout
+
+Entry = t.Dict[str, t.Any]
+Manifest = t.Dict[str, Entry]
+#: Opens the content of an entry for reading.
+Source = t.Callable[[str, Entry], t.IO[bytes]]
+ABSENT: Entry = {"t": "-"}
+_TYPES = {
+    stat.S_IFREG: "f",
+    stat.S_IFDIR: "d",
+    stat.S_IFLNK: "l",
+    stat.S_IFIFO: "p",
+    stat.S_IFCHR: "c",
+    stat.S_IFBLK: "b",
+    stat.S_IFSOCK: "s",
+}
+
+
+class Selection(t.NamedTuple):
+    """What to look at: ``paths`` one by one, ``trees`` with all below, and nothing at or below ``exclude``."""
+
+    paths: tuple[str, ...]
+    trees: tuple[str, ...]
+    exclude: tuple[str, ...]
+
+    def covers_tree(self, path: str) -> bool:
+        """Whether ``path`` is in one of the trees, so that an unknown name there is an addition."""
+        return any(_within(path, tree) for tree in self.trees)
+
+
+def select(layout: Layout, paths: t.Iterable[str], trees: t.Iterable[str], exclude: t.Iterable[str]) -> Selection:
+    """A selection with each path written one way: parents resolved (``/lib/x`` is ``/usr/lib/x`` on merged systems)."""
+    found = sorted({_normal(layout, path) for path in trees})
+    outer = [tree for tree in found if not any(other != tree and _within(tree, other) for other in found)]
+    single = {_normal(layout, path) for path in paths}
+    return Selection(
+        tuple(sorted(path for path in single if not any(_within(path, tree) for tree in outer))),
+        tuple(outer),
+        tuple(sorted({_normal(layout, path) for path in exclude})),
+    )
+
+
+def _normal(layout: Layout, path: str) -> str:
+    parent, name = os.path.split(os.path.normpath(path))
+    if layout.is_real:
+        parent = os.path.realpath(parent)
+    return os.path.join(parent, name)
+
+
+def _within(path: str, tree: str) -> bool:
+    return path == tree or path.startswith(tree.rstrip("/") + "/")
+
+
+def observe(layout: Layout, selection: Selection, *, content: bool = True) -> Manifest:
+    """What is there now: an entry for every selected path, absent ones included.
+
+    With ``content`` every regular file is read and hashed; without it, sizes only.
+    """
+    found: Manifest = {}
+    links: dict[tuple[int, int], str] = {}
+    for path in selection.paths:
+        if not any(_within(path, out) for out in selection.exclude):
+            _add(layout, path, found, links, content)
+    for tree in selection.trees:
+        _walk(layout, tree, selection.exclude, found, links, content)
+    return found
+
+
+def _walk(
+    layout: Layout,
+    tree: str,
+    exclude: tuple[str, ...],
+    found: Manifest,
+    links: dict[tuple[int, int], str],
+    content: bool,
+) -> None:
+    device: int | None = None
+    todo = [tree]
+    while todo:
+        path = todo.pop()
+        if path in exclude:
+            continue
+        info = _add(layout, path, found, links, content)
+        if info is None or not stat.S_ISDIR(info.st_mode):
+            continue
+        if device is None:
+            device = info.st_dev
+        if info.st_dev != device:
+            continue  # a mount inside the tree is somebody else's: its mount point counts, its content does not
+        try:
+            todo.extend(os.path.join(path, name) for name in sorted(os.listdir(layout.real(path)), reverse=True))
+        except FileNotFoundError:
+            continue
+
+
+def _add(
+    layout: Layout, path: str, found: Manifest, links: dict[tuple[int, int], str], content: bool
+) -> os.stat_result | None:
+    real = layout.real(path)
+    try:
+        info = os.lstat(real)
+        kind = _TYPES[stat.S_IFMT(info.st_mode)]
+        entry: Entry = {"t": kind, "m": stat.S_IMODE(info.st_mode), "u": info.st_uid, "g": info.st_gid}
+        entry["mt"] = info.st_mtime_ns
+        if kind == "f":
+            entry["s"] = info.st_size
+            first = links.setdefault((info.st_dev, info.st_ino), path) if info.st_nlink > 1 else path
+            if first != path:
+                entry["hl"] = first
+            if content:
+                entry["h"] = found[first]["h"] if first != path and "h" in found.get(first, {}) else hash_of(real)
+        elif kind == "l":
+            entry["l"] = os.readlink(real)
+        elif kind in "cb":
+            entry["r"] = info.st_rdev
+        attributes = _attributes(real)
+        if attributes:
+            entry["x"] = attributes
+    except (FileNotFoundError, NotADirectoryError):
+        found[path] = dict(ABSENT)
+        return None
+    found[path] = entry
+    return info
+
+
+def _attributes(real: str) -> dict[str, str]:
+    try:
+        names = os.listxattr(real, follow_symlinks=False)
+        return {
+            name: base64.b64encode(os.getxattr(real, name, follow_symlinks=False)).decode() for name in sorted(names)
+        }
+    except OSError:  # a file system without them
+        return {}
+
+
+def hash_of(real: str) -> str:
+    """SHA-256 of a file, in hex; links are not followed."""
+    state = hashlib.sha256()
+    with os.fdopen(os.open(real, os.O_RDONLY | os.O_NOFOLLOW), "rb") as handle:
+        for block in iter(lambda: handle.read(1 << 20), b""):
+            state.update(block)
+    return state.hexdigest()
+
+
+def same(one: Entry, other: Entry) -> bool:
+    """Whether two entries are the same in type, content, owner, mode and attributes.
+
+    A directory's modification time is left out: naming a temporary file in it changes that, and nothing depends on it.
+    """
+    if one["t"] != other["t"]:
+        return False
+    keys = ["m", "u", "g", "h", "l", "r", "x"]
+    if one["t"] == "f":
+        keys.append("mt")
+    if one["t"] == "l":
+        keys.remove("m")
+    return all(one.get(key) == other.get(key) for key in keys)
+
+
+def differences(before: Manifest, now: Manifest) -> list[str]:
+    """The paths at which ``now`` is not ``before``, sorted."""
+    paths = set(before) | set(now)
+    return sorted(path for path in paths if not same(before.get(path, ABSENT), now.get(path, ABSENT)))
+
+
+def put_back(layout: Layout, before: Manifest, paths: t.Iterable[str], source: Source) -> None:
+    """Make each of ``paths`` what it is in ``before``; absent there means removed with all below.
+
+    Can be interrupted and run again any number of times. Removes first, so that it frees space before it needs some.
+    """
+    wanted = sorted(paths)
+    for path in reversed(wanted):
+        if before.get(path, ABSENT)["t"] == "-":
+            _remove(layout.real(path))
+    for path in wanted:
+        entry = before.get(path, ABSENT)
+        if entry["t"] != "-":
+            _put(layout, path, entry, source)
+    for path in reversed(wanted):  # from the inside out: filling a directory changes its time
+        entry = before.get(path, ABSENT)
+        if entry["t"] == "d":
+            os.utime(layout.real(path), ns=(entry["mt"], entry["mt"]))
+
+
+def _remove(real: str) -> None:
+    try:
+        info = os.lstat(real)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if stat.S_ISDIR(info.st_mode):
+        shutil.rmtree(real)
+    else:
+        os.unlink(real)
+
+
+def _put(layout: Layout, path: str, entry: Entry, source: Source) -> None:
+    real = layout.real(path)
+    kind = entry["t"]
+    present = os.path.lexists(real) and _TYPES[stat.S_IFMT(os.lstat(real).st_mode)]
+    if present and present != kind:
+        _remove(real)
+        present = False
+    if kind == "d":
+        if not present:
+            os.mkdir(real)
+    elif kind == "s":
+        return  # a socket lives with its process; nothing of it can be kept
+    else:
+        temporary = os.path.join(
+            os.path.dirname(real), ".fleet-ota.%s" % hashlib.sha256(os.fsencode(real)).hexdigest()[:16]
+        )
+        _remove(temporary)
+        try:
+            _make(layout, temporary, path, entry, source)
+        except OSError:  # no space beside the old one: its own space must do
+            _remove(temporary)
+            _remove(real)
+            _make(layout, temporary, path, entry, source)
+        _own(temporary, entry)
+        os.rename(temporary, real)
+        return
+    _own(real, entry)
+
+
+def _make(layout: Layout, temporary: str, path: str, entry: Entry, source: Source) -> None:
+    kind = entry["t"]
+    if kind == "l":
+        os.symlink(entry["l"], temporary)
+    elif kind == "p":
+        os.mkfifo(temporary)
+    elif kind in "cb":
+        os.mknod(temporary, entry["m"] | (stat.S_IFCHR if kind == "c" else stat.S_IFBLK), entry["r"])
+    elif "hl" in entry and _same_content(layout.real(entry["hl"]), entry):
+        os.link(layout.real(entry["hl"]), temporary)
+    else:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with source(path, entry) as content, os.fdopen(fd, "wb") as copy:
+            shutil.copyfileobj(content, copy, 1 << 20)
+
+
+def _same_content(real: str, entry: Entry) -> bool:
+    try:
+        return os.lstat(real).st_size == entry["s"] and hash_of(real) == entry["h"]
+    except OSError:
+        return False
+
+
+def _own(real: str, entry: Entry) -> None:
+    """Owner, mode, attributes, time: in this order, for a change of owner clears set-id bits and capabilities."""
+    info = os.lstat(real)
+    if (info.st_uid, info.st_gid) != (entry["u"], entry["g"]):
+        os.chown(real, entry["u"], entry["g"], follow_symlinks=False)
+    if entry["t"] != "l":
+        os.chmod(real, entry["m"])
+    wanted = entry.get("x", {})
+    for name in _attributes(real):
+        if name not in wanted:
+            os.removexattr(real, name, follow_symlinks=False)
+    for name, value in wanted.items():
+        if _attributes(real).get(name) != value:
+            os.setxattr(real, name, base64.b64decode(value), follow_symlinks=False)
+    os.utime(real, ns=(entry["mt"], entry["mt"]), follow_symlinks=False)
+
+
+def tidy(layout: Layout, paths: t.Iterable[str]) -> None:
+    """fsync what :func:`put_back` changed: one flush for each file system that holds one of ``paths``."""
+    devices = set()
+    for path in paths:
+        real = layout.real(path)
+        while not os.path.isdir(real) or os.path.islink(real):
+            real = os.path.dirname(real)
+        device = os.lstat(real).st_dev
+        if device not in devices:
+            devices.add(device)
+            durable.sync_tree(real)

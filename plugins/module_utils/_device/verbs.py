@@ -1,0 +1,347 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""The engine's verbs (docs/reference/engine.md): each takes a request and gives a reply."""
+
+from __future__ import annotations
+
+import platform
+import os
+import sys
+import time
+import typing as t
+
+from . import (
+    apply,
+    checks,
+    command,
+    conclude,
+    crypto,
+    detach,
+    documents,
+    durable,
+    fetch,
+    health,
+    identity,
+    installers,
+    lock,
+    memory,
+)
+from . import rollback, schema, snapshots, transaction, tree, trust, watch, worker
+from .errors import OtaError
+from .layout import Layout
+
+Request = t.Mapping[str, t.Any]
+Reply = t.Dict[str, t.Any]
+VERSION = 1
+
+
+def info(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
+    """The device's own truth."""
+    found = transaction.Transaction.load(layout)
+    known = memory.Memory(layout).value
+    disk = os.statvfs(layout.state if os.path.isdir(layout.state) else layout.root)
+    nothing = tree.Selection((), (), ())
+    kinds = [kind for kind in snapshots.kinds() if snapshots.by_kind(kind).probe(layout, nothing) is None]
+    return {
+        "identity": durable.read_json(layout.file("identity.json")),
+        "enrolled": os.path.exists(layout.file("trust", "root.json")),
+        "releases": known["releases"],
+        "rejected": known["rejected"],
+        "transaction": found.reply() if found else None,
+        "capabilities": {
+            "payload_types": installers.types_known(),
+            "checks": checks.kinds(),
+            "snapshots": kinds,
+            "guard": "systemd" if detach.by_systemd(layout) else None if layout.is_real else "process",
+            "python": platform.python_version(),
+            "architecture": platform.machine(),
+            "free_bytes": disk.f_bavail * disk.f_frsize,
+            "key_types": sorted(crypto.SCHEMES),
+            "openssl": command.which("openssl") is not None,
+        },
+    }
+
+
+def enroll(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
+    """Write the identity and pin the trust root; a root that is pinned already stays and must be the same one."""
+    wanted = identity.check(request["identity"])
+    offered = trust.pinned(request["trust_root"])
+    before = durable.read_json(layout.file("identity.json"))
+    path, pinned = layout.file("trust", "root.json"), None
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as handle:
+            pinned = trust.pinned(handle.read())
+        if pinned["version"] == offered["version"] and trust.canonical(pinned) != trust.canonical(offered):
+            message = "this device trusts another root of version %d; remove %s there to enroll it anew"
+            raise OtaError("TRUST_ROOT", message % (pinned["version"], os.path.dirname(path)))
+    changed = before != wanted or pinned is None
+    if changed and not request.get("check"):
+        layout.prepare()
+        with lock.hold(layout, wait=30):
+            durable.write_json(layout.file("identity.json"), wanted)
+            if pinned is None:
+                durable.write(path, request["trust_root"].encode())
+                durable.write_json(layout.file("trust", "floor.json"), {"time": int(time.time())})
+    return {"changed": changed, "before": before, "after": wanted, "root_version": (pinned or offered)["version"]}
+
+
+def stage(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
+    """Say what is missing, take a pushed piece, or pull."""
+    layout.prepare()
+    files = list(request.get("files") or [])
+    changed = False
+    if "put" in request:
+        fetch.put(layout, request["put"], stream)
+        files, changed = files or [request["put"]], True
+    if request.get("pull") and not request.get("check"):
+        for entry in fetch.missing(layout, files):
+            fetch.pull(layout, entry, request["pull"].get(entry["sha256"], []))
+            changed = True
+    return {"changed": changed, "missing": fetch.missing(layout, files)}
+
+
+def verify(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
+    """Everything that would be checked before installing, without changing anything."""
+    offer = apply.examine(layout, request["bundle"], retry_rejected=bool(request.get("retry_rejected")), keep=False)
+    accepted = offer.accepted
+    verdict = {"channel": accepted.channel, "target": accepted.target, "threshold": accepted.threshold}
+    return {"release": offer.release, "verdict": dict(verdict, root_version=accepted.root_version)}
+
+
+def _locked(function: t.Callable[[Layout, Request], Reply]) -> t.Callable[[Layout, Request, t.IO[bytes]], Reply]:
+    def verb(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
+        if not os.path.isdir(layout.state):
+            raise OtaError("NO_IDENTITY", "this device was not enrolled: there is no %s" % layout.state)
+        layout.prepare()
+        running = transaction.Transaction.load(layout)
+        try:
+            with lock.hold(layout):
+                reply = function(layout, request)
+        except OtaError as error:
+            # At work for the same rollout: not somebody else, but what this very command started before.
+            if error.code != "BUSY" or not running or not running.is_at_work or not _ours(running, request):
+                raise
+            reply = running.reply()
+        return _wait(layout, reply, request)
+
+    return verb
+
+
+def _ours(running: transaction.Transaction, request: Request) -> bool:
+    return request.get("rollout") is not None and running.data.get("rollout") == request["rollout"]
+
+
+def _wait(layout: Layout, reply: Reply, request: Request) -> Reply:
+    """Stay for up to ``wait`` seconds while the transaction is at work: a short change costs one round trip."""
+    end = time.monotonic() + float(request.get("wait") or 0)
+    pause = 0.02
+    while reply.get("transaction") and reply["state"] in transaction.AT_WORK and time.monotonic() < end:
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.25)
+        found = transaction.Transaction.load(layout)
+        if found is None or found.id != reply["transaction"]:
+            break
+        reply = found.reply()
+    return reply
+
+
+def status(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
+    """How the transaction stands; one whose engine was lost in mid-change is sent back right away."""
+    found = transaction.Transaction.load(layout)
+    if found is None:
+        return {"transaction": None, "state": "idle", "outcome": None}
+    if found.is_at_work and lock.is_free(layout):
+        with lock.hold(layout, wait=5):
+            found = conclude.settle(layout)
+        if found is not None and found.state in transaction.TOUCHED:
+            _back(found, "now")
+    return _wait(layout, found.reply() if found else {}, request)
+
+
+def confirm(layout: Layout, request: Request) -> Reply:
+    """Keep what is installed. Only a transaction that waits for it can be confirmed; once confirmed it stays so."""
+    found = conclude.settle(layout)
+    wanted = request.get("transaction")
+    if found is None or (wanted and found.id != wanted):
+        return {"transaction": None, "state": "idle", "outcome": None}
+    if found.state == "unconfirmed" and not request.get("check"):
+        conclude.confirm(found)
+    return found.reply()
+
+
+def restore_verb(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
+    """Go back from the open transaction, at work or waiting; nothing open is nothing to do."""
+    found = transaction.Transaction.load(layout)
+    wanted = request.get("transaction")
+    again = found is not None and found.state == "broken"
+    if found is None or (wanted and found.id != wanted) or not (found.is_open or again):
+        return found.reply() if found and (not wanted or found.id == wanted) else {"transaction": None, "state": "idle"}
+    if request.get("check"):
+        return found.reply()
+    if again:
+        with lock.hold(layout, wait=5):
+            found.advance("restoring", outcome=None, tidied=False)
+    if found.state != "restoring":
+        asked = {
+            "code": request.get("code") or "REQUESTED",
+            "message": request.get("message") or "somebody asked for it",
+        }
+        durable.write_json(found.folder("asked.json"), asked)
+    if found.state != "restoring" or lock.is_free(layout):
+        _back(found, "now")
+    return _wait(layout, dict(found.reply(), state="restoring"), request)
+
+
+def _back(found: transaction.Transaction, mode: str) -> None:
+    layout = found.layout
+    arguments = ["guard", layout.root, layout.state_dir, found.id, mode]
+    detach.start(
+        layout, "fleet-ota-back-%s-%d" % (found.id, time.time_ns() // 1000000), arguments, found.folder("guard.log")
+    )
+
+
+def look(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
+    """Health by given checks, or by those of everything confirmed here."""
+    words = identity.Identity(layout).words if os.path.exists(layout.file("identity.json")) else {}
+    sections = [request] if request.get("checks") is not None else _sections(layout)
+    problems = schema.Problems()
+    keys = ("checks", "passes", "interval", "timeout")
+    result: Reply = {"healthy": True, "checks": {}}
+    for section in sections:
+        wanted = {key: section[key] for key in keys if section.get(key) is not None}
+        checks.validate("health", wanted, problems)
+        if problems.found:
+            raise OtaError("RELEASE", "; ".join(problems.found))
+        verdict = health.Health(layout, wanted, words).wait(request.get("baseline"))
+        result["healthy"] = result["healthy"] and verdict.healthy
+        result["checks"].update(verdict.checks)
+    result["releases"] = memory.Memory(layout).value["releases"]
+    return result
+
+
+def _sections(layout: Layout) -> list[dict[str, t.Any]]:
+    found = []
+    for entry in memory.Memory(layout).value["releases"].values():
+        document = documents.confirmed(layout, entry["current"])
+        if document and document.get("health"):
+            found.append(document["health"])
+    return found
+
+
+def snapshot(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
+    """Snapshots that people make: create, restore, prove, remove, list; they have names of their own."""
+    layout.prepare()
+    action, name = request["action"], str(request.get("name") or "")
+    listed = [entry for entry in snapshots.listing(layout) if not transaction.IDENTIFIER.match(entry["id"])]
+    if action == "list":
+        return {"changed": False, "snapshots": listed}
+    if not schema.NAME.match(name) or transaction.IDENTIFIER.match(name):
+        raise OtaError("RELEASE", "%r cannot name a snapshot; use letters, digits, '.', '_' and '-'" % name)
+    there = any(entry["id"] == name for entry in listed)
+    if request.get("check") or (action == "create" and there) or (action == "remove" and not there):
+        changed = {"create": not there, "remove": there, "prove": False}.get(action)
+        if changed is None:
+            changed = bool(snapshots.load(layout, name).remaining())
+        return {"changed": changed, "snapshots": listed}
+    with lock.hold(layout, wait=30):
+        if action == "create":
+            paths = [str(path) for path in request.get("paths") or []]
+            wrong = [path for path in paths if schema.absolute(path) or not os.path.lexists(layout.real(path))]
+            if wrong or not paths:
+                raise OtaError("RELEASE", "nothing to snapshot at %s; name existing absolute paths" % (wrong or paths))
+            selection = tree.select(layout, (), paths, worker.exclude(layout))
+            made = snapshots.choose(layout, selection, request.get("kind") or "auto")(layout, name, selection)
+            disk = os.statvfs(layout.state)
+            needed = made.estimate()
+            if disk.f_bavail * disk.f_frsize < needed:
+                raise OtaError("NO_SPACE", "a snapshot needs %d bytes in %s; make room" % (needed, layout.state))
+            made.create()
+            made.prove()
+            return {"changed": True, "kind": made.kind, "snapshots": snapshots.listing(layout)}
+        made = snapshots.load(layout, name)
+        if action == "remove":
+            made.remove()
+            return {"changed": True}
+        made.prove()
+        if action == "prove":
+            return {"changed": False}
+        paths = made.restore()
+        remaining = made.remaining()
+        if remaining:
+            raise OtaError(
+                "RESTORE", "%d paths are not as in the snapshot: %s" % (len(remaining), ", ".join(remaining[:5]))
+            )
+        return {"changed": bool(paths), "paths": paths}
+
+
+def install(layout: Layout, request: Request) -> Reply:
+    """Verify and install under one lock, without a transaction: no snapshot, no guard, no health."""
+    running = conclude.settle(layout)
+    if running is not None and running.is_open:
+        raise OtaError("BUSY", "transaction %s is open on this device" % running.id)
+    offer = apply.examine(layout, request["bundle"], retry_rejected=bool(request.get("retry_rejected")))
+    files = apply.release.payload_files(offer.document)
+    found = installers.create(layout, offer.document, lambda text: None)
+    before = {one.payload["name"]: one.observe() for one in found}
+    after = {one.payload["name"]: one.wanted() for one in found}
+    changed = before != after
+    missing = fetch.missing(layout, files) if changed else []
+    pull = request.get("pull") or {}
+    reply: Reply = {"changed": changed, "diff": {"before": before, "after": after}, "release": offer.release}
+    if not changed or request.get("check") or any(entry["sha256"] not in pull for entry in missing):
+        return dict(reply, missing=missing)
+    for entry in missing:
+        fetch.pull(layout, entry, pull[entry["sha256"]])
+    folder = layout.file("transactions", "install")
+    paths = fetch.take(layout, folder, files)
+    for one in found:
+        one.files = paths
+        one.check()
+    for one in found:
+        one.install()
+    transaction.remove_folder(layout, "install")
+    return dict(reply, missing=[])
+
+
+VERBS: dict[str, t.Callable[[Layout, Request, t.IO[bytes]], Reply]] = {
+    "info": info,
+    "enroll": enroll,
+    "stage": stage,
+    "verify": verify,
+    "apply": _locked(apply.apply),
+    "status": status,
+    "confirm": _locked(confirm),
+    "restore": restore_verb,
+    "rollback": _locked(rollback.rollback),
+    "health": look,
+    "snapshot": snapshot,
+    "install": _locked(install),
+}
+
+
+def answer(request: t.Any, stream: t.IO[bytes]) -> Reply:
+    """The reply to one request; every OtaError becomes ``{"error": ...}``."""
+    try:
+        if not isinstance(request, dict) or request.get("v") != VERSION or request.get("verb") not in VERBS:
+            raise OtaError("ENGINE", "this engine does not know the request (version %d)" % VERSION)
+        layout = Layout(request.get("root") or "/", request.get("state_dir") or "/var/lib/fleet-ota")
+        return VERBS[request["verb"]](layout, request, stream)
+    except OtaError as error:
+        return {"error": error.as_dict(), "outcome": error.outcome}
+
+
+def background(arguments: t.Sequence[str]) -> None:
+    """The detached ways to start the engine: ``worker`` and ``guard``."""
+    kind, root, state_dir, identifier = arguments[:4]
+    layout = Layout(root, state_dir)
+    if kind == "worker":
+        worker.work(layout, identifier)
+    elif kind == "guard":
+        seconds = float(arguments[5]) if len(arguments) > 5 else 0
+        watch.run(layout, identifier, arguments[4], seconds)
+    else:
+        sys.exit("fleet-ota: unknown way to start: %s" % kind)

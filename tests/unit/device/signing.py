@@ -1,0 +1,147 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A TUF repository in memory that can lie in every way (the idea of python-tuf's repository simulator).
+
+Made with the openssl command and plain JSON on purpose: nothing of the code under test signs for it.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import subprocess
+import tempfile
+import time
+import typing as t
+from pathlib import Path
+
+FUTURE = "2199-01-01T00:00:00Z"
+
+
+def canonical(value: t.Any) -> bytes:
+    """OLPC canonical JSON: as compact JSON, but a line feed in a text (there are some in PEM) stands as it is."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text.replace("\\n", "\n").encode()
+
+
+class Key:
+    """A private key file and its TUF key object."""
+
+    def __init__(self, folder: Path, number: int, kind: str = "ecdsa") -> None:
+        self.kind = kind
+        self.private = folder / ("%s-%d.pem" % (kind, number))
+        algorithm = ["EC", "-pkeyopt", "ec_paramgen_curve:P-256"] if kind == "ecdsa" else ["ED25519"]
+        _openssl("genpkey", "-algorithm", *algorithm, "-out", str(self.private))
+        if kind == "ecdsa":
+            public = _openssl("pkey", "-in", str(self.private), "-pubout").decode()
+            scheme = "ecdsa-sha2-nistp256"
+        else:
+            public = _openssl("pkey", "-in", str(self.private), "-pubout", "-outform", "DER")[-32:].hex()
+            scheme = "ed25519"
+        self.public = {"keytype": kind, "scheme": scheme, "keyval": {"public": public}}
+        self.id = hashlib.sha256(canonical(self.public)).hexdigest()
+
+    def sign(self, content: bytes) -> str:
+        """The signature over ``content``, in hex."""
+        with tempfile.NamedTemporaryFile() as handle:
+            handle.write(content)
+            handle.flush()
+            if self.kind == "ecdsa":
+                return _openssl("dgst", "-sha256", "-sign", str(self.private), handle.name).hex()
+            return _openssl("pkeyutl", "-sign", "-inkey", str(self.private), "-rawin", "-in", handle.name).hex()
+
+
+def _openssl(*arguments: str) -> bytes:
+    return subprocess.run(["openssl", *arguments], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+
+
+class Repository:
+    """Roles as plain mappings that a test may bend before it asks for a bundle."""
+
+    def __init__(self, keys: t.Sequence[Key], channel: str = "stable", threshold: int = 2) -> None:
+        root, targets, online, self.extra = keys[0], keys[1], keys[2], keys[5]
+        self.signers = {
+            "root": [root],
+            "targets": [targets],
+            "snapshot": [online],
+            "timestamp": [online],
+            "delegated": [keys[3], keys[4]][:threshold],
+        }
+        self.channel = channel
+        self.versions = dict.fromkeys(("timestamp", "snapshot", "targets", "delegated"), 1)
+        self.expires = dict.fromkeys(("root", "timestamp", "snapshot", "targets", "delegated"), FUTURE)
+        self.threshold = threshold
+        self.root_version = 1
+        self.targets: t.Dict[str, t.Any] = {}
+        self.release = b""
+
+    def root(self) -> str:
+        """The text of root.json."""
+        roles = {
+            name: {"keyids": [key.id for key in self.signers[name]], "threshold": 1}
+            for name in ("root", "targets", "snapshot", "timestamp")
+        }
+        keys = {key.id: key.public for name in roles for key in self.signers[name]}
+        body = {"keys": keys, "roles": roles, "consistent_snapshot": True}
+        return self._sign("root", dict(body, _type="root"), self.root_version)
+
+    def publish(self, document: t.Mapping[str, t.Any]) -> None:
+        """List ``document`` (a mapping) in the channel and raise every version."""
+        self.release = canonical(document) + b"\n"
+        target = "%s/%s/%s.json" % (self.channel, document["name"], document["version"])
+        described = {"length": len(self.release), "hashes": {"sha256": hashlib.sha256(self.release).hexdigest()}}
+        self.targets[target] = described
+        self.target = target
+        for name in self.versions:
+            self.versions[name] += 1
+
+    def bundle(self, **changes: t.Any) -> t.Dict[str, t.Any]:
+        """The bundle of the protocol; ``changes`` replace members."""
+        delegated = self._sign("delegated", {"_type": "targets", "targets": self.targets}, self.versions["delegated"])
+        delegation = {
+            "name": self.channel,
+            "keyids": [key.id for key in self.signers["delegated"]],
+            "threshold": self.threshold,
+            "terminating": True,
+            "paths": ["%s/*/*" % self.channel],
+        }
+        keys = {key.id: key.public for key in self.signers["delegated"]}
+        body = {"_type": "targets", "targets": {}, "delegations": {"keys": keys, "roles": [delegation]}}
+        targets = self._sign("targets", body, self.versions["targets"])
+        meta = {
+            "targets.json": {"version": self.versions["targets"]},
+            "%s.json" % self.channel: {"version": self.versions["delegated"]},
+        }
+        snapshot = self._sign("snapshot", {"_type": "snapshot", "meta": meta}, self.versions["snapshot"])
+        described = {
+            "version": self.versions["snapshot"],
+            "length": len(snapshot),
+            "hashes": {"sha256": hashlib.sha256(snapshot.encode()).hexdigest()},
+        }
+        body = {"_type": "timestamp", "meta": {"snapshot.json": described}}
+        timestamp = self._sign("timestamp", body, self.versions["timestamp"])
+        found = {
+            "channel": self.channel,
+            "target": self.target,
+            "root": [],
+            "timestamp": timestamp,
+            "snapshot": snapshot,
+            "targets": targets,
+            "delegated": delegated,
+            "release": self.release.decode(),
+        }
+        return {**found, **changes}
+
+    def _sign(self, name: str, body: t.Dict[str, t.Any], version: int) -> str:
+        signed = copy.deepcopy({"spec_version": "1.0.31", **body, "version": version, "expires": self.expires[name]})
+        content = canonical(signed)
+        signatures = [{"keyid": key.id, "sig": key.sign(content)} for key in self.signers[name]]
+        return json.dumps({"signed": signed, "signatures": signatures})
+
+
+def past() -> str:
+    """An expiry that is over."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 60))

@@ -1,0 +1,164 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The transaction of a device, through the protocol, from the zipapp."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+from .conftest import Device, Publisher
+
+
+def apply(device: Device, publisher: Publisher, **options: t.Any) -> t.Dict[str, t.Any]:
+    """Stage and apply what was published last."""
+    request = {"bundle": publisher.repository.bundle(), "wait": 20, "rollout": "r1", "generation": 1, **options}
+    reply = device.call("apply", **request)
+    if reply.get("missing"):
+        device.stage(publisher.files)
+        reply = device.call("apply", **request)
+    return reply
+
+
+def update(device: Device, publisher: Publisher, version: int, **changes: t.Any) -> None:
+    """Publish a release, apply it and confirm it."""
+    publisher.release(version, **changes)
+    reply = apply(device, publisher)
+    assert reply["state"] == "unconfirmed", reply
+    reply = device.call("confirm", transaction=reply["transaction"])
+    assert (reply["state"], reply["outcome"]) == ("confirmed", "updated"), reply
+
+
+def test_a_release_is_installed_confirmed_and_known(device: Device, publisher: Publisher) -> None:
+    update(device, publisher, 1)
+    assert device.read("opt/app/current/bin/app") == "app 1"
+    info = device.call("info")
+    assert info["releases"]["app"]["current"]["version"] == "1"
+    assert info["releases"]["app"]["counter"] == 1
+    assert not list((device.state / "inbox").iterdir())
+
+
+def test_the_same_release_again_is_current(device: Device, publisher: Publisher) -> None:
+    update(device, publisher, 1)
+    before = device.tree()
+    assert apply(device, publisher)["outcome"] == "current"
+    assert device.tree() == before
+
+
+def test_what_was_changed_by_hand_is_not_current(device: Device, publisher: Publisher) -> None:
+    update(device, publisher, 1)
+    (device.root / "opt/app/current").unlink()
+    assert apply(device, publisher)["state"] == "unconfirmed"
+
+
+def test_unhealthy_goes_back_to_exactly_what_it_was(device: Device, publisher: Publisher) -> None:
+    update(device, publisher, 1)
+    before = device.tree()
+    fast = {"passes": 1, "interval": 0.1, "timeout": 0.3}
+    check = {"name": "answers", "type": "tcp", "port": "${port}"}
+    publisher.release(2, health={**fast, "checks": [check]})
+    reply = apply(device, publisher)
+    assert (reply["outcome"], reply["code"]) == ("restored", "HEALTH"), reply
+    assert device.tree() == before
+    again = device.call("apply", bundle=publisher.repository.bundle(), rollout="r1", generation=1)
+    assert again["error"]["code"] == "REJECTED", again
+    retry = apply(device, publisher, retry_rejected=True)
+    assert retry["outcome"] == "restored"
+
+
+def test_nobody_confirms_and_the_guard_goes_back(device: Device, publisher: Publisher) -> None:
+    update(device, publisher, 1)
+    before = device.tree()
+    publisher.release(2)
+    reply = apply(device, publisher, deadline=5)
+    assert reply["state"] == "unconfirmed"
+    assert device.read("opt/app/current/bin/app") == "app 2"
+    (device.state / "wait").write_text("")
+    reply = wait_for(device, "restored")
+    assert (reply["outcome"], reply["code"]) == ("restored", "DEADLINE"), reply
+    assert device.tree() == before
+
+
+def wait_for(device: Device, state: str) -> t.Dict[str, t.Any]:
+    """Ask until the transaction is in ``state``, as the controller's polling does."""
+    import time
+
+    end = time.monotonic() + 30
+    while True:
+        reply = device.call("status", wait=1)
+        if reply["state"] == state or time.monotonic() > end:
+            return reply
+        time.sleep(0.2)
+
+
+def test_rollback_is_a_transaction_and_happens_once(device: Device, publisher: Publisher) -> None:
+    update(device, publisher, 1)
+    before = device.tree()
+    update(device, publisher, 2)
+    reply = device.call("rollback", rollout="back-1", generation=1, wait=20)
+    assert reply["state"] == "unconfirmed", reply
+    assert device.read("opt/app/current/bin/app") == "app 1"
+    assert device.call("confirm", transaction=reply["transaction"])["outcome"] == "updated"
+    assert device.tree() == before
+    assert device.call("rollback", rollout="back-1", generation=1)["outcome"] == "current"
+    assert device.call("rollback", rollout="back-2", generation=1)["error"]["code"] == "NO_PREVIOUS"
+    assert apply(device, publisher)["error"]["code"] == "REJECTED"
+
+
+def test_two_back_after_three(device: Device, publisher: Publisher) -> None:
+    for version in (1, 2, 3):
+        update(device, publisher, version)
+    releases = sorted(path.name for path in (device.root / "opt/app/releases").iterdir())
+    assert releases == ["2", "3"]
+    reply = device.call("rollback", wait=20)
+    device.call("confirm", transaction=reply["transaction"])
+    assert device.read("opt/app/current/bin/app") == "app 2"
+
+
+def test_check_mode_says_what_would_change_and_touches_nothing(device: Device, publisher: Publisher) -> None:
+    update(device, publisher, 1)
+    publisher.release(2)
+    state = (device.state / "transaction.json").read_text()
+    reply = device.call("apply", bundle=publisher.repository.bundle(), check=True)
+    assert reply["outcome"] is None and reply["diff"]["after"] == {"release": "app 2", "app": "2"}
+    assert reply["diff"]["before"] == {"release": "app 1", "app": "1"}
+    assert (device.state / "transaction.json").read_text() == state
+
+
+def test_an_older_generation_is_refused(device: Device, publisher: Publisher) -> None:
+    publisher.release(1)
+    apply(device, publisher, generation=3)
+    reply = device.call("apply", bundle=publisher.repository.bundle(), rollout="r1", generation=2)
+    assert reply["error"]["code"] == "STALE"
+
+
+def test_a_second_rollout_finds_the_device_busy(device: Device, publisher: Publisher) -> None:
+    publisher.release(1)
+    assert apply(device, publisher)["state"] == "unconfirmed"
+    publisher.release(2)
+    assert apply(device, publisher, rollout="other")["error"]["code"] == "BUSY"
+
+
+def test_a_change_between_confirm_and_rollback_is_a_conflict(device: Device, publisher: Publisher) -> None:
+    (device.root / "etc").mkdir()
+    (device.root / "etc/app.conf").write_text("old")
+    script = "#!/bin/sh\nprintf new > $FLEET_OTA_ROOT/etc/app.conf\n"
+    update(device, publisher, 1, protect=["/etc"])
+    changes: t.Dict[str, t.Any] = {"payload": {"activate": ["bin/app"]}, "protect": ["/etc"]}
+    update(device, publisher, 2, content={"bin/app": script}, **changes)
+    assert device.read("etc/app.conf") == "new"
+    (device.root / "etc/app.conf").write_text("by hand")
+    (device.root / "etc/other").write_text("by hand too")
+    reply = device.call("rollback")
+    assert reply["error"]["code"] == "CONFLICT" and "/etc/app.conf" in reply["error"]["message"]
+    reply = device.call("rollback", overwrite=True, wait=20)
+    assert device.read("etc/app.conf") == "old"
+    assert device.read("etc/other") == "by hand too", "what the release did not change stays"
+
+
+def test_history_tells_every_state(device: Device, publisher: Publisher) -> None:
+    update(device, publisher, 1)
+    states = [json.loads(line)["state"] for line in (device.state / "history.jsonl").read_text().splitlines()]
+    assert states == ["staged", "verified", "snapshotted", "armed", "installing", "checking", "unconfirmed", "confirmed"]
