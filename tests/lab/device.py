@@ -208,7 +208,7 @@ class Device:
         """
         enter = ["nsenter", "--target", str(self._pid_or_error()), "--mount", "--uts", "--ipc", "--net", "--pid"]
         path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-        command = [*enter, "--root", "--wd=/", "env", "-i", path, "HOME=/root", "LC_ALL=C.UTF-8", *argv]
+        command = [*enter, "--root", "--wd", "env", "-i", path, "HOME=/root", "LC_ALL=C.UTF-8", *argv]
         done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
         if check and done.returncode:
             raise LabError(f"{self.name}: {' '.join(argv)} ended with {done.returncode}: {done.stderr or done.stdout}")
