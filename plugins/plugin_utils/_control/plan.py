@@ -126,10 +126,9 @@ def wave_of(plan: Plan, hosts: t.Collection[str]) -> int:
 def lines(plan: Plan) -> list[str]:
     """The plan for people, one line each."""
     release = plan["release"]
-    size = plan["bytes_per_device"] / 1e6
     head = (
         f"release {release['name']} {release['version']} (counter {release['counter']}) from channel "
-        f"{release['channel']}, digest {release['digest'][:12]}, {size:.1f} MB for each of {len(order(plan))} devices"
+        f"{release['channel']}, digest {release['digest'][:12]}, {_size(plan['bytes_per_device'])} for each of {len(order(plan))} devices"
     )
     text = [head]
     for wave in plan["waves"]:
@@ -143,6 +142,15 @@ def lines(plan: Plan) -> list[str]:
         bounds.append(f"more than {limits['max_failure_percent']} % failed of at least {limits['min_executed']}")
     text.append(f"halts when {' or '.join([*bounds, 'one is broken'])}")
     return text
+
+
+def _size(count: int) -> str:
+    value, unit = float(count), "bytes"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.3g} {unit}" if value < 1000 else f"{value:.0f} {unit}"
 
 
 def _some(names: list[str], most: int = 8) -> str:

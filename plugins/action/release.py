@@ -1,0 +1,103 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Publish, promote, renew and fetch releases."""
+
+from __future__ import annotations
+
+import pathlib
+import typing as t
+
+from ..plugin_utils._control import fetch, fetchers, keys
+from ..plugin_utils._control.bundle import Bundle
+from ..plugin_utils._control.errors import RepositoryError, TrustError
+from ..plugin_utils._control.repository import Change, Repository
+from ..plugin_utils._controller_action import SIGNING, Arguments, ControllerAction, Result, here, passphrase
+
+
+class ActionModule(ControllerAction):
+    """C(fleet.ota.release)."""
+
+    argument_spec: t.ClassVar[Arguments] = {
+        "state": {"type": "str", "choices": ["published", "promoted", "refreshed", "fetched"], "default": "published"},
+        "repository": {"type": "str", "required": True},
+        "source": {"type": "path"},
+        "channel": {"type": "str"},
+        "release": {"type": "str"},
+        "trust_root": {"type": "path"},
+        "cache": {"type": "path"},
+        **SIGNING,
+    }
+    constraints: t.ClassVar[Arguments] = {
+        "required_if": [
+            ("state", "published", ("source", "channel", "keys")),
+            ("state", "promoted", ("release", "channel", "keys")),
+            ("state", "refreshed", ("keys",)),
+            ("state", "fetched", ("release", "channel", "trust_root", "cache")),
+        ]
+    }
+
+    def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
+        """Bring the release to the wanted state."""
+        if arguments["state"] == "fetched":
+            return self._fetch(arguments)
+        if fetchers.is_url(arguments["repository"]):
+            raise RepositoryError(
+                f"{arguments['repository']} cannot be changed over HTTP; give the directory that is served there"
+            )
+        change = self._change(arguments)
+        return {
+            "changed": change.changed,
+            "release": change.release.as_dict() if change.release else None,
+            "releases": change.after,
+            "expiring": change.warnings,
+            **self.diff(change.before, change.after, arguments["repository"]),
+        }
+
+    def _change(self, arguments: Arguments) -> Change:
+        pinned = _pinned(arguments)
+        repository = Repository(here(arguments["repository"]), trust_root=pinned)
+        ring = keys.Ring.load([here(path) for path in arguments["keys"]], passphrase(arguments))
+        if arguments["state"] == "refreshed":
+            return repository.refresh(ring, check=self.check)
+        if arguments["state"] == "published":
+            return repository.publish(arguments["channel"], here(arguments["source"]), ring, check=self.check)
+        name, _slash, version = arguments["release"].partition("/")
+        if not version:
+            raise RepositoryError(f"release: {name!r} names no version; promote NAME/VERSION")
+        return repository.promote(name, version, arguments["channel"], ring, check=self.check)
+
+    def _fetch(self, arguments: Arguments) -> Result:
+        bundle = fetched(arguments)
+        path = bundle_path(bundle)
+        changed = not path.is_file() or Bundle.load(path) != bundle
+        # kept in check mode too: the cache is the controller's own, and later tasks need the file
+        bundle.save(path)
+        return {"changed": changed, "release": bundle.identity, "bundle": str(path), "document": bundle.document}
+
+
+def fetched(arguments: Arguments) -> Bundle:
+    """The verified bundle that the options C(repository), C(trust_root), C(channel), C(release), C(cache) name."""
+    return fetch.prepare(
+        repository=arguments["repository"],
+        trust_root=here(arguments["trust_root"]),
+        channel=arguments["channel"],
+        release=arguments["release"],
+        cache=here(arguments["cache"]),
+    )
+
+
+def bundle_path(bundle: Bundle) -> pathlib.Path:
+    """Where the actions keep a bundle for the devices' tasks."""
+    return pathlib.Path(bundle.cache) / "bundles" / f"{bundle.channel}-{bundle.digest}.json"
+
+
+def _pinned(arguments: Arguments) -> bytes | None:
+    if not arguments["trust_root"]:
+        return None
+    path = here(arguments["trust_root"])
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise TrustError(f"the trust root {path} cannot be read ({error.strerror})", code="TRUST_ROOT") from error

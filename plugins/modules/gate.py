@@ -1,0 +1,95 @@
+#!/usr/bin/python
+
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# DOCUMENTATION ONLY: this is an action, see plugins/action/gate.py
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: gate
+short_description: Decide before and after a wave whether the rollout goes on
+description:
+  - Reads what the journal recorded of all waves against all targets, decides, and records the decision.
+  - V(halt) when a device is broken or failures exceed the limits of the plan; V(hold) when a wave brought no evidence
+    (none of its devices runs the release); else V(promote).
+  - Devices of finished waves without an outcome count as lost. Ansible's own failures do not matter.
+  - In check mode nothing is recorded, and only failures that real runs recorded count.
+version_added: 0.1.0
+author:
+  - fleet.ota contributors (@fleet-ota)
+extends_documentation_fragment:
+  - fleet.ota.attributes.controller
+  - fleet.ota.control.requirements
+options:
+  journal:
+    description: Path of the rollout's journal, RV(fleet.ota.journal#module:path).
+    type: path
+    required: true
+  point:
+    description: V(before) the wave touches its first device, or V(after) all of them.
+    type: str
+    choices: [before, after]
+    required: true
+  wave:
+    description: Index of the wave, from 0. The default is the wave that the hosts of the batch belong to.
+    type: int
+seealso:
+  - module: fleet.ota.plan
+  - module: fleet.ota.journal
+"""
+
+EXAMPLES = r"""
+- name: May the next wave begin?
+  fleet.ota.gate:
+    journal: "{{ rollout.path }}"
+    point: after
+  run_once: true
+  register: gate
+
+# default(true): a gate that says nothing stops too
+- name: Stop all waves without blaming a host
+  ansible.builtin.meta: end_play
+  when: gate.stop | default(true)
+"""
+
+RETURN = r"""
+decision:
+  description: V(promote), V(hold) or V(halt).
+  returned: success
+  type: str
+reason:
+  description: Why, in a sentence.
+  returned: success
+  type: str
+  sample: "1 failed, 0 allowed: dev1 restored"
+stop:
+  description: Whether nothing more may be touched now.
+  returned: success
+  type: bool
+counts:
+  description: Devices by outcome, and C(success), C(failure), C(executed) (their sum).
+  returned: success
+  type: dict
+  sample: {updated: 2, restored: 1, success: 2, failure: 1, executed: 3}
+failures:
+  description: Devices that count as failed, with C(device), C(outcome), C(code), C(message), C(healthy).
+  returned: success
+  type: list
+  elements: dict
+wave:
+  description: Index of the wave; null in check mode without a journal.
+  returned: success
+  type: int
+wave_name:
+  description: Name of the wave; null in check mode without a journal.
+  returned: success
+  type: str
+hosts:
+  description: All hosts of the wave, also those that Ansible dropped.
+  returned: success
+  type: list
+  elements: str
+"""

@@ -1,0 +1,185 @@
+#!/usr/bin/python
+
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# DOCUMENTATION ONLY: this is an action, see plugins/action/journal.py
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: journal
+short_description: Keep the hash-chained record of a rollout
+description:
+  - V(started) begins the journal of a plan's rollout, or resumes it with the next generation and says which devices
+    are done and whose outcome is open.
+  - V(recorded) adds what happened to a device. It is on disk when the task returns.
+  - V(concluded) seals the run, says what came of it, and hands a summary to ansible-runner and AWX as C(fleet_ota) in
+    the artifacts. It succeeds whatever the result is; fail afterwards when RV(as_planned) is false.
+  - V(read) verifies the chain and says what came of it so far.
+version_added: 0.1.0
+author:
+  - fleet.ota contributors (@fleet-ota)
+extends_documentation_fragment:
+  - fleet.ota.attributes.controller
+  - fleet.ota.control.requirements
+options:
+  state:
+    description: What to do.
+    type: str
+    choices: [started, recorded, concluded, read]
+    required: true
+  journal_dir:
+    description: Directory of all journals, each in a folder with the rollout's id. Required for V(started).
+    type: path
+  plan:
+    description: RV(fleet.ota.plan#module:plan). Required for V(started).
+    type: dict
+  path:
+    description: The journal, RV(path). Required for all states but V(started).
+    type: path
+  event:
+    description: What to record.
+    type: str
+    choices: [device.pending, device.outcome, device.seen]
+    default: device.outcome
+  device:
+    description: Inventory name of the device. Required for V(recorded).
+    type: str
+  outcome:
+    description: What came of the device. Required for V(event=device.outcome).
+    type: str
+    choices: [broken, current, deferred, lost, refused, restored, timed_out, updated]
+  code:
+    description: Reason code.
+    type: str
+  message:
+    description: The reason for people. Cut off after 4000 characters.
+    type: str
+  data:
+    description: What else belongs to the event, for example C(healthy) for V(event=device.seen).
+    type: dict
+    default: {}
+seealso:
+  - module: fleet.ota.plan
+  - module: fleet.ota.gate
+"""
+
+EXAMPLES = r"""
+- name: Start or resume
+  fleet.ota.journal:
+    state: started
+    journal_dir: /var/log/fleet-ota
+    plan: "{{ plan.plan }}"
+  run_once: true
+  register: rollout
+
+- name: A person looked at it
+  fleet.ota.journal:
+    state: recorded
+    path: "{{ rollout.path }}"
+    device: dev7
+    outcome: restored
+    code: REQUESTED
+    message: put back by hand
+  run_once: true
+
+- name: Conclude
+  fleet.ota.journal:
+    state: concluded
+    path: "{{ rollout.path }}"
+  run_once: true
+  register: conclusion
+
+- name: Convict
+  ansible.builtin.assert:
+    that: conclusion.as_planned
+    fail_msg: "{{ conclusion.summary_lines }}"
+  run_once: true
+"""
+
+RETURN = r"""
+path:
+  description: The journal file.
+  returned: for V(started)
+  type: str
+  sample: /var/log/fleet-ota/gateway-2.0-1a2b3c4d/journal.jsonl
+rollout:
+  description: The rollout's id.
+  returned: all states but V(recorded)
+  type: str
+  sample: gateway-2.0-1a2b3c4d
+generation:
+  description: 1 for the first run and one more with each further one.
+  returned: all states but V(recorded)
+  type: int
+resumed:
+  description: Whether an earlier run began this rollout.
+  returned: for V(started)
+  type: bool
+unresolved:
+  description: Planned devices whose outcome is open; their own record must be read first.
+  returned: for V(started)
+  type: list
+  elements: str
+done:
+  description: Planned devices that run the release already and looked healthy.
+  returned: for V(started)
+  type: list
+  elements: str
+checkpoint:
+  description: C(rollout), C(size), C(head); devices keep it as witnesses. Null in check mode.
+  returned: always
+  type: dict
+record:
+  description: What was written.
+  returned: for V(recorded)
+  type: dict
+result:
+  description: V(complete) (every wave passed its gate), V(halted) or V(held).
+  returned: for V(concluded) and V(read)
+  type: str
+reason:
+  description: Why, in a sentence.
+  returned: for V(concluded) and V(read)
+  type: str
+counts:
+  description: Devices by outcome, and C(success), C(failure), C(executed), C(untouched).
+  returned: for V(concluded) and V(read)
+  type: dict
+devices:
+  description:
+    - Every planned device with C(device), C(wave), C(outcome) (null if untouched), C(code), C(message), C(before),
+      C(after), C(healthy).
+  returned: for V(concluded) and V(read)
+  type: list
+  elements: dict
+not_as_planned:
+  description: Planned devices that do not run the release or looked ill.
+  returned: for V(concluded) and V(read)
+  type: list
+  elements: str
+as_planned:
+  description: Whether there is none.
+  returned: for V(concluded) and V(read)
+  type: bool
+plan:
+  description: The plan that the newest run follows.
+  returned: for V(concluded) and V(read)
+  type: dict
+order:
+  description: The planned hosts in wave order.
+  returned: for V(concluded) and V(read)
+  type: list
+  elements: str
+release:
+  description: Name, version, counter, digest and channel.
+  returned: for V(concluded) and V(read)
+  type: dict
+summary_lines:
+  description: One line for the rollout and one for each device.
+  returned: for V(concluded) and V(read)
+  type: list
+  elements: str
+"""

@@ -1,0 +1,133 @@
+#!/usr/bin/python
+
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# DOCUMENTATION ONLY: this is an action, see plugins/action/plan.py
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: plan
+short_description: Plan a rollout in waves
+description:
+  - Verifies the release and computes which host is updated in which wave, in which order, and who is skipped and why.
+  - The same inventory and the same variables give the same plan. Nothing is changed and no device is contacted; the
+    plan takes effect when M(fleet.ota.journal) starts with it.
+  - Every mistake in the variables is reported at once.
+version_added: 0.1.0
+author:
+  - fleet.ota contributors (@fleet-ota)
+extends_documentation_fragment:
+  - fleet.ota.attributes.controller
+  - fleet.ota.control.requirements
+options:
+  hosts:
+    description: The targets in inventory order. The default is every host of the play (C(ansible_play_hosts_all)).
+    type: list
+    elements: str
+  waves:
+    description:
+      - The waves in order. Each takes hosts that no earlier wave took, and has at least one of C(group), C(hosts),
+        C(count), C(percent), and optionally a C(name).
+      - C(count) and C(percent) (of all targets, or of the group's; rounded up) can be combined with C(group).
+      - The default is one host, then 25 percent, then the rest.
+      - A wave for which nobody is left is left out of the plan and named in it.
+    type: list
+    elements: dict
+  limits:
+    description:
+      - When the rollout halts. C(max_failures) (default 0, or null for no such limit), C(max_failure_percent) of
+        executed devices (default null), and C(min_executed), from how many executed devices on the percentage counts
+        (default 10).
+    type: dict
+  bundle:
+    description: The release as C(fleet.ota.release) with V(state=fetched) kept it, instead of O(repository).
+    type: path
+  repository:
+    description: Directory or http(s) address of the repository. Verified afresh.
+    type: str
+  trust_root:
+    description: The pinned root metadata.
+    type: path
+  channel:
+    description: The channel.
+    type: str
+  release:
+    description: C(NAME/VERSION), or C(NAME) for the one with the highest counter in the channel.
+    type: str
+  cache:
+    description: Where verified metadata and payloads are kept, a directory for the controller's user alone.
+    type: path
+  journal_dir:
+    description: Where journals are. In diff mode the plan is compared with what the rollout's journal follows now.
+    type: path
+seealso:
+  - module: fleet.ota.release
+  - module: fleet.ota.journal
+  - module: fleet.ota.gate
+"""
+
+EXAMPLES = r"""
+- name: Plan for every host of the play
+  fleet.ota.plan:
+    repository: /srv/ota/repository
+    trust_root: files/root.json
+    channel: stable
+    release: gateway
+    cache: ~/.cache/fleet-ota
+    waves:
+      - {name: canary, group: pilots, count: 2}
+      - {name: north, group: site_north}
+      - {percent: 50}
+      - {percent: 100}
+    limits:
+      max_failures: 2
+      max_failure_percent: 5
+  run_once: true
+  register: plan
+
+- name: Show it
+  ansible.builtin.debug:
+    var: plan.summary_lines
+  run_once: true
+"""
+
+RETURN = r"""
+plan:
+  description: The plan, as the plan reference describes it.
+  returned: success
+  type: dict
+  contains:
+    format: {description: Version of the format., type: int, returned: success}
+    rollout: {description: The rollout's id., type: str, returned: success, sample: gateway-2.0-1a2b3c4d}
+    release: {description: "Name, version, counter, digest and channel.", type: dict, returned: success}
+    waves: {description: "Entries of C(index), C(name), C(hosts).", type: list, elements: dict, returned: success}
+    empty: {description: Names of waves for which nobody was left., type: list, elements: str, returned: success}
+    skipped: {description: "Entries of C(host), C(reason).", type: list, elements: dict, returned: success}
+    limits: {description: The limits with their defaults., type: dict, returned: success}
+    targets: {description: How many hosts were targeted., type: int, returned: success}
+    bytes_per_device: {description: Bytes of all payloads., type: int, returned: success}
+    digest: {description: SHA-256 of the plan without this key., type: str, returned: success}
+serial:
+  description: The sizes of the waves, for the play keyword C(serial).
+  returned: success
+  type: list
+  elements: int
+  sample: [2, 5, 20]
+order:
+  description: The hosts in wave order, for the play keyword C(hosts).
+  returned: success
+  type: list
+  elements: str
+bundle:
+  description: The file with the verified release, for other tasks of this collection.
+  returned: success
+  type: str
+summary_lines:
+  description: The plan for people.
+  returned: success
+  type: list
+  elements: str
+"""

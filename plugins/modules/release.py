@@ -1,0 +1,143 @@
+#!/usr/bin/python
+
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# DOCUMENTATION ONLY: this is an action, see plugins/action/release.py
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release
+short_description: Publish, promote, renew and fetch signed releases
+description:
+  - V(published) reads a release document and its payloads, fills in lengths and digests, and lists the signed result in
+    a channel. The same content again changes nothing; other content under the same version, or a counter that is not
+    above the channel's newest, is refused.
+  - V(promoted) lists in a channel what another channel lists already, the same digest.
+  - V(refreshed) signs again what is close to its expiry. Run it from a timer, at least twice within the timestamp's
+    period.
+  - V(fetched) verifies the repository from a pinned root with the whole TUF client workflow and keeps the release with
+    all that devices need to verify it themselves.
+version_added: 0.1.0
+author:
+  - fleet.ota contributors (@fleet-ota)
+extends_documentation_fragment:
+  - fleet.ota.attributes.controller
+  - fleet.ota.control.requirements
+  - fleet.ota.control.signing
+options:
+  state:
+    description: What to do.
+    type: str
+    choices: [published, promoted, refreshed, fetched]
+    default: published
+  repository:
+    description: The repository's directory; for V(fetched) also its http or https address.
+    type: str
+    required: true
+  source:
+    description: The release document, a YAML file. Its payloads are relative to it. Required for V(published).
+    type: path
+  channel:
+    description: The channel. Required for all states but V(refreshed).
+    type: str
+  release:
+    description:
+      - For V(promoted) C(NAME/VERSION).
+      - For V(fetched) C(NAME/VERSION), or C(NAME) for the one with the highest counter in the channel.
+    type: str
+  trust_root:
+    description:
+      - The pinned root metadata. Required for V(fetched).
+      - For the other states it makes sure that nothing is signed on top of a repository which somebody replaced as a
+        whole; without it the repository's own first root is believed.
+    type: path
+  cache:
+    description:
+      - Where verified metadata and payloads are kept, a directory for the controller's user alone. Required for
+        V(fetched).
+      - It remembers the newest metadata seen, so that older one is refused.
+    type: path
+seealso:
+  - module: fleet.ota.repository
+  - module: fleet.ota.plan
+"""
+
+EXAMPLES = r"""
+- name: Publish a release to the pilots
+  fleet.ota.release:
+    repository: /srv/ota/repository
+    source: release.yml
+    channel: pilot
+    keys: [/srv/ota/keys]
+  run_once: true
+
+- name: It proved itself, so list the same digest for everybody
+  fleet.ota.release:
+    state: promoted
+    repository: /srv/ota/repository
+    release: gateway/2.0
+    channel: stable
+    keys: [/srv/ota/keys]
+  run_once: true
+
+- name: Keep the repository fresh (daily)
+  fleet.ota.release:
+    state: refreshed
+    repository: /srv/ota/repository
+    keys: [/srv/ota/keys/snapshot.pem, /srv/ota/keys/timestamp.pem]
+  run_once: true
+
+- name: Verify and fetch the newest release of a channel
+  fleet.ota.release:
+    state: fetched
+    repository: https://ota.example.org/
+    trust_root: files/root.json
+    channel: stable
+    release: gateway
+    cache: ~/.cache/fleet-ota
+  run_once: true
+  register: release
+"""
+
+RETURN = r"""
+release:
+  description: The release, or null for V(refreshed).
+  returned: success
+  type: dict
+  contains:
+    name: {description: Its name., type: str, returned: success}
+    version: {description: Its version., type: str, returned: success}
+    counter: {description: Its counter., type: int, returned: success}
+    digest: {description: SHA-256 of the signed release document., type: str, returned: success}
+    channel: {description: The channel that lists it., type: str, returned: success}
+    target: {description: Its TUF target path., type: str, returned: "all states but V(fetched)"}
+    length: {description: Bytes of the signed document., type: int, returned: "all states but V(fetched)"}
+  sample:
+    name: gateway
+    version: "2.0"
+    counter: 2
+    digest: 1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f809
+    channel: stable
+releases:
+  description: Everything that is listed afterwards, or for V(refreshed) every role's version and expiry.
+  returned: all states but V(fetched)
+  type: list
+  elements: str
+  sample: ["stable: gateway 2.0 (counter 2, digest 1a2b3c4d5e6f)"]
+expiring:
+  description: Roles close to their expiry whose keys were not given.
+  returned: all states but V(fetched)
+  type: list
+  elements: str
+bundle:
+  description: The file with the verified release for other tasks of this collection.
+  returned: for V(fetched)
+  type: str
+document:
+  description: The signed release document.
+  returned: for V(fetched)
+  type: dict
+"""

@@ -1,0 +1,102 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""What the actions that run on the controller alone have in common."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import typing as t
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ._control.errors import ControlError
+
+Arguments = dict[str, t.Any]
+Result = dict[str, t.Any]
+
+#: Where a passphrase is looked for when no file is named.
+ENVIRONMENT_VARIABLE = "FLEET_OTA_KEY_PASSPHRASE"
+
+#: Options of whoever signs.
+SIGNING: Arguments = {
+    "keys": {"type": "list", "elements": "path", "no_log": False},
+    "passphrase_file": {"type": "path", "no_log": False},
+}
+
+
+class ControllerAction(ActionBase):
+    """An action that never touches the device: no connection, no temporary files, no module.
+
+    A subclass has ``argument_spec`` and further constraints of Ansible's validator in ``constraints``, and does its
+    work in :meth:`perform`.
+    """
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+    _supports_async = False
+
+    argument_spec: t.ClassVar[Arguments] = {}
+    constraints: t.ClassVar[Arguments] = {}
+
+    def run(self, tmp: str | None = None, task_vars: Arguments | None = None) -> Result:
+        """Validate, work, and tell a :class:`ControlError` as an ordinary failure with its code and detail."""
+        result: Result = super().run(tmp, task_vars)
+        _validation, arguments = self.validate_argument_spec(argument_spec=self.argument_spec, **self.constraints)
+        try:
+            result.update(self.perform(plain(arguments), task_vars or {}))
+        except ControlError as error:
+            raise AnsibleActionFail(error.message, result={**error.detail, "code": error.code}) from error
+        except OSError as error:
+            place = f"{error.filename}: " if error.filename else ""
+            raise AnsibleActionFail(f"{place}{error.strerror or error}; give another place or make room") from error
+        return result
+
+    def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
+        """Do the work of the task whose validated ``arguments`` these are, and return its result."""
+        raise NotImplementedError
+
+    @property
+    def check(self) -> bool:
+        """Whether nothing may be changed."""
+        return bool(self._task.check_mode)
+
+    def diff(self, before: t.Iterable[str], after: t.Iterable[str], header: str) -> Result:
+        """``diff`` of a result, from lines."""
+        texts = {"before": "".join(f"{line}\n" for line in before), "after": "".join(f"{line}\n" for line in after)}
+        return {"diff": {**texts, "before_header": header, "after_header": header}}
+
+
+def plain(value: t.Any) -> t.Any:
+    """``value`` from built-in types only: without Ansible's tags and lazy containers, ready for JSON and hashing."""
+    if isinstance(value, t.Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    for kind in (bool, int, float, str):  # bool before int: it is one
+        if isinstance(value, kind):
+            return value if kind is bool else kind(value)
+    return value
+
+
+def here(path: str) -> pathlib.Path:
+    """``path``, where a relative one begins in the directory in which Ansible was started.
+
+    Not beside the playbook: for ``fleet.ota.rollout`` that would be inside the installed collection.
+    """
+    return pathlib.Path(path).absolute()
+
+
+def passphrase(arguments: Arguments) -> bytes | None:
+    """The passphrase for encrypted keys: from ``passphrase_file``, else from the environment, else None."""
+    from ._control import keys
+
+    if arguments.get("passphrase_file"):
+        return keys.passphrase_from(here(arguments["passphrase_file"]))
+    return os.environb.get(ENVIRONMENT_VARIABLE.encode()) or None
