@@ -17,7 +17,7 @@ import traceback
 def main() -> None:
     """Answer one request, or do detached work when started with arguments."""
     os.umask(0o022)  # what maintainer scripts expect; our own files name their modes
-    if sys.version_info < (3, 8):
+    if sys.version_info < (3, 8):  # noqa: UP036 - a device may have less
         sys.exit("fleet-ota: Python 3.8 or newer is needed, this is %s" % sys.version.split()[0])
     from . import verbs
 

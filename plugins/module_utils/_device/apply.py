@@ -21,6 +21,7 @@ from .transaction import Transaction
 from .trust import Accepted, Trust
 
 DEADLINE = 600
+IDLE: dict[str, t.Any] = {"transaction": None, "state": "idle", "outcome": None}
 Request = t.Mapping[str, t.Any]
 
 
@@ -45,7 +46,9 @@ def examine(layout: Layout, bundle: Request, *, retry_rejected: bool = False, ke
     document = release.parse(accepted.content)
     identity.match(document.get("compatible", {}))
     memory = Memory(layout)
-    memory.check(document, accepted.digest, retry_rejected)
+    last = Transaction.load(layout)
+    ours = last is not None and last.release["digest"] == accepted.digest
+    memory.check(document, accepted.digest, retry_rejected, last.reply() if last and ours else None)
     return Offer(accepted, document, identity, memory)
 
 
@@ -83,8 +86,7 @@ def apply(layout: Layout, request: Request) -> dict[str, t.Any]:
         if running.release["digest"] == offer.accepted.digest and running.kind == "update":
             _fence(layout, request)
             return running.reply()  # the same command again: go on with what runs
-        raise OtaError("BUSY", "transaction %s (%s %s) is open on this device; it ends by itself at its deadline"
-                       % (running.id, running.release["name"], running.release["version"]))  # fmt: skip
+        raise busy(running)
     _fence(layout, request)
     if is_current(layout, offer):
         return {
@@ -100,8 +102,8 @@ def apply(layout: Layout, request: Request) -> dict[str, t.Any]:
     pull = request.get("pull") or {}
     kind = guard.choose(layout, request.get("guard", "auto"))
     if request.get("check") or any(entry["sha256"] not in pull for entry in missing):
-        return {"transaction": None, "state": "idle", "outcome": None, "release": offer.release, "missing": missing, "diff": diff,
-                "before": offer.memory.of(offer.document["name"])["current"]}  # fmt: skip
+        before = offer.memory.of(offer.document["name"])["current"]
+        return {**IDLE, "release": offer.release, "missing": missing, "diff": diff, "before": before}
     transaction = Transaction.begin(
         layout,
         kind="update",
@@ -115,6 +117,12 @@ def apply(layout: Layout, request: Request) -> dict[str, t.Any]:
     durable.write_json(transaction.folder("request.json"), {"pull": pull})
     launch(transaction)
     return transaction.reply()
+
+
+def busy(running: Transaction) -> OtaError:
+    """The refusal of a device that has another transaction open."""
+    message = "transaction %s (%s %s) is open on this device; it ends by itself at its deadline"
+    return OtaError("BUSY", message % (running.id, running.release["name"], running.release["version"]))
 
 
 def options(request: Request) -> dict[str, t.Any]:

@@ -69,7 +69,7 @@ def _starting(found: Transaction) -> bool:
 
 
 def _remember(done: Transaction) -> None:
-    layout, known = done.layout, memory.Memory(done.layout)
+    known = memory.Memory(done.layout)
     if done.kind == "rollback":
         known.reject(done.before["digest"], "REQUESTED", "somebody went back from it")
         if (known.of(done.release["name"])["current"] or {}).get("digest") == done.before["digest"]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 import pathlib
+import subprocess
 import tarfile
 import typing as t
 
@@ -48,9 +49,8 @@ def _control_member(path: pathlib.Path) -> str:
             if name.endswith(".zst"):
                 raise ValueError("%s is compressed with zstd; install dpkg on the controller to read it" % path)
             with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-                member = archive.extractfile(next(info for info in archive if info.name.lstrip("./") == "control"))
-                assert member is not None
-                return member.read().decode()
+                found = next(info for info in archive if info.name.lstrip("./") == "control")
+                return t.cast("t.IO[bytes]", archive.extractfile(found)).read().decode()
     raise ValueError("%s is not a Debian package: it has no control file" % path)
 
 
@@ -72,8 +72,6 @@ def _ar(path: pathlib.Path) -> t.Iterator[tuple[str, bytes]]:
 
 def contents(path: str) -> list[tuple[str, bool]]:
     """Every path that the package brings, absolute, and whether it is a directory."""
-    import subprocess
-
     found = []
     with subprocess.Popen(
         ["dpkg-deb", "--fsys-tarfile", path], stdout=subprocess.PIPE, env={"PATH": command.PATH}

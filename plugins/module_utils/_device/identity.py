@@ -25,7 +25,7 @@ _RULES: dict[str, schema.Rule] = {
 
 
 def check(value: t.Any) -> dict[str, t.Any]:
-    """``value`` as an identity ``{format, name, hardware, site, labels}``; OtaError ``NO_IDENTITY`` with what is wrong."""
+    """``value`` as an identity {format, name, hardware, site, labels}; OtaError ``NO_IDENTITY`` otherwise."""
     problems = schema.Problems()
     if problems.mapping("identity", value, _RULES, required=("name", "hardware")):
         labels = value.get("labels", {})

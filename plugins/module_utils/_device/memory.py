@@ -47,8 +47,17 @@ class Memory:
         found = [(entry["current"]["time"], name) for name, entry in self.value["releases"].items() if entry["current"]]
         return max(found)[1] if found else None
 
-    def check(self, document: t.Mapping[str, t.Any], digest: str, retry_rejected: bool) -> None:
-        """Refuse what is older than confirmed (``ROLLBACK``) or failed here before (``REJECTED``)."""
+    def check(
+        self,
+        document: t.Mapping[str, t.Any],
+        digest: str,
+        retry_rejected: bool,
+        last: t.Mapping[str, t.Any] | None = None,
+    ) -> None:
+        """Refuse what is older than confirmed (``ROLLBACK``) or failed here before (``REJECTED``).
+
+        ``last`` is the reply of the last transaction, which tells the asker whether it was its own.
+        """
         floor = self.of(document["name"])["counter"]
         if document["counter"] < floor:
             message = "counter %d of %s %s is below %d, which this device has confirmed; use a rollback to go back"
@@ -56,7 +65,7 @@ class Memory:
         known = self.value["rejected"].get(digest)
         if known and not retry_rejected:
             message = "this release failed here before (%s: %s); set retry_rejected to offer it again"
-            raise OtaError("REJECTED", message % (known["code"], known["message"]), rejected=known)
+            raise OtaError("REJECTED", message % (known["code"], known["message"]), rejected=known, last=last)
 
     def confirm(self, release: Release) -> None:
         """``release`` is what is installed now; the counter's floor rises. Can be run again."""

@@ -72,7 +72,7 @@ def parse(content: str | bytes) -> Document:
 
 
 def validate(document: t.Any, *, signed: bool) -> list[str]:
-    """Every mistake in ``document``, in its ``signed`` form or as its author wrote it; an empty list if there is none."""
+    """Every mistake in ``document``, in its ``signed`` form or as its author wrote it."""
     problems = schema.Problems()
     if not problems.mapping("", document, _RULES, required=("format", "name", "version", "counter", "payloads")):
         return problems.found
@@ -81,7 +81,7 @@ def validate(document: t.Any, *, signed: bool) -> list[str]:
         problems.add("compatible", "must be a mapping of identity keys to lists")
     else:
         rule = schema.list_of(schema.text, least=1)
-        problems.mapping("compatible", compatible, {key: rule for key in compatible})
+        problems.mapping("compatible", compatible, dict.fromkeys(compatible, rule))
     problems.mapping("requires", document.get("requires", {}), {"free_space": schema.whole(0)})
     names: list[str] = []
     payloads = document.get("payloads")

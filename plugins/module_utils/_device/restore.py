@@ -24,7 +24,7 @@ def go_back(transaction: Transaction, code: str, message: str) -> None:
     """Restore what the transaction changed; can be interrupted and run again. Called with the lock held."""
     transaction.advance("restoring", code=code, message=message)
     problem = ""
-    for attempt in range(TRIES):
+    for _attempt in range(TRIES):
         try:
             problem = _restore(transaction)
             break

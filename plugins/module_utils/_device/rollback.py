@@ -14,7 +14,7 @@ from __future__ import annotations
 import typing as t
 
 from . import guard, snapshots
-from .apply import launch, options
+from .apply import busy, launch, options
 from .conclude import settle
 from .errors import OtaError
 from .identity import Identity
@@ -32,14 +32,13 @@ def rollback(layout: Layout, request: t.Mapping[str, t.Any]) -> dict[str, t.Any]
     if running is not None and running.is_open:
         if running.kind == "rollback" and running.rollout == request.get("rollout"):
             return running.reply()
-        raise OtaError("BUSY", "transaction %s is open on this device; it ends by itself at its deadline" % running.id)
+        raise busy(running)
     Identity(layout)
     memory = Memory(layout)
     name = request.get("name") or memory.latest()
     entry = memory.of(name) if name else {"current": None, "previous": None}
     current, previous = entry["current"], entry["previous"]
-    if _is_done(running, request):
-        assert running is not None
+    if running is not None and _is_done(running, request):
         return dict(running.reply(), outcome="current")
     if not current or not previous:
         raise OtaError(
@@ -80,7 +79,7 @@ def rollback(layout: Layout, request: t.Mapping[str, t.Any]) -> dict[str, t.Any]
     return transaction.reply()
 
 
-def _is_done(last: Transaction | None, request: t.Mapping[str, t.Any]) -> bool:
+def _is_done(last: Transaction, request: t.Mapping[str, t.Any]) -> bool:
     """Whether this very rollback was confirmed already: running the same command again goes back once, not twice."""
     rollout = request.get("rollout")
     return bool(last and rollout and last.kind == "rollback" and last.rollout == rollout and last.state == "confirmed")

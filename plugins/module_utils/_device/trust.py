@@ -57,7 +57,7 @@ class Trust:
         ``HASH_MISMATCH``, ``LENGTH_MISMATCH`` or ``UNSUPPORTED``.
         """
         stored = {name: self._stored(name) for name in ("timestamp", "snapshot")}
-        root, text = self._root(bundle, stored, keep)
+        root = self._root(bundle, stored, keep)
         timestamp = self._role("timestamp", bundle, root["keys"], root["roles"]["timestamp"])
         self._timestamp(timestamp, stored)
         self._fresh("timestamp", timestamp)
@@ -85,7 +85,7 @@ class Trust:
 
     # -- steps ---------------------------------------------------------------------------------------------------
 
-    def _root(self, bundle: t.Mapping[str, t.Any], stored: dict[str, Signed | None], keep: bool) -> tuple[Signed, str]:
+    def _root(self, bundle: t.Mapping[str, t.Any], stored: dict[str, Signed | None], keep: bool) -> Signed:
         """5.3: from the pinned root on, each next version signed by the one before and by itself."""
         try:
             with open(self._path("root.json"), encoding="utf-8") as handle:
@@ -113,7 +113,7 @@ class Trust:
             if keep:
                 self._keep("root", text)
         self._fresh("root", trusted)
-        return trusted, text
+        return trusted
 
     def _timestamp(self, timestamp: Signed, stored: dict[str, Signed | None]) -> None:
         """5.4.3: neither the timestamp nor the snapshot it names may go back."""

@@ -8,8 +8,8 @@
 
 from __future__ import annotations
 
-import platform
 import os
+import platform
 import sys
 import time
 import typing as t
@@ -29,8 +29,15 @@ from . import (
     installers,
     lock,
     memory,
+    rollback,
+    schema,
+    snapshots,
+    transaction,
+    tree,
+    trust,
+    watch,
+    worker,
 )
-from . import rollback, schema, snapshots, transaction, tree, trust, watch, worker
 from .errors import OtaError
 from .layout import Layout
 
@@ -153,7 +160,7 @@ def status(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
     """How the transaction stands; one whose engine was lost in mid-change is sent back right away."""
     found = transaction.Transaction.load(layout)
     if found is None:
-        return {"transaction": None, "state": "idle", "outcome": None}
+        return dict(apply.IDLE)
     if found.is_at_work and lock.is_free(layout):
         with lock.hold(layout, wait=5):
             found = conclude.settle(layout)
@@ -162,12 +169,17 @@ def status(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
     return _wait(layout, found.reply() if found else {}, request)
 
 
+def _meant(found: transaction.Transaction, request: Request) -> bool:
+    """Whether a request is about this transaction: by its id, by its rollout, or by naming neither."""
+    identifier, rollout = request.get("transaction"), request.get("rollout")
+    return (not identifier or found.id == identifier) and (not rollout or found.data.get("rollout") == rollout)
+
+
 def confirm(layout: Layout, request: Request) -> Reply:
     """Keep what is installed. Only a transaction that waits for it can be confirmed; once confirmed it stays so."""
     found = conclude.settle(layout)
-    wanted = request.get("transaction")
-    if found is None or (wanted and found.id != wanted):
-        return {"transaction": None, "state": "idle", "outcome": None}
+    if found is None or not _meant(found, request):
+        return dict(apply.IDLE)
     if found.state == "unconfirmed" and not request.get("check"):
         conclude.confirm(found)
     return found.reply()
@@ -176,11 +188,10 @@ def confirm(layout: Layout, request: Request) -> Reply:
 def restore_verb(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
     """Go back from the open transaction, at work or waiting; nothing open is nothing to do."""
     found = transaction.Transaction.load(layout)
-    wanted = request.get("transaction")
-    again = found is not None and found.state == "broken"
-    if found is None or (wanted and found.id != wanted) or not (found.is_open or again):
-        return found.reply() if found and (not wanted or found.id == wanted) else {"transaction": None, "state": "idle"}
-    if request.get("check"):
+    if found is None or not _meant(found, request):
+        return dict(apply.IDLE)
+    again = found.state == "broken"
+    if request.get("check") or not (found.is_open or again):
         return found.reply()
     if again:
         with lock.hold(layout, wait=5):
@@ -219,6 +230,8 @@ def look(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
         verdict = health.Health(layout, wanted, words).wait(request.get("baseline"))
         result["healthy"] = result["healthy"] and verdict.healthy
         result["checks"].update(verdict.checks)
+    found = transaction.Transaction.load(layout)
+    result["transaction"] = found.reply() if found else None
     result["releases"] = memory.Memory(layout).value["releases"]
     return result
 
@@ -282,7 +295,7 @@ def install(layout: Layout, request: Request) -> Reply:
     """Verify and install under one lock, without a transaction: no snapshot, no guard, no health."""
     running = conclude.settle(layout)
     if running is not None and running.is_open:
-        raise OtaError("BUSY", "transaction %s is open on this device" % running.id)
+        raise apply.busy(running)
     offer = apply.examine(layout, request["bundle"], retry_rejected=bool(request.get("retry_rejected")))
     files = apply.release.payload_files(offer.document)
     found = installers.create(layout, offer.document, lambda text: None)

@@ -22,7 +22,7 @@ MOST_BOOTS = 3
 
 
 def run(layout: Layout, identifier: str, mode: str, seconds: float = 0) -> None:
-    """Settle transaction ``identifier``; ``mode`` is ``wait`` (then as ``deadline``), ``deadline``, ``boot`` or ``now``."""
+    """Settle transaction ``identifier``; ``mode`` is ``wait`` (for the deadline), ``deadline``, ``boot`` or ``now``."""
     if mode == "wait":
         end = clock() + seconds
         while clock() < end:

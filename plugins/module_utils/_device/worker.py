@@ -101,7 +101,7 @@ def _prepare_rollback(transaction: Transaction) -> None:
     layout = transaction.layout
     source = snapshots.load(layout, transaction.source)
     source.prove()
-    changed, conflicts = source.undo()
+    changed, _conflicts = source.undo()  # they were accepted before this was started
     transaction.advance("verified")
     extra = sum(entry.get("s", 0) for entry in source.manifest().values())
     _snapshot(transaction, source.selection, extra, transaction.before.get("units", []) if layout.is_real else [])

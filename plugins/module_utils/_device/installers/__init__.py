@@ -44,8 +44,8 @@ Log = t.Callable[[str], None]
 class Scope(t.NamedTuple):
     """What a change touches: single ``paths`` (content, or a directory's own attributes) and whole ``trees``."""
 
-    paths: t.FrozenSet[str]
-    trees: t.FrozenSet[str]
+    paths: frozenset[str]
+    trees: frozenset[str]
 
 
 class Base:
@@ -135,9 +135,10 @@ def validate(where: str, payload: t.Any, *, signed: bool, problems: schema.Probl
 
 
 def describe(payload: dict[str, t.Any], folder: pathlib.Path) -> tuple[dict[str, t.Any], dict[str, pathlib.Path]]:
-    """The signed form of an author's payload and ``{sha256: file}``; raises ValueError for what is wrong with a file."""
+    """The signed form of an author's payload and ``{sha256: file}``; ValueError for what is wrong with a file."""
     found = module(payload["type"])
-    assert found is not None  # validated before
+    if found is None:  # validated before
+        raise ValueError("unknown payload type")
     patterns = payload["source"] if isinstance(payload["source"], list) else [payload["source"]]
     paths: list[pathlib.Path] = []
     for pattern in patterns:

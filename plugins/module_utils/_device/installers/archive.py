@@ -92,8 +92,7 @@ def describe(payload: dict[str, t.Any], files: list[pathlib.Path]) -> tuple[dict
                     continue
                 entry: dict[str, t.Any] = {"path": path, "mode": "%04o" % (info.mode & 0o777)}
                 if info.isfile():
-                    content = archive.extractfile(info)
-                    assert content is not None
+                    content = t.cast("t.IO[bytes]", archive.extractfile(info))
                     entry.update(type="file", length=info.size, sha256=_digest(content))
                 elif info.isdir():
                     entry["type"] = "directory"

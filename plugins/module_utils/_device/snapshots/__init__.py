@@ -131,7 +131,7 @@ def kinds() -> list[str]:
 
 
 def choose(layout: Layout, selection: tree.Selection, wanted: str = "auto") -> type[Base]:
-    """The class of the best kind that works here, or of the ``wanted`` one; OtaError ``UNSUPPORTED`` with the reason."""
+    """The class of the best kind that works here, or of the ``wanted`` one; OtaError ``UNSUPPORTED`` otherwise."""
     if wanted != "auto":
         found = by_kind(wanted)
         reason = found.probe(layout, selection)

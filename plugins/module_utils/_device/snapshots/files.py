@@ -87,7 +87,7 @@ class _Part(io.RawIOBase):
 
     def __init__(self, path: str, offset: int, length: int) -> None:
         super().__init__()
-        self._handle = open(path, "rb")
+        self._handle = open(path, "rb")  # noqa: SIM115 - closed by close()
         self._handle.seek(offset)
         self._left = length
 

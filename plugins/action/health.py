@@ -1,0 +1,33 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Action of ``fleet.ota.health``: checks on the device, until they pass or their time is over."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.fleet.ota.plugins.plugin_utils._link import action
+
+
+class ActionModule(action.EngineAction):
+    """Without ``checks``, those of every release that is confirmed on the device."""
+
+    SPEC: t.ClassVar[dict[str, t.Any]] = {
+        "checks": {"type": "list", "elements": "dict"},
+        "passes": {"type": "int", "default": 2},
+        "interval": {"type": "float", "default": 1.0},
+        "timeout": {"type": "float", "default": 60.0},
+    }
+
+    def work(self) -> action.Result:
+        """One call; not healthy is a failure that says which check and why."""
+        keys = ("passes", "interval", "timeout")
+        given = {key: self.arguments[key] for key in keys} if self.arguments["checks"] is not None else {}
+        reply = self.call("health", checks=self.arguments["checks"], **given)
+        result = {"changed": False, "healthy": reply["healthy"], "checks": reply["checks"]}
+        if not reply["healthy"]:
+            wrong = ["%s: %s" % (name, found["reason"]) for name, found in reply["checks"].items() if not found["ok"]]
+            result.update(self.failure("HEALTH", "; ".join(wrong)))
+        return result

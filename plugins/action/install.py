@@ -1,0 +1,32 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Action of ``fleet.ota.install``: verify and install under one lock, without a transaction."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.fleet.ota.plugins.plugin_utils._link import action
+
+
+class ActionModule(action.EngineAction):
+    """For teams that bring their own way back; everybody else takes ``fleet.ota.update``."""
+
+    SPEC: t.ClassVar[dict[str, t.Any]] = {
+        **action.RELEASE,
+        **action.TRANSFER,
+        "retry_rejected": {"type": "bool", "default": False},
+    }
+    RULES: t.ClassVar[dict[str, t.Any]] = action.RELEASE_RULES
+
+    def work(self) -> action.Result:
+        """Stage what is missing, then install."""
+        offer = self.offer()
+        request = {**offer.request(), "retry_rejected": self.arguments["retry_rejected"]}
+        reply = self.call("install", **request)
+        if reply["missing"] and not self.check:
+            offer.stage(self.device, reply["missing"])
+            reply = self.call("install", **request)
+        return {"changed": reply["changed"], "release": reply["release"], "diff": action.shown(reply["diff"])}

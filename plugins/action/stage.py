@@ -1,0 +1,34 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Action of ``fleet.ota.stage``: bring payloads to the device ahead of time."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.fleet.ota.plugins.plugin_utils._link import action
+
+
+class ActionModule(action.EngineAction):
+    """Nothing is installed; what is staged is checked again when it is used."""
+
+    SPEC: t.ClassVar[dict[str, t.Any]] = {**action.RELEASE, **action.TRANSFER}
+    RULES: t.ClassVar[dict[str, t.Any]] = action.RELEASE_RULES
+
+    def work(self) -> action.Result:
+        """Ask what is missing, then push it or let the device pull it."""
+        offer = self.offer()
+        files = offer.bundle.payloads()
+        missing = self.call("stage", files=files)["missing"]
+        staged = {entry["sha256"] for entry in missing}
+        if missing and not self.check:
+            request = offer.request()
+            if "pull" in request:
+                self.call("stage", files=files, pull=request["pull"])
+            else:
+                offer.stage(self.device, missing)
+        names = sorted(entry["name"] for entry in files if entry["sha256"] in staged)
+        size = sum(entry["length"] - entry["offset"] for entry in missing)
+        return {"changed": bool(missing), "staged": names, "bytes": size}

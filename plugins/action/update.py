@@ -1,0 +1,102 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Action of ``fleet.ota.update``: the device transaction from the controller's side."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.fleet.ota.plugins.plugin_utils._link import action
+from ansible_collections.fleet.ota.plugins.plugin_utils._link.record import Record
+from ansible_collections.fleet.ota.plugins.plugin_utils._link.updater import Options, Result, Updater
+
+#: Outcomes after which there is nothing to send back.
+SETTLED = ("current", "refused", "deferred", "restored", "broken")
+
+
+class ActionModule(action.EngineAction):
+    """``state``: applied, confirmed, restored, observed or rolled_back."""
+
+    SPEC: t.ClassVar[dict[str, t.Any]] = {
+        **action.RELEASE,
+        **action.TRANSFER,
+        "state": {
+            "type": "str",
+            "choices": ["applied", "confirmed", "restored", "observed", "rolled_back"],
+            "default": "applied",
+        },
+        "journal": {"type": "path"},
+        "rollout": {"type": "str"},
+        "generation": {"type": "int", "default": 0},
+        "deadline": {"type": "int", "default": 600},
+        "timeout": {"type": "float", "default": 1800},
+        "wait": {"type": "float", "default": 20},
+        "guard": {"type": "str", "choices": ["auto", "systemd", "process", "none"], "default": "auto"},
+        "snapshot": {"type": "str", "choices": ["auto", "files", "btrfs"], "default": "auto"},
+        "protect": {"type": "list", "elements": "str", "default": []},
+        "retry_rejected": {"type": "bool", "default": False},
+        "name": {"type": "str"},
+        "overwrite": {"type": "bool", "default": False},
+        "outcome": {"type": "str"},
+        "reason": {"type": "str"},
+    }
+    RULES: t.ClassVar[dict[str, t.Any]] = action.RELEASE_RULES
+
+    def work(self) -> action.Result:
+        """One step of the transaction; see the module's documentation."""
+        args = self.arguments
+        if self.check:
+            return self._checked()
+        record = Record(args["journal"], self.host, args["rollout"], args["generation"])
+        keys = ("guard", "snapshot", "protect", "retry_rejected")
+        options = Options(args["deadline"], args["timeout"], args["wait"], {key: args[key] for key in keys})
+        updater = Updater(self.device, record, options)
+        state = args["state"]
+        if state == "applied":
+            return self._result(updater.apply(self.offer()))
+        if state == "rolled_back":
+            return self._result(updater.rollback(args["name"], args["overwrite"]))
+        if state == "confirmed":
+            return self._result(updater.confirm())
+        if state == "observed":
+            return self._seen(updater.observe())
+        if args["outcome"] in SETTLED:
+            return {"changed": False, "outcome": args["outcome"], "msg": "nothing to restore"}
+        found = updater.restore("TEAM_CHECK", args["reason"] or "the team's own tasks failed")
+        # A way back that was asked for is no failure of this task: the outcome is recorded, and the gate reads it.
+        return dict(self._result(found), failed=False)
+
+    def _checked(self) -> action.Result:
+        state, args = self.arguments["state"], self.arguments
+        if state == "applied":
+            reply = self.call("apply", **self.offer().request(), retry_rejected=args["retry_rejected"])
+        elif state == "rolled_back":
+            reply = self.call("rollback", name=args["name"], overwrite=args["overwrite"])
+        else:
+            return {"changed": False, "skipped": True, "msg": "state %s has nothing to do in check mode" % state}
+        changed = reply.get("outcome") != "current"
+        return {"changed": changed, "outcome": reply.get("outcome"), "diff": action.shown(reply.get("diff")),
+                "release": reply.get("release"), "before": reply.get("before")}  # fmt: skip
+
+    def _result(self, found: Result) -> action.Result:
+        reply = found.reply
+        keys = ("transaction", "state", "release", "before", "health", "seconds")
+        result = {key: reply.get(key) for key in keys}
+        result.update(outcome=found.outcome, code=found.code, diff=action.shown(reply.get("diff")))
+        result["changed"] = bool(reply.get("transaction")) and found.outcome not in ("current", "refused", "deferred")
+        if found.failed:
+            result["failed"] = True
+            result["msg"] = "%s: %s (%s): %s" % (self.host, found.outcome, found.code, found.message)
+        return result
+
+    def _seen(self, found: Result) -> action.Result:
+        reply = found.reply
+        return {
+            "changed": False,
+            "outcome": found.outcome,
+            "healthy": reply.get("healthy"),
+            "checks": reply.get("checks", {}),
+            "release": found.message,
+        }

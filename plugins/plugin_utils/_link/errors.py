@@ -1,0 +1,26 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""What can come of talking to a device."""
+
+from __future__ import annotations
+
+import typing as t
+
+
+class DeviceRefusal(Exception):
+    """The device, or the engine on it, answered with an error: ``code``, ``message`` and what else it said."""
+
+    def __init__(self, code: str, message: str, outcome: str | None = None, detail: t.Any = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.outcome = outcome or "refused"
+        self.detail = detail or {}
+
+
+class DeviceLost(Exception):
+    """No answer: the connection could not be made, or was lost in the middle."""

@@ -1,0 +1,51 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""What the controller writes down about one device, before it is touched and after."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._control.journal import Journal
+
+#: Sentences of outcomes that say it all by themselves.
+Reply = t.Mapping[str, t.Any]
+
+
+class Record:
+    """The journal's view of one device in one rollout; without a journal it writes nothing."""
+
+    def __init__(self, path: str | None, device: str, rollout: str | None, generation: int) -> None:
+        self._journal = Journal(path) if path else None
+        self._device = device
+        self.rollout = rollout
+        self.generation = generation
+
+    def pending(self) -> None:
+        """The device is about to be touched."""
+        if self._journal:
+            self._journal.pending(self._device, self.generation)
+
+    def outcome(
+        self, outcome: str, code: str | None = None, message: str | None = None, reply: Reply | None = None
+    ) -> None:
+        """What came of it; the latest counts."""
+        if self._journal:
+            keys = ("transaction", "before", "release", "seconds", "health")
+            found = {key: (reply or {}).get(key) for key in keys}
+            found["after"] = found.pop("release") if outcome in ("updated", "current") else found["before"]
+            found.pop("release", None)
+            self._journal.outcome(self._device, outcome, code=code, message=message, **found)
+
+    def seen(self, healthy: bool, release: str | None) -> None:
+        """The device was looked at once more."""
+        if self._journal:
+            self._journal.seen(self._device, healthy=healthy, release=release)
+
+    def checkpoint(self) -> dict[str, t.Any] | None:
+        """What travels to the device, which thereby witnesses the journal."""
+        return self._journal.checkpoint() if self._journal else None

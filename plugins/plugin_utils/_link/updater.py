@@ -1,0 +1,196 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""The controller's half of a device transaction: ask, wait through lost connections, write down what came of it.
+
+A lost connection is normal until the deadline; whatever happens, the device leaves with one outcome.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+import typing as t
+
+from .._control.errors import ControlError
+from .device import Device, Reply
+from .errors import DeviceLost, DeviceRefusal
+from .offer import Offer
+from .record import Record
+
+#: States in which the device is at work by itself.
+AT_WORK = ("staged", "verified", "snapshotted", "armed", "installing", "rebooting", "checking", "restoring")
+#: A device that never answered was never touched: a few tries, not the whole deadline.
+FIRST_CONTACT = 25.0
+GRACE = 20.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Times in seconds: ``deadline`` for the confirm, ``timeout`` for the whole way to it, ``wait`` within one call."""
+
+    deadline: int = 600
+    timeout: float = 1800
+    wait: float = 20
+    transaction: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass
+class Result:
+    """What came of a step: ``outcome`` is None while the device waits for a confirm."""
+
+    outcome: str | None
+    code: str | None
+    message: str
+    reply: Reply
+
+    @property
+    def failed(self) -> bool:
+        """Whether the step did not do what it is for."""
+        return self.outcome not in (None, "current", "updated")
+
+
+class Updater:
+    """Drives one device through one step."""
+
+    def __init__(self, device: Device, record: Record, options: Options) -> None:
+        self.device = device
+        self.record = record
+        self.options = options
+
+    # -- steps ---------------------------------------------------------------------------------------------------
+
+    def apply(self, offer: Offer) -> Result:
+        """Verify, snapshot, guard, install and check on the device, up to ``unconfirmed`` or an end."""
+
+        def ask() -> Reply:
+            request = {**offer.request(), **self._transaction()}
+            reply = self.device.call("apply", **request)
+            if reply.get("missing"):
+                offer.stage(self.device, reply["missing"])
+                reply = self.device.call("apply", **request)
+            return reply
+
+        return self._begin(ask)
+
+    def rollback(self, name: str | None, overwrite: bool) -> Result:
+        """Go back to the release before, up to ``unconfirmed`` or an end."""
+        return self._begin(lambda: self.device.call("rollback", name=name, overwrite=overwrite, **self._transaction()))
+
+    def confirm(self) -> Result:
+        """Confirm over a new connection what waits for it."""
+        rollout = self.record.rollout
+
+        def ask() -> Reply:
+            return self.device.call("confirm", fresh=True, rollout=rollout)
+
+        return self._conclude(ask)
+
+    def restore(self, code: str, message: str) -> Result:
+        """Send the device back from what it has not confirmed."""
+        rollout = self.record.rollout
+
+        def ask() -> Reply:
+            return self.device.call("restore", rollout=rollout, code=code, message=message, wait=self.options.wait)
+
+        return self._conclude(ask, untouched=(code, message))
+
+    def observe(self) -> Result:
+        """Look at the device once more: its health, and an outcome that an earlier run could not learn."""
+        try:
+            reply = self._patiently(lambda: self.device.call("health", own=True))
+        except DeviceLost as error:
+            return self._written("lost", "UNREACHABLE", str(error), {})
+        except DeviceRefusal as error:
+            return Result("refused", error.code, error.message, {})
+        found = reply.get("transaction") or {}
+        ours = found.get("rollout") is not None and found.get("rollout") == self.record.rollout
+        if ours and found.get("outcome"):
+            self.record.outcome(found["outcome"], found.get("code"), found.get("message"), found)
+        releases = [entry["current"] for entry in (reply.get("releases") or {}).values() if entry["current"]]
+        shown = ", ".join("%s %s" % (entry["name"], entry["version"]) for entry in releases)
+        self.record.seen(bool(reply["healthy"]), shown or None)
+        return Result(None, None, shown, reply)
+
+    # -- how they go ---------------------------------------------------------------------------------------------
+
+    def _transaction(self) -> dict[str, t.Any]:
+        found = dict(self.options.transaction, deadline=self.options.deadline, wait=self.options.wait)
+        found.update(rollout=self.record.rollout, generation=self.record.generation)
+        found["checkpoint"] = self.record.checkpoint()
+        return found
+
+    def _begin(self, ask: t.Callable[[], Reply]) -> Result:
+        """Record, ask, and wait until the device waits for a confirm or has come to an end."""
+        self.record.pending()
+        try:
+            reply = self._follow(self._patiently(ask))
+        except DeviceLost as error:
+            return self._written("lost", "UNREACHABLE", "no contact: %s" % error, {})
+        except DeviceRefusal as error:
+            return self._refused(error)
+        except ControlError as error:
+            return self._written("refused", getattr(error, "code", None) or "RELEASE", str(error), {})
+        except TimeoutError as error:
+            return self._written("timed_out", "NO_ANSWER", str(error), {})
+        if reply["state"] == "unconfirmed":
+            return Result(None, None, "", reply)
+        return self._written(reply.get("outcome") or "timed_out", reply.get("code"), reply.get("message"), reply)
+
+    def _conclude(self, ask: t.Callable[[], Reply], untouched: tuple[str, str] | None = None) -> Result:
+        try:
+            reply = self._follow(self._patiently(ask))
+        except DeviceLost as error:
+            return self._written("lost", "UNREACHABLE", "no contact: %s" % error, {})
+        except DeviceRefusal as error:
+            return self._written("timed_out", error.code, error.message, {})
+        except TimeoutError as error:
+            return self._written("timed_out", "NO_ANSWER", str(error), {})
+        if reply.get("outcome"):
+            return self._written(reply["outcome"], reply.get("code"), reply.get("message"), reply)
+        if untouched:  # nothing was open: the team stopped it before the device was touched
+            return self._written("refused", untouched[0], untouched[1], reply)
+        return Result(None, None, "", reply)
+
+    def _refused(self, error: DeviceRefusal) -> Result:
+        """A refusal because of what happened to this device earlier in this rollout is that outcome, not a new one."""
+        if error.code == "REJECTED":
+            last = error.detail.get("last") or {}
+            if last.get("rollout") is not None and last.get("rollout") == self.record.rollout:
+                return self._written(last["outcome"], last.get("code"), last.get("message"), last)
+        return self._written(error.outcome, error.code, error.message, {})
+
+    def _written(self, outcome: str, code: str | None, message: str | None, reply: Reply) -> Result:
+        self.record.outcome(outcome, code, message, reply)
+        return Result(outcome, code, message or "", reply)
+
+    def _patiently(self, ask: t.Callable[[], Reply]) -> Reply:
+        """Ask until there is an answer; contact may be lost for as long as the device's own deadline."""
+        lost_at: float | None = None
+        pause = 1.0
+        while True:
+            try:
+                return ask()
+            except DeviceLost:
+                now = time.monotonic()
+                lost_at = lost_at or now
+                longest = self.options.deadline + GRACE if self.device.answered else FIRST_CONTACT
+                if now - lost_at + pause > longest:
+                    raise
+                self.device.forget_connection()
+                time.sleep(pause)
+                pause = min(pause * 1.6, 15.0)
+
+    def _follow(self, reply: Reply) -> Reply:
+        """Poll while the device is at work; TimeoutError when it does not come to an end."""
+        end = time.monotonic() + self.options.timeout
+        while reply.get("state") in AT_WORK:
+            if time.monotonic() > end:
+                raise TimeoutError("still %s after %d s; its guard decides" % (reply["state"], self.options.timeout))
+            started = time.monotonic()
+            reply = self._patiently(lambda: self.device.call("status", wait=self.options.wait))
+            time.sleep(max(0.0, min(1.0, 0.5 - (time.monotonic() - started))))
+        return reply
