@@ -128,7 +128,8 @@ def lines(plan: Plan) -> list[str]:
     release = plan["release"]
     head = (
         f"release {release['name']} {release['version']} (counter {release['counter']}) from channel "
-        f"{release['channel']}, digest {release['digest'][:12]}, {_size(plan['bytes_per_device'])} for each of {len(order(plan))} devices"
+        f"{release['channel']}, digest {release['digest'][:12]}, {_size(plan['bytes_per_device'])} for each of "
+        f"{len(order(plan))} devices"
     )
     text = [head]
     for wave in plan["waves"]:
