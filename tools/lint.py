@@ -21,7 +21,11 @@ LINK_TREE = ROOT / ".cache" / "link"
 def run(only: list[str]) -> int:
     """Run the linters whose names start with one of ``only`` (all when empty). Returns the exit code."""
     results.clear("lint")
-    programs = venvs.make(venvs.VENVS / "lint", pythons.current(), "requirements-lint.txt").parent
+    try:
+        programs = venvs.make(venvs.VENVS / "lint", pythons.current(), "requirements-lint.txt").parent
+    except SystemExit as error:
+        results.record("lint", "environment", failure=str(error))
+        raise
     with tree.copied() as copy:
         for name, lint in _linters(programs, copy).items():
             if only and not any(name.startswith(start) for start in only):

@@ -29,18 +29,26 @@ def run(only: list[str]) -> int:
     # Collections that a user keeps in the default place must not shadow the checkout.
     with tempfile.TemporaryDirectory(prefix="fleet-ota-home-") as home:
         os.environ["ANSIBLE_HOME"] = home
-        for name, leg in _legs():
+        try:
+            interpreter = venvs.make(ROOT / ".venv", pythons.current(), "requirements-test.txt")
+            legs = list(_legs(interpreter))
+        except SystemExit as error:
+            legs = []
+            _fail("environment", str(error))
+        for name, leg in legs:
             if not only or any(name.startswith(start) for start in only):
                 print(f"\n=== {name}", flush=True)
-                leg(name)
+                try:
+                    leg(name)
+                except SystemExit as error:  # its environment could not be made; the others may well go
+                    _fail(f"{name}-environment", str(error))
     total = results.count("test")
     print(f"\ntests: {total}", flush=True)
     return 1 if total.failed or not total.passed else 0
 
 
-def _legs() -> Iterator[Leg]:
+def _legs(interpreter: Path) -> Iterator[Leg]:
     main = pythons.current()
-    interpreter = venvs.make(ROOT / ".venv", main, "requirements-test.txt")
     yield "unit", lambda name: _pytest(name, interpreter, ["tests/unit"], UNIT_TIMEOUT)
     for python in pythons.find().values():
         if python.version != main.version:
@@ -105,6 +113,11 @@ def _molecule(name: str, interpreter: Path) -> None:
         ).returncode
         failure = f"molecule ended with code {code}" if code else None
         results.record("test", name, failure=failure, seconds=time.monotonic() - started)
+
+
+def _fail(name: str, reason: str) -> None:
+    print(f"failed: {reason}", flush=True)
+    results.record("test", name, failure=reason)
 
 
 def _skip(name: str, reason: str) -> None:

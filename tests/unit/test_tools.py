@@ -1,0 +1,75 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The tools behind make: what CI counts, and which interpreters it believes in."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools import pythons, results, testing
+
+
+@pytest.fixture(autouse=True)
+def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(results, "REPORTS", tmp_path / "reports")
+    return tmp_path / "reports"
+
+
+def test_every_way_to_end_is_counted_across_kinds() -> None:
+    results.record("test", "good")
+    results.record("test", "bad", failure="why")
+    results.record("lint", "absent", skipped="no such program")
+    assert str(results.count()) == "1 passed, 1 failed, 1 skipped"
+    assert str(results.count("lint")) == "0 passed, 0 failed, 1 skipped"
+    results.clear("test")
+    assert str(results.count()) == "0 passed, 0 failed, 1 skipped"
+
+
+def test_pytest_reports_are_counted_by_case(tmp_path: Path) -> None:
+    (tmp_path / "test_sample.py").write_text(
+        "import pytest\n"
+        "def test_good(): pass\n"
+        "def test_bad(): assert False\n"
+        "def test_broken(nowhere): pass\n"
+        "@pytest.mark.skip(reason='not here')\n"
+        "def test_skipped(): pass\n"
+    )
+    testing._pytest("sample", Path(sys.executable), [str(tmp_path)], 60)
+    assert str(results.count()) == "1 passed, 2 failed, 1 skipped"
+
+
+def test_a_run_that_leaves_no_report_is_a_failure(tmp_path: Path) -> None:
+    testing._pytest("empty", Path(sys.executable), [str(tmp_path)], 60)
+    assert results.count().failed == 1
+
+
+def test_a_torn_report_counts_as_nothing(reports: Path) -> None:
+    results.path("test", "torn").write_text("<testsuite><testcase")
+    assert str(results.count()) == "0 passed, 0 failed, 0 skipped"
+
+
+def test_a_stand_in_that_refuses_to_run_is_not_an_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, body in {
+        "python3.8": "echo not installed; exit 127",
+        "python3.9": f'exec "{sys.executable}" "$@"',
+    }.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "none"))
+    pythons.find.cache_clear()
+    try:
+        # The second one runs, but is not what its name says.
+        assert pythons.find() == {}
+    finally:
+        pythons.find.cache_clear()
+
+
+def test_the_running_interpreter_is_the_one_below_any_environment() -> None:
+    assert pythons.current().version == sys.version_info[:2]
+    assert not (pythons.current().path.parent.parent / "pyvenv.cfg").exists()
