@@ -14,4 +14,20 @@ class ActionModule(action.EngineAction):
 
     def work(self) -> action.Result:
         """One call."""
-        return {"changed": False, **self.call("info")}
+        reply = self.call("info")
+        return {"changed": False, **reply, "summary": _summary(reply)}
+
+
+def _summary(reply: action.Result) -> str:
+    """The device in one line."""
+    if not reply["enrolled"]:
+        return "not enrolled"
+    current = [entry["current"] for entry in reply["releases"].values() if entry["current"]]
+    parts = ["%s %s" % (entry["name"], entry["version"]) for entry in current] or ["no release"]
+    last = reply["transaction"]
+    if last:
+        cause = " (%s)" % last["code"] if last["code"] else ""
+        parts.append("last transaction %s%s" % (last["outcome"] or last["state"], cause))
+    if reply["rejected"]:
+        parts.append("%d rejected" % len(reply["rejected"]))
+    return ", ".join(parts)

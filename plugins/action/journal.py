@@ -121,9 +121,21 @@ def _told(records: list[journal.Record]) -> Result:
         "devices": end.devices,
         "not_as_planned": end.not_as_planned,
         "as_planned": not end.not_as_planned,
+        "convicted": _convicted(end),
+        "sentences": {row["device"]: _line(row) for row in end.devices},
         "checkpoint": {"rollout": records[0]["rollout"], "size": len(records), "head": records[-1]["hash"]},
         "summary_lines": lines,
     }
+
+
+def _convicted(end: rollouts.Conclusion) -> list[str]:
+    """The devices that the last play fails, so that the run's exit code is not zero if anything is not as planned.
+
+    Those that failed; where none did but something is still open, the first of these, so that a halted rollout of
+    thousands does not pay a task for each device that was never touched.
+    """
+    guilty = [row["device"] for row in end.devices if row["outcome"] in outcomes.FAILURE or row["healthy"] is False]
+    return guilty or end.not_as_planned[:1]
 
 
 def _line(row: t.Mapping[str, t.Any]) -> str:

@@ -19,7 +19,7 @@ _RULES: dict[str, schema.Rule] = {
     "format": schema.choice(FORMAT),
     "name": schema.text,
     "hardware": schema.text,
-    "site": schema.text,
+    "site": lambda value: None if value == "" else schema.text(value),
     "labels": schema.anything,
 }
 
