@@ -82,7 +82,12 @@ class ActionModule(ControllerAction):
 
     def _conclude(self, book: journal.Journal) -> Result:
         if self.check and not book.path.exists():
-            return {"changed": True, "result": None, "summary_lines": ["check mode: nothing was recorded"]}
+            return {
+                "changed": True,
+                "result": None,
+                "convicted": [],
+                "summary_lines": ["check mode: nothing is recorded"],
+            }
         records = book.verify()
         end = rollouts.conclude(records)
         data = {"result": end.result, "counts": end.counts, "not_as_planned": end.not_as_planned}
@@ -142,5 +147,16 @@ def _line(row: t.Mapping[str, t.Any]) -> str:
     if row["outcome"] is None:
         return f"{row['device']} ({row['wave']}): untouched"
     health = "" if row["healthy"] else ", unhealthy when last seen"
+    runs = _release(row["after"])
     cause = ": ".join(part for part in (row["code"], row["message"]) if part)
-    return f"{row['device']} ({row['wave']}): {row['outcome']}{health}{', ' + cause if cause else ''}"
+    return (
+        f"{row['device']} ({row['wave']}): {row['outcome']}{health}{', runs ' + runs if runs else ''}"
+        f"{', ' + cause if cause else ''}"
+    )
+
+
+def _release(known: t.Any) -> str | None:
+    """Name and version, from what a device told of a release."""
+    if isinstance(known, dict) and {"name", "version"} <= set(known):
+        return f"{known['name']} {known['version']}"
+    return None

@@ -11,9 +11,9 @@ import typing as t
 from ..plugin_utils._control import plan, rollouts
 from ..plugin_utils._control.bundle import Bundle
 from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, here, plain
-from .release import bundle_path, fetched
+from .release import CACHE, bundle_path, fetched
 
-_TRUST = ("repository", "trust_root", "channel", "release", "cache")
+_TRUST = ("repository", "trust_root", "channel", "release")
 
 
 class ActionModule(ControllerAction):
@@ -28,7 +28,7 @@ class ActionModule(ControllerAction):
         "trust_root": {"type": "path"},
         "channel": {"type": "str"},
         "release": {"type": "str"},
-        "cache": {"type": "path"},
+        "cache": {"type": "path", "default": CACHE},
         "journal_dir": {"type": "path"},
     }
     constraints: t.ClassVar[Arguments] = {

@@ -15,6 +15,9 @@ from ..plugin_utils._control.errors import RepositoryError, TrustError
 from ..plugin_utils._control.repository import Change, Repository
 from ..plugin_utils._controller_action import SIGNING, Arguments, ControllerAction, Result, here, passphrase
 
+#: For the controller's user alone; the same default for every module that fetches.
+CACHE = "~/.cache/fleet-ota"
+
 
 class ActionModule(ControllerAction):
     """C(fleet.ota.release)."""
@@ -26,7 +29,7 @@ class ActionModule(ControllerAction):
         "channel": {"type": "str"},
         "release": {"type": "str"},
         "trust_root": {"type": "path"},
-        "cache": {"type": "path"},
+        "cache": {"type": "path", "default": CACHE},
         **SIGNING,
     }
     constraints: t.ClassVar[Arguments] = {
@@ -34,7 +37,7 @@ class ActionModule(ControllerAction):
             ("state", "published", ("source", "channel", "keys")),
             ("state", "promoted", ("release", "channel", "keys")),
             ("state", "refreshed", ("keys",)),
-            ("state", "fetched", ("release", "channel", "trust_root", "cache")),
+            ("state", "fetched", ("release", "channel", "trust_root")),
         ]
     }
 

@@ -164,6 +164,15 @@ as_planned:
   description: Whether there is none.
   returned: for V(concluded) and V(read)
   type: bool
+convicted:
+  description: Devices for a last play to fail, those that failed or else the first that is not as planned.
+  returned: for V(concluded) and V(read)
+  type: list
+  elements: str
+sentences:
+  description: For every planned device what came of it, in a sentence.
+  returned: for V(concluded) and V(read)
+  type: dict
 plan:
   description: The plan that the newest run follows.
   returned: for V(concluded) and V(read)

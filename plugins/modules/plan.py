@@ -60,6 +60,7 @@ options:
   cache:
     description: Where verified metadata and payloads are kept, a directory for the controller's user alone.
     type: path
+    default: ~/.cache/fleet-ota
   journal_dir:
     description: Where journals are. In diff mode the plan is compared with what the rollout's journal follows now.
     type: path
@@ -76,7 +77,6 @@ EXAMPLES = r"""
     trust_root: files/root.json
     channel: stable
     release: gateway
-    cache: ~/.cache/fleet-ota
     waves:
       - {name: canary, group: pilots, count: 2}
       - {name: north, group: site_north}

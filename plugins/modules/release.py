@@ -56,10 +56,10 @@ options:
     type: path
   cache:
     description:
-      - Where verified metadata and payloads are kept, a directory for the controller's user alone. Required for
-        V(fetched).
+      - Where V(fetched) keeps verified metadata and payloads, a directory for the controller's user alone.
       - It remembers the newest metadata seen, so that older one is refused.
     type: path
+    default: ~/.cache/fleet-ota
 seealso:
   - module: fleet.ota.repository
   - module: fleet.ota.plan
@@ -97,7 +97,6 @@ EXAMPLES = r"""
     trust_root: files/root.json
     channel: stable
     release: gateway
-    cache: ~/.cache/fleet-ota
   run_once: true
   register: release
 """

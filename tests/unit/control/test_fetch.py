@@ -55,7 +55,7 @@ def url(published: Site) -> t.Iterator[str]:
 
     handler = functools.partial(Handler, directory=str(published.path))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_address[1]}/"
         server.shutdown()
