@@ -1,0 +1,79 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Options that the modules of a device share."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """C(fleet.ota.device) and its parts."""
+
+    DOCUMENTATION = r"""
+options:
+  root:
+    description: The device's root. A directory plays a device for tests and demonstrations.
+    type: str
+    default: /
+  state_dir:
+    description: Where the device keeps its state, below O(root).
+    type: str
+    default: /var/lib/fleet-ota
+requirements:
+  - Python 3.8 or newer on the device, with its standard library
+notes:
+  - Runs the device engine, one program kept on the device under its digest, over the task's connection. It is brought
+    there at first contact. Run it as root, with C(become) if need be.
+  - A failure has C(code), a reason code of the outcomes reference such as V(HASH_MISMATCH), beside C(msg).
+"""
+
+    RELEASE = r"""
+options:
+  bundle:
+    description:
+      - A file with a release that the controller verified, as M(fleet.ota.release) and M(fleet.ota.plan) return it.
+      - The device verifies it again from its own pinned root.
+    type: path
+  release:
+    description: Instead of O(bundle), the release as C(NAME) (the newest of the channel) or C(NAME/VERSION).
+    type: str
+  channel:
+    description: With O(release), its channel.
+    type: str
+  repository:
+    description: With O(release), the directory or URL of the repository.
+    type: str
+  trust_root:
+    description: With O(release), the pinned root.json of the controller.
+    type: path
+  cache:
+    description: With O(release), where verified metadata and fetched payloads are kept on the controller.
+    type: path
+    default: ~/.cache/fleet-ota
+"""
+
+    RETRY = r"""
+options:
+  retry_rejected:
+    description: Take a release that failed on this device before.
+    type: bool
+    default: false
+"""
+
+    TRANSFER = r"""
+options:
+  transfer:
+    description:
+      - V(push) sends payloads over the existing connection, in pieces that resume after a cut.
+      - V(pull) lets the device download them from O(mirrors), with resume. Neither is believed before its digest is
+        checked.
+    type: str
+    choices: [push, pull]
+    default: push
+  mirrors:
+    description: With O(transfer=pull), URLs of copies of the repository, tried in this order.
+    type: list
+    elements: str
+    default: []
+"""

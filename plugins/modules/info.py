@@ -1,0 +1,73 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Documentation of C(fleet.ota.info), whose work is done by the action of the same name."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: info
+short_description: Ask a device for its own truth
+description:
+  - Identity, installed releases, rejected releases, the open or last transaction, and what the device can do.
+  - Changes nothing. The answer comes from the device's own disk, never from a cache.
+version_added: 0.1.0
+author:
+  - fleet.ota contributors (@fleet-ota)
+extends_documentation_fragment:
+  - fleet.ota.attributes.device
+  - fleet.ota.attributes.no_diff
+  - fleet.ota.device
+options: {}
+seealso:
+  - module: fleet.ota.update
+  - module: fleet.ota.health
+"""
+
+EXAMPLES = r"""
+- name: Ask
+  fleet.ota.info:
+  register: device
+
+- name: Show it in one line
+  ansible.builtin.debug:
+    var: device.summary
+"""
+
+RETURN = r"""
+summary:
+  description: The device in one line.
+  returned: success
+  type: str
+  sample: gateway 2.0, last transaction updated
+identity:
+  description: C(name), C(hardware), C(site), C(labels); null before it is enrolled.
+  returned: success
+  type: dict
+enrolled:
+  description: Whether a trust root is pinned.
+  returned: success
+  type: bool
+releases:
+  description: For each release name C(current), C(previous) and C(counter), the highest counter confirmed.
+  returned: success
+  type: dict
+rejected:
+  description: Digests of releases that failed here, with C(code), C(message) and C(time).
+  returned: success
+  type: dict
+transaction:
+  description: The open or last transaction, as the engine reference describes it; null if there was none.
+  returned: success
+  type: dict
+capabilities:
+  description: Payload types, checks, kinds of snapshot, guard, Python, architecture, free bytes.
+  returned: success
+  type: dict
+code:
+  description: Why it failed, a code of the outcomes reference.
+  returned: failure
+  type: str
+  sample: HASH_MISMATCH
+"""

@@ -1,0 +1,164 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Documentation of C(fleet.ota.update), whose work is done by the action of the same name."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: update
+short_description: Update a device by a transaction that goes back by itself
+description:
+  - The device verifies the release, takes a snapshot, arms a guard, installs and checks its health; then it waits
+    for a confirm. Unless it is confirmed over a new connection before the deadline, it goes back to exactly what it
+    was, by itself.
+  - Every change of state is on the device's own disk before its step runs, so whatever disappears in the middle,
+    the device ends on the old release or on the new one proven healthy, and knows which.
+  - A lost connection is normal until the deadline and never makes the device unreachable for the play. Whatever
+    happens becomes one outcome, written to the journal before the device is touched and again after.
+version_added: 0.1.0
+author:
+  - fleet.ota contributors (@fleet-ota)
+extends_documentation_fragment:
+  - fleet.ota.attributes.device
+  - fleet.ota.attributes.diff
+  - fleet.ota.device
+  - fleet.ota.device.release
+  - fleet.ota.device.retry
+  - fleet.ota.device.transfer
+options:
+  state:
+    description:
+      - V(applied) installs the release, up to waiting for the confirm. A device that has it already is V(current).
+      - V(confirmed) keeps what is installed.
+      - V(restored) goes back from what is not confirmed, for C(rescue); it does not fail, the outcome tells.
+      - V(observed) looks once more, and learns what became of a device that an earlier run lost.
+      - V(rolled_back) goes back to the release before the confirmed one, by the same transaction, up to waiting for
+        the confirm.
+    type: str
+    choices: [applied, confirmed, restored, observed, rolled_back]
+    default: applied
+  journal:
+    description: The rollout's journal file on the controller; without it nothing is recorded.
+    type: path
+  rollout:
+    description: The rollout's id. A device is in one rollout at a time.
+    type: str
+  generation:
+    description: The generation of this run; a device refuses an older one than it has seen.
+    type: int
+    default: 0
+  deadline:
+    description: Seconds after which the device goes back if nobody confirmed.
+    type: int
+    default: 600
+  timeout:
+    description: Seconds that the way to an installed and healthy release may take.
+    type: float
+    default: 1800
+  wait:
+    description: Seconds that one call stays on the device while it works, so that a short change needs one round trip.
+    type: float
+    default: 20
+  guard:
+    description:
+      - Who sends the device back. V(auto) takes V(systemd), and refuses where there is none.
+      - V(process) does not survive a reboot; V(none) leaves nobody. Either has to be asked for on a real device.
+    type: str
+    choices: [auto, systemd, process, none]
+    default: auto
+  snapshot:
+    description: The kind of snapshot; V(auto) takes the best that works there.
+    type: str
+    choices: [auto, files, btrfs]
+    default: auto
+  protect:
+    description: Absolute paths that go back together with the release's own.
+    type: list
+    elements: str
+    default: []
+  name:
+    description: With O(state=rolled_back), the release name to go back from; by default the one confirmed last.
+    type: str
+  overwrite:
+    description: With O(state=rolled_back), go back even where somebody else has changed since what would be put back.
+    type: bool
+    default: false
+  outcome:
+    description: With O(state=restored), the outcome of the step that failed; a device that was not touched is left alone.
+    type: str
+  reason:
+    description: With O(state=restored), why, for people.
+    type: str
+seealso:
+  - module: fleet.ota.plan
+  - module: fleet.ota.gate
+  - module: fleet.ota.journal
+  - module: fleet.ota.health
+  - module: fleet.ota.snapshot
+"""
+
+EXAMPLES = r"""
+- name: Update with a way back
+  block:
+    - name: Verify, snapshot, guard, install, check
+      fleet.ota.update:
+        bundle: "{{ release.bundle }}"
+      register: applied
+      notify: check device health
+
+    - name: The team's own checks listen on that topic
+      ansible.builtin.meta: flush_handlers
+
+    - name: Keep it
+      fleet.ota.update:
+        state: confirmed
+  rescue:
+    - name: Go back
+      fleet.ota.update:
+        state: restored
+        outcome: "{{ applied.outcome | default('') }}"
+"""
+
+RETURN = r"""
+outcome:
+  description: One of the outcomes reference; null while the device waits for a confirm.
+  returned: always
+  type: str
+  sample: updated
+state:
+  description: The state of the device's transaction.
+  returned: always
+  type: str
+  sample: unconfirmed
+transaction:
+  description: The id of the device's transaction; null if none was opened.
+  returned: always
+  type: str
+release:
+  description: C(name), C(version), C(counter) and C(digest) of the release.
+  returned: always
+  type: dict
+before:
+  description: What was installed before; null if nothing.
+  returned: always
+  type: dict
+health:
+  description: For each check C(ok), C(reason) and what was C(measured).
+  returned: always
+  type: dict
+seconds:
+  description: How long the transaction took on the device.
+  returned: always
+  type: float
+healthy:
+  description: Whether the device looked healthy.
+  returned: for V(observed)
+  type: bool
+code:
+  description: Why it failed, a code of the outcomes reference.
+  returned: failure
+  type: str
+  sample: HASH_MISMATCH
+"""
