@@ -1,0 +1,106 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The device engine on a lab device, called over SSH the way the collection's actions call it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from typing import Any
+
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.bundle import Bundle
+from ansible_collections.fleet.ota.plugins.plugin_utils._link.engine import program
+
+from tests.lab import Device
+
+from .project import HARDWARE, Project
+
+STATE = "/var/lib/fleet-ota"
+Reply = dict[str, Any]
+
+
+class Engine:
+    """Speaks docs/reference/engine.md with one device."""
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+        self._path = f"{STATE}/engine/{program().digest}.pyz"
+
+    def install(self) -> None:
+        """Put the program where it belongs."""
+        folder = self._path.rpartition("/")[0]
+        self._ssh(f"umask 077; mkdir -p {folder}; cat >{self._path}", program().content)
+
+    def start(self, verb: str, data: bytes = b"", **request: Any) -> subprocess.Popen[bytes]:
+        """Begin a call without waiting for its answer."""
+        command = self.device.ssh(f"exec python3 -I -S -B {self._path}")
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
+        assert process.stdin is not None
+        process.stdin.write(json.dumps({"v": 1, "verb": verb, **request}).encode() + b"\n" + data)
+        process.stdin.close()
+        process.stdin = None
+        return process
+
+    def call(self, verb: str, data: bytes = b"", **request: Any) -> Reply:
+        """One request and its reply; the `code` of an error is where a transaction has it too."""
+        output, errors = self.start(verb, data, **request).communicate(timeout=120)
+        assert output, errors.decode()
+        reply: Reply = json.loads(output)
+        return {**reply.get("error", {}), **reply}
+
+    def enroll(self, project: Project, **identity: Any) -> None:
+        """Install the program, write the identity and pin the project's root."""
+        self.install()
+        mine = {"name": self.device.name, "hardware": HARDWARE, "site": "north", "labels": {}, **identity}
+        reply = self.call("enroll", identity=mine, trust_root=project.trust_root.read_text())
+        assert reply.get("changed") is True, reply
+
+    def stage(self, bundle: Bundle) -> None:
+        """Push the payloads of a release."""
+        for entry in bundle.payloads():
+            content = bundle.payload(entry["sha256"]).read_bytes()
+            put = {"sha256": entry["sha256"], "length": len(content), "offset": 0, "size": len(content)}
+            reply = self.call("stage", content, put=put)
+            assert reply.get("missing") == [], reply
+
+    def apply(self, bundle: Bundle, *, wait: float = 60, **options: Any) -> Reply:
+        """Stage and apply; options are those of the protocol."""
+        self.stage(bundle)
+        return self.call("apply", bundle=bundle.wire(), wait=wait, **{"rollout": bundle.digest[:8], **options})
+
+    def start_apply(self, bundle: Bundle, **options: Any) -> subprocess.Popen[bytes]:
+        """Stage, and begin to apply without waiting."""
+        self.stage(bundle)
+        return self.start("apply", bundle=bundle.wire(), wait=60, **{"rollout": bundle.digest[:8], **options})
+
+    def update(self, bundle: Bundle, **options: Any) -> Reply:
+        """Stage, apply and confirm; returns the last reply."""
+        reply = self.apply(bundle, **options)
+        if reply.get("state") != "unconfirmed":
+            return reply
+        return self.call("confirm", transaction=reply["transaction"])
+
+    def transaction(self) -> Reply:
+        """The device's own record, read from outside: also while the cable is out."""
+        path = self.device.root / STATE.lstrip("/") / "transaction.json"
+        try:
+            content: Reply = json.loads(path.read_text())
+        except FileNotFoundError:
+            return {"state": "idle"}
+        return content
+
+    def wait_for(self, *states: str, timeout: float = 60) -> Reply:
+        """Wait until the device's record shows one of the states; `timeout` in seconds."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            found = self.transaction()
+            if found["state"] in states:
+                return found
+            time.sleep(0.02)
+        raise AssertionError(f"{self.device.name} is {self.transaction()['state']}, not {' or '.join(states)}")
+
+    def _ssh(self, command: str, content: bytes) -> None:
+        subprocess.run(self.device.ssh(command), input=content, check=True, capture_output=True, timeout=60)

@@ -1,0 +1,150 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Transactions with real packages on real devices: the engine alone, without Ansible.
+
+Each test compares what the device itself shows before and after: every file's content, owner, mode and attributes, the
+package database, and the answer of the service.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab import Device, debs, evidence, service
+
+from .engine import Engine
+from .project import Project
+
+Evidence = tuple[dict[str, evidence.Entry], dict[str, tuple[str, str]], "dict[str, Any] | None"]
+
+
+@dataclasses.dataclass
+class Site:
+    """A project and one enrolled device, which runs version 2 with an edited configuration."""
+
+    project: Project
+    engine: Engine
+    device: Device
+
+
+def look(device: Device) -> Evidence:
+    """Everything that must be as before after a device went back."""
+    return evidence.tree(device), evidence.packages(device), evidence.http_json(device, service.PORT, wait=3)
+
+
+def assert_same(before: Evidence, after: Evidence) -> None:
+    """Fail with the differences, not with two trees."""
+    assert evidence.differences(before[0], after[0]) == {}
+    assert after[1:] == before[1:]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return Project(tmp_path_factory.mktemp("project") / "p")
+
+
+@pytest.fixture
+def site(project: Project, lab_device: Device) -> Site:
+    engine = Engine(lab_device)
+    engine.enroll(project)
+    for name in ("1", "2"):
+        reply = engine.update(publish(project, name))
+        assert reply.get("outcome") == "updated", reply
+        if name == "1":
+            lab_device.run(["sed", "-i", "s/hello/edited/", debs.SETTINGS])
+    return Site(project, engine, lab_device)
+
+
+def publish(project: Project, name: str) -> Any:
+    return project.publish(project.meter(name))
+
+
+def test_an_update_brings_the_new_package_and_its_dependency_and_keeps_edited_configuration(site: Site) -> None:
+    packages = evidence.packages(site.device)
+    assert packages["meter:all"] == ("2", "install ok installed")
+    assert packages["meter-codec:all"] == ("1", "install ok installed")
+    answer = {"status": "ok", "version": "2", "greeting": "edited", "codec": "codec 1"}
+    assert evidence.http_json(site.device, service.PORT) == answer
+    assert "edited" in (evidence.read(site.device, debs.SETTINGS) or "")
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [("3-silent", "HEALTH"), ("4-postinst-fails", "INSTALL"), ("5-user-and-removal", "HEALTH")]
+)
+def test_a_bad_package_leaves_no_trace(site: Site, name: str, code: str) -> None:
+    before = look(site.device)
+    reply = site.engine.update(publish(site.project, name))
+    assert (reply["outcome"], reply["code"]) == ("restored", code), reply
+    assert_same(before, look(site.device))
+    again = site.engine.update(publish(site.project, name))
+    assert (again["outcome"], again["code"]) == ("refused", "REJECTED")
+
+
+def test_a_first_installation_that_fails_leaves_no_trace(project: Project, lab_device: Device) -> None:
+    engine = Engine(lab_device)
+    engine.enroll(project)
+    before = look(lab_device)
+    reply = engine.update(publish(project, "3-silent"))
+    assert reply["outcome"] == "restored", reply
+    assert_same(before, look(lab_device))
+
+
+def test_a_device_that_nobody_reaches_goes_back_by_itself(project: Project, lab_device: Device) -> None:
+    engine = Engine(lab_device)
+    engine.enroll(project)
+    assert engine.update(publish(project, "1"))["outcome"] == "updated"
+    before = look(lab_device)
+    assert engine.apply(publish(project, "2"), deadline=10)["state"] == "unconfirmed"
+    lab_device.unplug()
+    assert engine.wait_for("restored", "broken", timeout=40)["code"] == "DEADLINE"
+    assert_same(before, look(lab_device))
+    lab_device.plug()
+    assert engine.call("info")["transaction"]["outcome"] == "restored"
+
+
+@pytest.mark.parametrize("state", ["installing", "checking"])
+def test_a_power_cut_in_the_middle_ends_on_the_old_release(project: Project, lab_device: Device, state: str) -> None:
+    engine = Engine(lab_device)
+    engine.enroll(project)
+    assert engine.update(publish(project, "1"))["outcome"] == "updated"
+    before = look(lab_device)
+    call = engine.start_apply(publish(project, "3-silent"))
+    engine.wait_for(state)
+    lab_device.cut()
+    call.kill()
+    lab_device.start()
+    assert engine.wait_for("restored", "broken")["code"] == "INTERRUPTED"
+    assert_same(before, look(lab_device))
+
+
+def test_the_installation_survives_the_end_of_its_ssh_session(project: Project, lab_device: Device) -> None:
+    engine = Engine(lab_device)
+    engine.enroll(project)
+    bundle = publish(project, "1")
+    call = engine.start_apply(bundle)
+    engine.wait_for("installing")
+    lab_device.run(["systemctl", "kill", "--signal=KILL", "--kill-whom=all", "ssh.service"])
+    call.kill()
+    engine.wait_for("unconfirmed")
+    lab_device.run(["systemctl", "restart", "ssh"])
+    assert engine.call("confirm")["outcome"] == "updated"
+    assert evidence.http_json(lab_device, service.PORT) == {"status": "ok", "version": "1", "greeting": "hello"}
+
+
+def test_a_changed_byte_is_refused_and_nothing_touched(site: Site, tmp_path: Path) -> None:
+    before = look(site.device)
+    bundle = publish(site.project, "3-silent")
+    site.engine.stage(bundle)
+    inbox = site.device.root / "var/lib/fleet-ota/inbox"
+    path = next(path for path in inbox.iterdir() if path.stat().st_size > 0)
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+    reply = site.engine.call("apply", bundle=bundle.wire(), wait=30, rollout="x")
+    assert (reply["outcome"], reply["code"]) == ("refused", "HASH_MISMATCH"), reply
+    assert_same(before, look(site.device))
