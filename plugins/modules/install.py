@@ -10,8 +10,8 @@ DOCUMENTATION = r"""
 module: install
 short_description: Verify and install a release without a transaction
 description:
-  - Verifies and installs in one step under one lock. There is no snapshot, no guard and no health check: for teams
-    that bring their own way back. Everybody else takes M(fleet.ota.update).
+  - Verifies and installs in one step under one lock. There is no snapshot, no guard and no health check. It is for
+    teams that bring their own way back; everybody else takes M(fleet.ota.update).
   - The device does not count such an install as confirmed.
 version_added: 0.1.0
 author:

@@ -86,7 +86,7 @@ options:
     type: bool
     default: false
   outcome:
-    description: With O(state=restored), the outcome of the step that failed; a device that was not touched is left alone.
+    description: With O(state=restored), the outcome of the step that failed; what was not touched is left alone.
     type: str
   reason:
     description: With O(state=restored), why, for people.
