@@ -25,14 +25,14 @@ Reply = t.Dict[str, t.Any]
 
 
 @pytest.fixture(scope="session")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> t.List[Key]:
+def keys(tmp_path_factory: pytest.TempPathFactory) -> list[Key]:
     """Six ECDSA keys."""
     folder = tmp_path_factory.mktemp("keys")
     return [Key(folder, number) for number in range(6)]
 
 
 @pytest.fixture()
-def repository(keys: t.List[Key]) -> Repository:
+def repository(keys: list[Key]) -> Repository:
     """A repository with channel ``stable``, two of two."""
     return Repository(keys)
 
@@ -56,7 +56,7 @@ class Device:
         """One request; the reply as the controller gets it."""
         line = json.dumps({"v": 1, "verb": verb, "root": str(self.root), **request}).encode() + b"\n"
         argv = [sys.executable, "-I", "-S", "-B", str(self.program)]
-        result = subprocess.run(argv, input=line + data, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+        result = subprocess.run(argv, input=line + data, capture_output=True, check=False)
         assert result.returncode == 0, result.stderr.decode()
         return t.cast(Reply, json.loads(result.stdout))
 
@@ -72,9 +72,9 @@ class Device:
         """A file of the device."""
         return (self.root / name).read_text()
 
-    def tree(self, *skip: str) -> t.Dict[str, t.Any]:
+    def tree(self, *skip: str) -> dict[str, t.Any]:
         """Everything outside the state directory: type, mode, and content or target of each path."""
-        found: t.Dict[str, t.Any] = {}
+        found: dict[str, t.Any] = {}
         for path in sorted(self.root.rglob("*")):
             name = str(path.relative_to(self.root))
             if name.startswith(("var", *skip)):
@@ -92,9 +92,9 @@ class Publisher:
 
     def __init__(self, folder: Path, repository: Repository) -> None:
         self.folder, self.repository = folder, repository
-        self.files: t.Dict[str, Path] = {}
+        self.files: dict[str, Path] = {}
 
-    def release(self, version: int, content: t.Optional[t.Mapping[str, str]] = None, **changes: t.Any) -> t.Dict[str, t.Any]:
+    def release(self, version: int, content: t.Mapping[str, str] | None = None, **changes: t.Any) -> dict[str, t.Any]:
         """Publish release ``version`` holding ``content`` and return its document."""
         source = self.folder / ("build-%d" % version)
         for name, text in (content or {"bin/app": "app %d" % version, "etc/default": "x"}).items():

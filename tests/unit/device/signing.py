@@ -75,7 +75,7 @@ class Repository:
         self.expires = dict.fromkeys(("root", "timestamp", "snapshot", "targets", "delegated"), FUTURE)
         self.threshold = threshold
         self.root_version = 1
-        self.targets: t.Dict[str, t.Any] = {}
+        self.targets: dict[str, t.Any] = {}
         self.release = b""
 
     def root(self) -> str:
@@ -98,7 +98,7 @@ class Repository:
         for name in self.versions:
             self.versions[name] += 1
 
-    def bundle(self, **changes: t.Any) -> t.Dict[str, t.Any]:
+    def bundle(self, **changes: t.Any) -> dict[str, t.Any]:
         """The bundle of the protocol; ``changes`` replace members."""
         delegated = self._sign("delegated", {"_type": "targets", "targets": self.targets}, self.versions["delegated"])
         delegation = {
@@ -135,7 +135,7 @@ class Repository:
         }
         return {**found, **changes}
 
-    def _sign(self, name: str, body: t.Dict[str, t.Any], version: int) -> str:
+    def _sign(self, name: str, body: dict[str, t.Any], version: int) -> str:
         signed = copy.deepcopy({"spec_version": "1.0.31", **body, "version": version, "expires": self.expires[name]})
         content = canonical(signed)
         signatures = [{"keyid": key.id, "sig": key.sign(content)} for key in self.signers[name]]

@@ -12,7 +12,7 @@ import typing as t
 from .conftest import Device, Publisher
 
 
-def apply(device: Device, publisher: Publisher, **options: t.Any) -> t.Dict[str, t.Any]:
+def apply(device: Device, publisher: Publisher, **options: t.Any) -> dict[str, t.Any]:
     """Stage and apply what was published last."""
     request = {"bundle": publisher.repository.bundle(), "wait": 20, "rollout": "r1", "generation": 1, **options}
     reply = device.call("apply", **request)
@@ -81,7 +81,7 @@ def test_nobody_confirms_and_the_guard_goes_back(device: Device, publisher: Publ
     assert device.tree() == before
 
 
-def wait_for(device: Device, state: str) -> t.Dict[str, t.Any]:
+def wait_for(device: Device, state: str) -> dict[str, t.Any]:
     """Ask until the transaction is in ``state``, as the controller's polling does."""
     import time
 
@@ -146,7 +146,7 @@ def test_a_change_between_confirm_and_rollback_is_a_conflict(device: Device, pub
     (device.root / "etc/app.conf").write_text("old")
     script = "#!/bin/sh\nprintf new > $FLEET_OTA_ROOT/etc/app.conf\n"
     update(device, publisher, 1, protect=["/etc"])
-    changes: t.Dict[str, t.Any] = {"payload": {"activate": ["bin/app"]}, "protect": ["/etc"]}
+    changes: dict[str, t.Any] = {"payload": {"activate": ["bin/app"]}, "protect": ["/etc"]}
     update(device, publisher, 2, content={"bin/app": script}, **changes)
     assert device.read("etc/app.conf") == "new"
     (device.root / "etc/app.conf").write_text("by hand")
@@ -161,4 +161,13 @@ def test_a_change_between_confirm_and_rollback_is_a_conflict(device: Device, pub
 def test_history_tells_every_state(device: Device, publisher: Publisher) -> None:
     update(device, publisher, 1)
     states = [json.loads(line)["state"] for line in (device.state / "history.jsonl").read_text().splitlines()]
-    assert states == ["staged", "verified", "snapshotted", "armed", "installing", "checking", "unconfirmed", "confirmed"]
+    assert states == [
+        "staged",
+        "verified",
+        "snapshotted",
+        "armed",
+        "installing",
+        "checking",
+        "unconfirmed",
+        "confirmed",
+    ]
