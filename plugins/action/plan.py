@@ -58,8 +58,8 @@ class ActionModule(ControllerAction):
         if arguments["journal_dir"]:
             stored = rollouts.stored_plan(here(arguments["journal_dir"]), made["rollout"])
         return {
-            # planning changes nothing: the plan takes effect when the journal starts with it
-            "changed": False,
+            # planning itself changes nothing; with a journal it says whether starting would change what is followed
+            "changed": bool(arguments["journal_dir"]) and stored != made,
             "plan": made,
             "serial": plan.serial(made),
             "order": plan.order(made),

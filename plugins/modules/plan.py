@@ -62,7 +62,9 @@ options:
     type: path
     default: ~/.cache/fleet-ota
   journal_dir:
-    description: Where journals are. In diff mode the plan is compared with what the rollout's journal follows now.
+    description:
+      - Where journals are. The plan is compared with the one that the rollout's journal there follows now, and
+        C(changed) says whether they differ.
     type: path
 seealso:
   - module: fleet.ota.release

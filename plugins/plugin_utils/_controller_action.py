@@ -48,6 +48,8 @@ class ControllerAction(ActionBase):
     def run(self, tmp: str | None = None, task_vars: Arguments | None = None) -> Result:
         """Validate, work, and tell a :class:`ControlError` as an ordinary failure with its code and detail."""
         result: Result = super().run(tmp, task_vars)
+        # null means "not given", also to what the validator requires
+        self._task.args = {key: value for key, value in self._task.args.items() if value is not None}
         _validation, arguments = self.validate_argument_spec(argument_spec=self.argument_spec, **self.constraints)
         try:
             result.update(self.perform(plain(arguments), task_vars or {}))

@@ -18,13 +18,15 @@ import typing as t
 
 import pytest
 from ansible_collections.fleet.ota.plugins.module_utils._device import release as releases
+from ansible_collections.fleet.ota.plugins.module_utils._device.layout import Layout
+from ansible_collections.fleet.ota.plugins.module_utils._device.trust import Trust
 from ansible_collections.fleet.ota.plugins.plugin_utils._control import bundle as bundles
 from ansible_collections.fleet.ota.plugins.plugin_utils._control import keys
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.bundle import Bundle
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.errors import TrustError
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.keys import Ring
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository import Repository
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.store import Store
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.store import TOP, Store
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, TargetFile
 
@@ -108,6 +110,26 @@ def test_roots_below_the_own_pinned_one_are_given_too(published: Site) -> None:
 def test_over_http_it_is_the_same(published: Site, url: str) -> None:
     near, far = published.fetch(), published.fetch(repository=url)
     assert far.wire() == near.wire()
+
+
+@pytest.mark.parametrize("kind", keys.KINDS)
+def test_a_device_that_pinned_the_first_root_follows(empty: Site, tmp_path: pathlib.Path, kind: str) -> None:
+    """The device's own verifier, written apart from python-tuf, agrees through releases and changed keys."""
+    for name in (*TOP, "pilot", "stable", "a", "b", "c"):
+        empty.key(name, kind)
+    empty.make()
+    empty.publish("1.0", 1)
+    layout = Layout(str(tmp_path / "device"))
+    layout.prepare()
+    pathlib.Path(layout.file("trust", "root.json")).write_bytes(empty.trust_root.read_bytes())
+    assert Trust(layout).accept(empty.fetch().wire()).digest == empty.fetch().digest
+    roles = empty.config().roles | {"root": empty.holders("a", "b", threshold=2)}
+    empty.make(roles=roles)
+    empty.make(roles=roles | {"timestamp": empty.holders("c"), "snapshot": empty.holders("c")})
+    empty.make(channels={"stable": empty.holders("a", "c", threshold=2)}, roles={})
+    empty.publish("2.0", 2)
+    accepted = Trust(layout).accept(empty.fetch().wire())
+    assert (accepted.digest, accepted.root_version, accepted.threshold) == (empty.fetch().digest, 3, "2 of 2")
 
 
 # -- payloads ---------------------------------------------------------------------------------------------------
