@@ -72,6 +72,13 @@ def path_of(directory: pathlib.Path, plan: Plan) -> pathlib.Path:
     return directory / plan["rollout"] / journal.NAME
 
 
+def path_of_id(directory: pathlib.Path, rollout: str) -> pathlib.Path:
+    """Where the journal of a rollout is. Raises :class:`PlanError` for what cannot be an id."""
+    if not _ID.fullmatch(rollout):
+        raise PlanError(f"{rollout!r} is no rollout's id; give one such as gateway-2.0-1a2b3c4d")
+    return directory / rollout / journal.NAME
+
+
 def look(directory: pathlib.Path, plan: Plan) -> Started:
     """What :func:`start` would return, without writing anything."""
     path = path_of(directory, plan)

@@ -1,0 +1,58 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""The plan of a way back: the devices that a recorded rollout brought to its release, in one wave."""
+
+from __future__ import annotations
+
+import hashlib
+import pathlib
+import typing as t
+
+from . import journal, plan, rollouts
+from .errors import PlanError
+
+#: A device that could not go back must not keep the others from going back.
+_LIMITS = {"max_failures": 1_000_000}
+
+
+def make(
+    *,
+    directory: pathlib.Path,
+    rollout: str,
+    hosts: t.Sequence[str],
+    groups: t.Mapping[str, t.Sequence[str]],
+    wave: str | None,
+) -> plan.Plan:
+    """The plan to take the devices of ``rollout`` back, a plan as :func:`plan.make` gives it.
+
+    ``directory`` is the journal directory; of ``hosts`` those are taken that the rollout left on its release, with
+    ``wave`` only those of the wave with that name. Going back from the same rollout gives the same plan id, so that
+    running it again resumes it. Raises :class:`PlanError`, or JournalError if there is no such rollout.
+    """
+    records = journal.Journal(rollouts.path_of_id(directory, rollout)).verify()
+    made = rollouts.current_plan(records)
+    names = [entry["name"] for entry in made["waves"]]
+    if wave is not None and wave not in names:
+        raise PlanError(f"rollout {rollout} has no wave {wave!r}; it has {', '.join(names)}")
+    wanted = {name for entry in made["waves"] if wave in (None, entry["name"]) for name in entry["hosts"]}
+    standings = journal.standings(records)
+    touched = [
+        name
+        for name in hosts
+        if name in wanted and name in standings and standings[name].outcome in ("updated", "current")
+    ]
+    if not touched:
+        raise PlanError(f"no device of these hosts runs what rollout {rollout} brought; nothing is to go back")
+    release = made["release"]
+    back = dict(
+        release,
+        version=f"{release['version']}.back",
+        digest=hashlib.sha256(f"back from {release['digest']}".encode()).hexdigest(),
+    )
+    return plan.make(
+        hosts=touched, groups=groups, release=back, waves=[{"name": "back", "percent": 100}], limits=_LIMITS
+    )
