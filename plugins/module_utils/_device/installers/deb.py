@@ -66,7 +66,7 @@ _INFO = "/var/lib/dpkg/info"
 
 def describe(payload: dict[str, t.Any], files: list[pathlib.Path]) -> tuple[dict[str, t.Any], list[dict[str, t.Any]]]:
     """Name, version, architecture and size of each package, from its control file."""
-    additions = []
+    additions: list[dict[str, t.Any]] = []
     for path in files:
         found = debfile.control(path)
         try:
