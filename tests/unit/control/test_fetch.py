@@ -23,10 +23,11 @@ from ansible_collections.fleet.ota.plugins.module_utils._device.trust import Tru
 from ansible_collections.fleet.ota.plugins.plugin_utils._control import bundle as bundles
 from ansible_collections.fleet.ota.plugins.plugin_utils._control import keys
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.bundle import Bundle
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.editing import Edit
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.errors import TrustError
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.keys import Ring
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository import Repository
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.store import TOP, Store
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.store import PERIODS, TOP, Store
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, TargetFile
 
@@ -318,7 +319,21 @@ def test_a_signed_document_must_be_right_and_what_the_channel_says(
 
 def test_targets_that_are_no_releases_do_not_disturb(published: Site) -> None:
     sign_target(published, "stable", "stable/notes/readme.txt", b"hello", {})
+    custom = {"name": "gateway", "version": "9.0", "counter": 9}
+    sign_target(published, "stable", "stable/gateway/8.0.json", b"{}", custom)  # says that it is another one
     assert published.fetch().version == "2.0"
+
+
+def test_a_channel_that_another_one_hides_is_not_believed(published: Site) -> None:
+    """TUF asks the delegations in their order: what the first matching one does not list is not there."""
+    edit = Edit(published.repository().store.load(), published.ring(), PERIODS, datetime.datetime.now(datetime.UTC))
+    delegations = edit.targets.signed.delegations
+    assert delegations is not None
+    assert delegations.roles is not None
+    delegations.roles["pilot"].paths = ["stable/*/*"]
+    edit.touched.add("targets")
+    published.repository().store.commit(edit.finish())
+    assert "in two ways" in refused(published).message
 
 
 def sign_target(site: Site, channel: str, target: str, content: bytes, custom: dict[str, t.Any]) -> None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -73,6 +74,7 @@ def test_a_torn_tail_is_cut_off_and_told(book: Journal, torn: bytes) -> None:
     records = book.verify()
     assert [record["event"] for record in records] == ["rollout.started", "audit.gap", "device.pending"]
     assert records[1]["data"] == {"bytes": len(torn)}
+    assert book.path.read_bytes().endswith(b"}\n")
 
 
 def test_a_record_larger_than_the_window_is_found(book: Journal) -> None:
@@ -104,13 +106,17 @@ def _store(book: Journal, records: list[dict[str, t.Any]]) -> None:
     book.path.write_bytes(b"".join(files.canonical(record) + b"\n" for record in records))
 
 
-@pytest.mark.parametrize("how", ["edit", "remove", "swap", "insert"])
+@pytest.mark.parametrize("how", ["edit", "edit and hash", "remove", "swap", "insert"])
 def test_tampering_breaks_the_chain(book: Journal, how: str) -> None:
     for number in range(4):
         book.outcome(f"dev{number}", "restored")
     records = _lines(book)
     if how == "edit":
         records[2]["outcome"] = "updated"
+    elif how == "edit and hash":
+        del records[2]["hash"]
+        records[2]["outcome"] = "updated"
+        records[2]["hash"] = hashlib.sha256(files.canonical(records[2])).hexdigest()
     elif how == "remove":
         del records[2]
     elif how == "swap":

@@ -78,8 +78,8 @@ def test_percent_is_of_all_targets_and_rounds_up(percent: float, size: int) -> N
 
 def test_percent_does_not_suffer_from_binary_fractions() -> None:
     hosts = [f"h{number}" for number in range(1000)]
-    made = plan.make(hosts=hosts, groups={"all": hosts}, release=RELEASE, waves=[{"percent": 0.3}])
-    assert len(made["waves"][0]["hosts"]) == 3
+    made = plan.make(hosts=hosts, groups={"all": hosts}, release=RELEASE, waves=[{"percent": 0.1}])
+    assert len(made["waves"][0]["hosts"]) == 1  # a float's 0.1 is a bit more than a tenth
 
 
 def test_a_later_wave_takes_only_who_is_left() -> None:

@@ -399,6 +399,25 @@ def test_nothing_is_signed_on_top_of_what_was_changed(site: Site, role: str) -> 
     assert caught.value.code == "THRESHOLD"
 
 
+def test_a_root_that_the_one_before_did_not_sign_is_refused(site: Site, tmp_path: pathlib.Path) -> None:
+    evil = type(site)(tmp_path / "evil")
+    evil.make()
+    evil.make(roles=evil.config().roles | {"timestamp": evil.holders("other")})
+    shutil.copy(evil.path / "metadata" / "2.root.json", site.path / "metadata")
+    with pytest.raises(RepositoryError, match=r"2\.root\.json"):
+        site.repository().store.load()
+
+
+def test_what_clients_would_refuse_is_not_put_in_place(site: Site) -> None:
+    site.publish()
+    before = tree(site.path)
+    with pytest.raises(RepositoryError, match="would not be accepted by its own clients"):
+        site.repository(later(days=-30)).publish("stable", site.document(), site.ring())
+        site.repository(later(days=-30)).publish("stable", site.document("2.0", 2), site.ring())
+    assert tree(site.path) == before
+    assert site.fetch().version == "1.0"
+
+
 def test_a_replaced_repository_is_seen_with_the_pinned_root(site: Site, tmp_path: pathlib.Path) -> None:
     pinned = site.trust_root.read_bytes()
     shutil.rmtree(site.path)

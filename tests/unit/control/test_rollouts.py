@@ -89,11 +89,14 @@ def test_a_tampered_journal_is_not_resumed(tmp_path: pathlib.Path) -> None:
 def test_a_tampered_plan_is_refused(tmp_path: pathlib.Path, change: dict[str, t.Any]) -> None:
     with pytest.raises(PlanError):
         rollouts.start(tmp_path, {**make(), **change}, WHO)
-    bad = {**make(), **change}
-    if "rollout" in change:
-        bad["digest"] = plan.digest(bad)
-        with pytest.raises(PlanError, match="rollout id"):
-            rollouts.start(tmp_path, bad, WHO)
+
+
+@pytest.mark.parametrize("rollout", ["../../x", "../../x-1a2b3c4d", "other-1.0-1a2b3c4d"])
+def test_a_plan_cannot_choose_its_folder(tmp_path: pathlib.Path, rollout: str) -> None:
+    bad = {**make(), "rollout": rollout}
+    bad["digest"] = plan.digest(bad)
+    with pytest.raises(PlanError, match="rollout id"):
+        rollouts.start(tmp_path, bad, WHO)
 
 
 def test_a_new_rollout_chains_to_the_one_before(tmp_path: pathlib.Path) -> None:
@@ -175,6 +178,14 @@ def test_a_resumed_run_is_not_judged_by_the_verdict_of_the_run_before(tmp_path: 
     wave(book, made, 0, d1="updated")
     wave(book, made, 1, d2="updated", d3="updated", d4="updated")
     assert rollouts.conclude(book.read()).result == rollouts.COMPLETE
+
+
+def test_a_resumed_run_that_got_nowhere_is_judged_by_the_records(tmp_path: pathlib.Path) -> None:
+    made = make()
+    book = Journal(rollouts.start(tmp_path, made, WHO).path)
+    assert wave(book, made, 0, d1="restored").decision == gate.HALT
+    rollouts.start(tmp_path, make(limits={"max_failures": 5}), WHO)
+    assert rollouts.conclude(book.read()).result == rollouts.HELD
 
 
 def test_an_unhealthy_device_is_not_as_planned(tmp_path: pathlib.Path) -> None:
