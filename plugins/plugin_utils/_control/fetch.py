@@ -105,8 +105,10 @@ class _Client:
         root.signed.verify_delegate("targets", targets.signed_bytes, targets.signatures)
         delegations = targets.signed.delegations
         channels = sorted(delegations.roles or {}) if delegations else []
-        if channel not in channels or not (self.metadata / f"{channel}.json").is_file():
+        if channel not in channels:
             raise self._error(f"has no channel {channel!r}, only {', '.join(channels) or 'none'}; correct the name")
+        if not (self.metadata / f"{channel}.json").is_file():
+            raise self._error(f"never asks channel {channel} for {channel}/{name}: another delegation comes first")
         own = self._cached(Targets, channel)
         targets.signed.verify_delegate(channel, own.signed_bytes, own.signatures)
         entries = listed(channel, own.signed.targets)

@@ -151,6 +151,19 @@ class Journal:
         last = self.last()
         return {"rollout": last["rollout"], "size": last["seq"] + 1, "head": last["hash"]}
 
+    def latest(self, device: str) -> str | None:
+        """The outcome of one device, None if it was touched since or never; reads from the end, parses only its own.
+
+        Every device of a wave asks this, so it must not cost the parsing of the whole file each time.
+        """
+        name = json.dumps(device, ensure_ascii=False).encode()
+        for line in reversed(self.path.read_bytes().split(b"\n")[:-1]):
+            if name in line:
+                record = self._parse(line, None)
+                if record.get("device") == device and record["event"] in ("device.pending", "device.outcome"):
+                    return t.cast("str | None", record.get("outcome"))
+        return None
+
     def holds(self, checkpoint: t.Mapping[str, t.Any]) -> bool:
         """Whether the journal still has what ``checkpoint`` (kept by a device) witnessed."""
         records = self.read()

@@ -324,8 +324,11 @@ def test_targets_that_are_no_releases_do_not_disturb(published: Site) -> None:
     assert published.fetch().version == "2.0"
 
 
-def test_a_channel_that_another_one_hides_is_not_believed(published: Site) -> None:
+@pytest.mark.parametrize("known", [False, True])
+def test_a_channel_that_another_one_hides_is_not_believed(published: Site, known: bool) -> None:
     """TUF asks the delegations in their order: what the first matching one does not list is not there."""
+    if known:
+        published.fetch()  # the channel's metadata is in the cache
     edit = Edit(published.repository().store.load(), published.ring(), PERIODS, datetime.datetime.now(datetime.UTC))
     delegations = edit.targets.signed.delegations
     assert delegations is not None
@@ -333,7 +336,7 @@ def test_a_channel_that_another_one_hides_is_not_believed(published: Site) -> No
     delegations.roles["pilot"].paths = ["stable/*/*"]
     edit.touched.add("targets")
     published.repository().store.commit(edit.finish())
-    assert "in two ways" in refused(published).message
+    assert ("in two ways" if known else "another delegation comes first") in refused(published).message
 
 
 def sign_target(site: Site, channel: str, target: str, content: bytes, custom: dict[str, t.Any]) -> None:
