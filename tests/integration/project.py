@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.fleet.ota.plugins.plugin_utils._control import fetch, keys
+from ansible_collections.fleet.ota.plugins.plugin_utils._control import keys
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.bundle import Bundle
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.editing import Holders
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.fetch import prepare
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository import Config, Repository
 
 from tests.lab import archives, debs, service
@@ -39,6 +41,13 @@ class Project:
         self.ring = keys.Ring.load([self.keys])
         Repository(self.repository).ensure(self._config, self.ring)
         self.trust_root.write_bytes((self.repository / "metadata/1.root.json").read_bytes())
+
+    def moved(self, folder: Path) -> Project:
+        """The same project in a folder it was copied to."""
+        other = copy.copy(self)
+        other.folder, other.repository, other.keys = folder, folder / "repository", folder / "keys"
+        other.trust_root = folder / "root.json"
+        return other
 
     def write(self, document: Mapping[str, Any]) -> Path:
         """Write a release document as a person would (JSON is YAML) and return its path."""
@@ -73,7 +82,7 @@ class Project:
 
     def fetch(self, release: str, *, channel: str = "stable") -> Bundle:
         """Verify a release as a controller does."""
-        return fetch.prepare(
+        return prepare(
             repository=str(self.repository),
             trust_root=self.trust_root,
             channel=channel,

@@ -139,18 +139,36 @@ class Device:
         self._until(lambda: self.boots > before, "did not boot again")
         self.wait()
 
-    def reset(self) -> None:
-        """Factory reset: power cut, a new disk, and up again; the host key stays."""
-        self.wipe()
+    def keep(self, name: str) -> None:
+        """Power cut, and keep the disk as it is now under a name for `reset`; the device stays off."""
+        self.cut()
+        kept = self.folder / f"kept-{name}"
+        host.run(["rm", "-rf", str(kept)])
+        kept.mkdir()
+        for disk in self._disk_files():
+            host.run(["cp", "-a", "--sparse=always", "--reflink=auto", str(disk), str(kept)])
+
+    def reset(self, kept: str | None = None) -> None:
+        """Factory reset: power cut, a new disk, and up again; the host key stays and the cable is plugged.
+
+        :param kept: go back to the disk that `keep` kept under this name instead
+        :raises LabError: when nothing was kept under it
+        """
+        source = self.folder / f"kept-{kept}"
+        if kept is not None and not source.is_dir():
+            raise LabError(f"{self.name} has kept no disk {kept!r}; keep one first")
+        self.cut()
+        for path in (*self._disk_files(), self.folder / "work"):
+            host.run(["rm", "-rf", "--one-file-system", str(path)])
+        for name in ("boots", "unplugged"):
+            (self.folder / name).unlink(missing_ok=True)
+        if kept is not None:
+            host.run(["cp", "-a", "--sparse=always", "--reflink=auto", f"{source}/.", str(self.folder)])
         self.start()
 
-    def wipe(self) -> None:
-        """Power cut and a new disk; the device stays off. An unplugged cable is put back."""
-        self.cut()
-        for name in ("boots", "disk.img", "seeded", "unplugged"):
-            (self.folder / name).unlink(missing_ok=True)
-        for name in ("upper", "work"):
-            host.run(["rm", "-rf", "--one-file-system", str(self.folder / name)])
+    def _disk_files(self) -> list[Path]:
+        names = ("upper",) if self.disk.kind == "overlay" else ("disk.img", "seeded")
+        return [self.folder / name for name in names if (self.folder / name).exists()]
 
     # -- cable ----------------------------------------------------------------------------------------------------
 

@@ -110,10 +110,13 @@ class Fleet:
         network.remove(self.namespace)
         host.run(["rm", "-rf", "--one-file-system", str(self.folder)])
 
-    def reset(self, numbers: Iterable[int] | None = None) -> None:
-        """Factory-reset devices (all by default), several at the same time."""
+    def reset(self, numbers: Iterable[int] | None = None, kept: str | None = None) -> None:
+        """Factory-reset devices (all by default), several at the same time.
+
+        :param kept: go back to this kept disk instead (see `Device.keep`)
+        """
         chosen = self.devices if numbers is None else [self[number] for number in numbers]
-        self.each(Device.reset, chosen)
+        self.each(lambda device: device.reset(kept), chosen)
         self.forget_connections()
 
     def each(self, action: Callable[[Device], Any], devices: Sequence[Device]) -> None:
