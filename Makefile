@@ -13,13 +13,16 @@ ONLY ?=
 export PYTHONDONTWRITEBYTECODE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint summary format bench lab-up lab-down lab-status build clean
+.PHONY: help demo demo-stop test lint summary format bench lab-up lab-down lab-status build clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 demo: .venv/fleet-ota-requirements ## Eight simulated devices, three releases, one of them bad: about a minute, no root
 	@$(VENV) -m demo
+
+demo-stop: .venv/fleet-ota-requirements ## Stop the services that the demo left running
+	@$(VENV) -m demo --stop
 
 test: ## Every test this machine can run, as root also the lab's (ONLY="unit device" chooses)
 	@$(TOOLS) test $(ONLY)

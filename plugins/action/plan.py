@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..plugin_utils._control import plan, rollouts
+from ..plugin_utils._control import plan, rollback, rollouts
 from ..plugin_utils._control.bundle import Bundle
 from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, here, plain
 from .release import CACHE, bundle_path, fetched
@@ -30,30 +30,45 @@ class ActionModule(ControllerAction):
         "release": {"type": "str"},
         "cache": {"type": "path", "default": CACHE},
         "journal_dir": {"type": "path"},
+        "back_from": {"type": "str"},
+        "wave": {"type": "str"},
     }
     constraints: t.ClassVar[Arguments] = {
-        "required_one_of": [("bundle", "repository")],
-        "mutually_exclusive": [("bundle", name) for name in _TRUST],
+        "required_one_of": [("bundle", "repository", "back_from")],
+        "mutually_exclusive": [
+            *(("bundle", "back_from", name) for name in _TRUST),
+            *(("back_from", name) for name in ("waves", "limits")),
+        ],
         "required_together": [_TRUST],
+        "required_by": {"back_from": ["journal_dir"], "wave": ["back_from"]},
     }
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """Verify the release, compute the plan, compare it with the stored one."""
-        if arguments["bundle"]:
-            path = here(arguments["bundle"])
-            bundle = Bundle.load(path)
+        hosts, groups = arguments["hosts"], plain(task_vars.get("groups", {}))
+        if hosts is None:
+            hosts = plain(task_vars.get("ansible_play_hosts_all", []))
+        path = None
+        if arguments["back_from"]:
+            directory, rollout = here(arguments["journal_dir"]), arguments["back_from"]
+            made = rollback.make(
+                directory=directory, rollout=rollout, hosts=hosts, groups=groups, wave=arguments["wave"]
+            )
         else:
-            bundle = fetched(arguments)
-            path = bundle.save(bundle_path(bundle))
-        hosts = arguments["hosts"]
-        made = plan.make(
-            hosts=plain(task_vars.get("ansible_play_hosts_all", [])) if hosts is None else hosts,
-            groups=plain(task_vars.get("groups", {})),
-            release=bundle.identity,
-            waves=arguments["waves"],
-            limits=arguments["limits"],
-            bytes_per_device=bundle.size(),
-        )
+            if arguments["bundle"]:
+                path = here(arguments["bundle"])
+                bundle = Bundle.load(path)
+            else:
+                bundle = fetched(arguments)
+                path = bundle.save(bundle_path(bundle))
+            made = plan.make(
+                hosts=hosts,
+                groups=groups,
+                release=bundle.identity,
+                waves=arguments["waves"],
+                limits=arguments["limits"],
+                bytes_per_device=bundle.size(),
+            )
         stored = None
         if arguments["journal_dir"]:
             stored = rollouts.stored_plan(here(arguments["journal_dir"]), made["rollout"])
@@ -63,7 +78,7 @@ class ActionModule(ControllerAction):
             "plan": made,
             "serial": plan.serial(made),
             "order": plan.order(made),
-            "bundle": str(path),
+            "bundle": str(path) if path else None,
             "summary_lines": plan.lines(made),
             **self.diff(_detail(stored), _detail(made), f"plan {made['rollout']}"),
         }

@@ -85,7 +85,8 @@ class ActionModule(action.EngineAction):
         keys = ("transaction", "state", "release", "before", "health", "seconds")
         result = {key: reply.get(key) for key in keys}
         result.update(outcome=found.outcome, code=found.code, diff=action.shown(reply.get("diff")))
-        result["changed"] = bool(reply.get("transaction")) and found.outcome not in ("current", "refused", "deferred")
+        untouched = reply.get("again") or found.outcome in ("current", "refused", "deferred")
+        result["changed"] = bool(reply.get("transaction")) and not untouched
         if found.failed:
             result["failed"] = True
             result["msg"] = "%s: %s (%s): %s" % (self.host, found.outcome, found.code, found.message)

@@ -66,6 +66,14 @@ options:
       - Where journals are. The plan is compared with the one that the rollout's journal there follows now, and
         C(changed) says whether they differ.
     type: path
+  back_from:
+    description:
+      - Instead of a release, the id of a recorded rollout. The plan then takes back, in one wave, those of the hosts
+        that this rollout left on its release.
+    type: str
+  wave:
+    description: With O(back_from), only the devices of the wave of that name.
+    type: str
 seealso:
   - module: fleet.ota.release
   - module: fleet.ota.journal
@@ -124,7 +132,7 @@ order:
   type: list
   elements: str
 bundle:
-  description: The file with the verified release, for other tasks of this collection.
+  description: The file with the verified release, for other tasks of this collection; null with O(back_from).
   returned: success
   type: str
 summary_lines:

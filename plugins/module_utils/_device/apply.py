@@ -61,6 +61,11 @@ def is_current(layout: Layout, offer: Offer) -> bool:
     return all(installer.observe() == installer.wanted() for installer in found)
 
 
+def _same_rollout(last: Transaction, offer: Offer, request: Request) -> bool:
+    rollout = request.get("rollout")
+    return rollout is not None and last.rollout == rollout and last.release["digest"] == offer.accepted.digest
+
+
 def difference(layout: Layout, offer: Offer) -> dict[str, t.Any]:
     """What ``--diff`` shows: release and payloads before and after."""
     current = offer.memory.of(offer.document["name"])["current"]
@@ -89,6 +94,8 @@ def apply(layout: Layout, request: Request) -> dict[str, t.Any]:
         raise busy(running)
     _fence(layout, request)
     if is_current(layout, offer):
+        if running is not None and running.state == "confirmed" and _same_rollout(running, offer, request):
+            return {**running.reply(), "again": True}  # done by an earlier run of this very rollout
         return {
             "transaction": None,
             "state": "idle",

@@ -39,7 +39,7 @@ def rollback(layout: Layout, request: t.Mapping[str, t.Any]) -> dict[str, t.Any]
     entry = memory.of(name) if name else {"current": None, "previous": None}
     current, previous = entry["current"], entry["previous"]
     if running is not None and _is_done(running, request):
-        return dict(running.reply(), outcome="current")
+        return {**running.reply(), "again": True}
     if not current or not previous:
         raise OtaError(
             "NO_PREVIOUS", "there is no release before %s to go back to" % (current or {}).get("version", "this one")

@@ -156,7 +156,7 @@ class Journal:
 
         Every device of a wave asks this, so it must not cost the parsing of the whole file each time.
         """
-        name = json.dumps(device, ensure_ascii=False).encode()
+        name = json.dumps(device).encode()
         for line in reversed(self.path.read_bytes().split(b"\n")[:-1]):
             if name in line:
                 record = self._parse(line, None)

@@ -12,7 +12,6 @@ import typing as t
 
 from .._control.journal import Journal
 
-#: Sentences of outcomes that say it all by themselves.
 Reply = t.Mapping[str, t.Any]
 
 
@@ -45,6 +44,10 @@ class Record:
         """The device was looked at once more."""
         if self._journal:
             self._journal.seen(self._device, healthy=healthy, release=release)
+
+    def known(self) -> str | None:
+        """The outcome on record, None if there is none since the device was last touched."""
+        return self._journal.latest(self._device) if self._journal else None
 
     def checkpoint(self) -> dict[str, t.Any] | None:
         """What travels to the device, which thereby witnesses the journal."""

@@ -99,7 +99,7 @@ class Updater:
         return self._conclude(ask, untouched=(code, message))
 
     def observe(self) -> Result:
-        """Look at the device once more: its health, and an outcome that an earlier run could not learn."""
+        """Look at the device once more: its health, and an outcome it came to that is not on record yet."""
         try:
             reply = self._patiently(lambda: self.device.call("health", own=True))
         except DeviceLost as error:
@@ -108,7 +108,7 @@ class Updater:
             return Result("refused", error.code, error.message, {})
         found = reply.get("transaction") or {}
         ours = found.get("rollout") is not None and found.get("rollout") == self.record.rollout
-        if ours and found.get("outcome"):
+        if ours and found.get("outcome") and found["outcome"] != self.record.known():
             self.record.outcome(found["outcome"], found.get("code"), found.get("message"), found)
         releases = [entry["current"] for entry in (reply.get("releases") or {}).values() if entry["current"]]
         shown = ", ".join("%s %s" % (entry["name"], entry["version"]) for entry in releases)

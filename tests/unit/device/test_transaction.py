@@ -43,7 +43,9 @@ def test_a_release_is_installed_confirmed_and_known(device: Device, publisher: P
 def test_the_same_release_again_is_current(device: Device, publisher: Publisher) -> None:
     update(device, publisher, 1)
     before = device.tree()
-    assert apply(device, publisher)["outcome"] == "current"
+    assert apply(device, publisher, rollout="another")["outcome"] == "current"
+    again = apply(device, publisher)
+    assert (again["outcome"], again["again"]) == ("updated", True), "the same rollout keeps its outcome"
     assert device.tree() == before
 
 
@@ -102,7 +104,8 @@ def test_rollback_is_a_transaction_and_happens_once(device: Device, publisher: P
     assert device.read("opt/app/current/bin/app") == "app 1"
     assert device.call("confirm", transaction=reply["transaction"])["outcome"] == "updated"
     assert device.tree() == before
-    assert device.call("rollback", rollout="back-1", generation=1)["outcome"] == "current"
+    again = device.call("rollback", rollout="back-1", generation=1)
+    assert (again["outcome"], again["again"]) == ("updated", True), "running the same command again goes back once"
     assert device.call("rollback", rollout="back-2", generation=1)["error"]["code"] == "NO_PREVIOUS"
     assert apply(device, publisher)["error"]["code"] == "REJECTED"
 
