@@ -30,3 +30,35 @@ attributes:
     support: full
     platforms: posix
 """
+
+    DEVICE = r"""
+attributes:
+  action:
+    description: Has an action plugin, so that some or all of it runs on the controller.
+    support: full
+  async:
+    description: Supports being used with C(async).
+    support: none
+  check_mode:
+    description: Can run in check mode and return what would change without changing it.
+    support: full
+  platform:
+    description: Platforms this works on.
+    support: full
+    platforms: posix
+"""
+
+    DIFF = r"""
+attributes:
+  diff_mode:
+    description: Returns details on what has changed, or would change in check mode, when in diff mode.
+    support: full
+"""
+
+    NO_DIFF = r"""
+attributes:
+  diff_mode:
+    description: Returns details on what has changed, or would change in check mode, when in diff mode.
+    support: N/A
+    details: There is nothing that a diff could show.
+"""
