@@ -161,6 +161,16 @@ def test_standings_are_the_latest_word_of_each_device(book: Journal) -> None:
     assert journal.standings(book.read())["a"].healthy  # a new outcome begins anew
 
 
+def test_the_latest_of_a_device_is_read_from_the_end(book: Journal) -> None:
+    assert book.latest("a") is None
+    book.outcome("a", "updated")
+    book.outcome("\u00e4", "restored", message='"a" is not this one')
+    book.seen("a", healthy=True)
+    assert (book.latest("a"), book.latest("\u00e4")) == ("updated", "restored")
+    book.pending("a", 2)
+    assert book.latest("a") is None
+
+
 @pytest.mark.parametrize("text", ["two\nlines", '{"seq": 0}', "\x1b[31m", "\udcff", "\x00", "x" * 100_000])
 def test_a_device_cannot_break_the_journal_by_its_texts(book: Journal, text: str) -> None:
     book.outcome("../../" + text[:50], "refused", code="RELEASE", message=text, before=text[:50])
