@@ -36,7 +36,7 @@ class Layout:
 
     def real(self, path: str) -> str:
         """The path in this process's file system of ``path`` as the device sees it."""
-        return os.path.normpath(self.root + "/" + path.lstrip("/"))
+        return os.path.normpath(self.root.rstrip("/") + "/" + path.lstrip("/"))
 
     def file(self, *names: str) -> str:
         """A path below the state directory."""

@@ -94,7 +94,7 @@ class Device:
     # -- commands ------------------------------------------------------------------------------------------------
 
     def _engine_path(self) -> str:
-        return "%s/engine/%s.pyz" % (os.path.normpath(self.root + "/" + self.state_dir), program().digest)
+        return "%s/engine/%s.pyz" % (os.path.normpath(self.root.rstrip("/") + "/" + self.state_dir.lstrip("/")), program().digest)
 
     def _find_python(self) -> str:
         if self._python:
