@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import typing as t
 
@@ -101,7 +102,7 @@ def number(low: float) -> Rule:
     """A number of at least ``low``."""
 
     def rule(value: t.Any) -> str | None:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
             return "must be a number, not %s" % kind(value)
         return None if value >= low else "%s is less than %s" % (value, low)
 

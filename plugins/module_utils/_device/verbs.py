@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 import time
 import typing as t
 
@@ -357,4 +356,4 @@ def background(arguments: t.Sequence[str]) -> None:
         seconds = float(arguments[5]) if len(arguments) > 5 else 0
         watch.run(layout, identifier, arguments[4], seconds)
     else:
-        sys.exit("fleet-ota: unknown way to start: %s" % kind)
+        raise SystemExit("fleet-ota: unknown way to start: %s" % kind)

@@ -94,7 +94,10 @@ class Device:
     # -- commands ------------------------------------------------------------------------------------------------
 
     def _engine_path(self) -> str:
-        return "%s/engine/%s.pyz" % (os.path.normpath(self.root.rstrip("/") + "/" + self.state_dir.lstrip("/")), program().digest)
+        return "%s/engine/%s.pyz" % (
+            os.path.normpath(self.root.rstrip("/") + "/" + self.state_dir.lstrip("/")),
+            program().digest,
+        )
 
     def _find_python(self) -> str:
         if self._python:
@@ -166,7 +169,7 @@ class Device:
         Returns the user's own ``ssh_args``, or None where the connection is not ssh.
         """
         connection = self._action._connection
-        if str(getattr(connection, "transport", "")).split(".")[-1] != "ssh":
+        if str(getattr(connection, "transport", "")).rsplit(".", maxsplit=1)[-1] != "ssh":
             return None
         own = str(connection.get_option("ssh_args") or "")
         every = " ".join(

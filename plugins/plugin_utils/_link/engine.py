@@ -17,7 +17,7 @@ import zipfile
 
 #: The package as it lies in the collection; in the zipapp it is called ``fleet_ota``.
 SOURCE = pathlib.Path(__file__).resolve().parents[2] / "module_utils" / "_device"
-_START = b"import runpy\nrunpy.run_module('fleet_ota', run_name='__main__', alter_sys=False)\n"
+_START = b"from fleet_ota.main import main\n\nmain()\n"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 

@@ -34,13 +34,13 @@ def main() -> None:
     if os.path.exists(current):
         with tarfile.open("/var/tmp/gateway-backup.tar.gz", "w:gz") as backup:
             backup.add(os.path.realpath(current), ".")
-    target = "/opt/gateway/releases/%s" % version
-    os.makedirs(target, exist_ok=True)
-    with tarfile.open(archive) as source:
-        source.extractall(target)
-    os.symlink(target, current + ".new")
+    release = "/opt/gateway/releases/%s" % version
+    os.makedirs(release, exist_ok=True)
+    with tarfile.open(archive) as packed:
+        packed.extractall(release)
+    os.symlink(release, current + ".new")
     os.rename(current + ".new", current)
-    subprocess.run([target + "/bin/activate"], cwd=target, check=True)
+    subprocess.run([release + "/bin/activate"], cwd=release, check=True)
     subprocess.run(["systemctl", "restart", "gateway.service"], check=True)
     for _attempt in range(100):
         try:

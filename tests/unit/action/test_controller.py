@@ -37,7 +37,7 @@ class Folder:
         if more.get("state") == "fetched":
             given.update(trust_root=self.trust_root, cache=str(self.path / "cache"), release="gateway")
         else:
-            given.update(source=str(self.document), keys=[str(self.path / "keys")])  # type: ignore[arg-type]
+            given.update({"source": str(self.document), "keys": [str(self.path / "keys")]})  # type: ignore[dict-item]
         return self.act(release.ActionModule, check=check, **{**given, **more})
 
     def plan(self, **more: t.Any) -> Result:

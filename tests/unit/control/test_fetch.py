@@ -83,7 +83,7 @@ def test_the_digest_is_that_of_the_document(published: Site) -> None:
 
 
 def test_the_wire_form_is_what_the_engine_reads(published: Site) -> None:
-    published.make(roles=published.config().roles | {"timestamp": published.holders("other")}, channels={})
+    published.make(roles={**published.config().roles, "timestamp": published.holders("other")}, channels={})
     wire = published.fetch().wire()
     assert set(wire) == {"channel", "target", "root", "timestamp", "snapshot", "targets", "delegated", "release"}
     assert (wire["channel"], wire["target"]) == ("stable", "stable/gateway/2.0.json")
@@ -102,7 +102,7 @@ def test_the_wire_form_is_what_the_engine_reads(published: Site) -> None:
 
 def test_roots_below_the_own_pinned_one_are_given_too(published: Site) -> None:
     for name in ("second", "third"):
-        published.make(roles=published.config().roles | {"timestamp": published.holders(name)}, channels={})
+        published.make(roles={**published.config().roles, "timestamp": published.holders(name)}, channels={})
     newest = published.path / "metadata" / "3.root.json"
     assert len(published.fetch(trust_root=newest).root) == 2
     assert len(published.fetch().root) == 2
@@ -124,7 +124,7 @@ def test_a_device_that_pinned_the_first_root_follows(empty: Site, tmp_path: path
     layout.prepare()
     pathlib.Path(layout.file("trust", "root.json")).write_bytes(empty.trust_root.read_bytes())
     assert Trust(layout).accept(empty.fetch().wire()).digest == empty.fetch().digest
-    roles = empty.config().roles | {"root": empty.holders("a", "b", threshold=2)}
+    roles = {**empty.config().roles, "root": empty.holders("a", "b", threshold=2)}
     empty.make(roles=roles)
     empty.make(roles=roles | {"timestamp": empty.holders("c"), "snapshot": empty.holders("c")})
     empty.make(channels={"stable": empty.holders("a", "c", threshold=2)}, roles={})

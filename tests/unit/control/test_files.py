@@ -73,7 +73,12 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: pathlib.Path, monkeypatch: 
 def test_file_and_directory_are_synced(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[str] = []
     real = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(os.readlink(f"/proc/self/fd/{fd}")), real(fd))[1])
+
+    def noting(fd: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", noting)
     files.write(tmp_path / "a", b"x")
     assert len(synced) == 2
     assert synced[0].startswith(str(tmp_path / ".new-"))

@@ -193,7 +193,11 @@ def test_lines_name_release_waves_and_limits() -> None:
 def test_ten_thousand_hosts_in_well_under_a_second() -> None:
     hosts = [f"edge-{number:05d}" for number in range(10_000)]
     groups = {"all": hosts, **{f"site{number}": hosts[number::50] for number in range(50)}}
-    wanted = [{"count": 1}, *({"group": f"site{number}"} for number in range(50)), {"percent": 100}]
+    wanted: list[dict[str, t.Any]] = [
+        {"count": 1},
+        *({"group": f"site{number}"} for number in range(50)),
+        {"percent": 100},
+    ]
     begin = time.process_time()
     made = plan.make(hosts=hosts, groups=groups, release=RELEASE, waves=wanted)
     assert len(plan.order(made)) == 10_000

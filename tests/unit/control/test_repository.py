@@ -152,7 +152,7 @@ def test_a_channel_is_added_and_others_stay(site: Site) -> None:
 def test_a_role_gets_other_keys_and_clients_follow(site: Site, role: str) -> None:
     site.publish()
     site.fetch()  # a client that has seen the old state
-    roles = site.config().roles | {role: site.holders("new-a", "new-b", threshold=2)}
+    roles = {**site.config().roles, role: site.holders("new-a", "new-b", threshold=2)}
     assert site.make(roles=roles).changed
     bundle = site.fetch()
     assert bundle.version == "1.0"
@@ -170,7 +170,7 @@ def test_a_channel_gets_other_keys(site: Site) -> None:
 
 
 def test_a_new_root_needs_the_old_keys(site: Site) -> None:
-    roles = site.config().roles | {"root": site.holders("new")}
+    roles = {**site.config().roles, "root": site.holders("new")}
     with pytest.raises(RepositoryError, match="root needs 1 of 1"):
         site.repository().ensure(site.config(roles=roles), site.ring("new", "targets", "snapshot", "timestamp"))
 
@@ -178,7 +178,7 @@ def test_a_new_root_needs_the_old_keys(site: Site) -> None:
 def test_a_lost_timestamp_key_is_replaced(site: Site) -> None:
     site.publish()
     site.key("timestamp").unlink()
-    site.make(roles=site.config().roles | {"timestamp": site.holders("fresh")}, channels={})
+    site.make(roles={**site.config().roles, "timestamp": site.holders("fresh")}, channels={})
     assert site.fetch().version == "1.0"
 
 
@@ -359,13 +359,13 @@ def test_promoting_changed_bytes_is_refused(site: Site) -> None:
 def test_renewal_signs_what_is_close_to_its_end(site: Site, days: int, renewed: set[str]) -> None:
     def versions() -> dict[str, int]:
         state = site.repository().store.load()
-        roles = {
+        roles: dict[str, t.Any] = {
             "root": state.roots[-1],
             "targets": state.targets,
             "snapshot": state.snapshot,
             "timestamp": state.timestamp,
         }
-        return {name: metadata.signed.version for name, metadata in (roles | state.channels).items()}
+        return {name: metadata.signed.version for name, metadata in {**roles, **state.channels}.items()}
 
     before = versions()
     change = site.repository(later(days=days)).refresh(site.ring())
@@ -402,7 +402,7 @@ def test_nothing_is_signed_on_top_of_what_was_changed(site: Site, role: str) -> 
 def test_a_root_that_the_one_before_did_not_sign_is_refused(site: Site, tmp_path: pathlib.Path) -> None:
     evil = type(site)(tmp_path / "evil")
     evil.make()
-    evil.make(roles=evil.config().roles | {"timestamp": evil.holders("other")})
+    evil.make(roles={**evil.config().roles, "timestamp": evil.holders("other")})
     shutil.copy(evil.path / "metadata" / "2.root.json", site.path / "metadata")
     with pytest.raises(RepositoryError, match=r"2\.root\.json"):
         site.repository().store.load()
@@ -500,7 +500,7 @@ def test_a_key_change_cut_short_never_locks_clients_out(
 ) -> None:
     """With the old key at hand there is no moment without a valid repository; without it a second run heals."""
     site.publish()
-    config = site.config(roles=site.config().roles | {"timestamp": site.holders("fresh")}, channels={})
+    config = site.config(roles={**site.config().roles, "timestamp": site.holders("fresh")}, channels={})
     if lost:
         site.key("timestamp").unlink()
     with monkeypatch.context() as patch:

@@ -18,8 +18,8 @@ def main() -> None:
     """Answer one request, or do detached work when started with arguments."""
     os.umask(0o022)  # what maintainer scripts expect; our own files name their modes
     if sys.version_info < (3, 8):  # noqa: UP036 - a device may have less
-        sys.exit("fleet-ota: Python 3.8 or newer is needed, this is %s" % sys.version.split()[0])
-    from . import verbs
+        raise SystemExit("fleet-ota: Python 3.8 or newer is needed, this is %s" % sys.version.split()[0])
+    from . import verbs  # only now: an older Python could not read it
 
     if len(sys.argv) > 1:
         verbs.background(sys.argv[1:])
@@ -31,6 +31,3 @@ def main() -> None:
         text = "%s: %s" % (type(error).__name__, error)
         reply = {"error": {"code": "ENGINE", "message": text, "detail": {"trace": traceback.format_exc()[-2000:]}}}
     sys.stdout.write(json.dumps(reply) + "\n")
-
-
-main()
