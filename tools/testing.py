@@ -54,6 +54,7 @@ def _legs(interpreter: Path) -> Iterator[Leg]:
         if python.version != main.version:
             yield f"device-{python.name}", _device_leg(python)
     yield from _core_legs(main)
+    yield "demo", lambda name: _demo(name, interpreter)
     yield "integration", lambda name: _pytest(name, interpreter, ["tests/integration"], LAB_TIMEOUT)
     yield "molecule", lambda name: _molecule(name, interpreter)
 
@@ -106,13 +107,21 @@ def _molecule(name: str, interpreter: Path) -> None:
         _skip(name, "its devices are made by root only")
     else:
         path = f"{interpreter.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        started = time.monotonic()
-        command = [str(interpreter), "-m", "molecule", "test"]
-        code = subprocess.run(
-            command, cwd=ROOT, env={**os.environ, "PATH": path}, check=False, stdin=subprocess.DEVNULL
-        ).returncode
-        failure = f"molecule ended with code {code}" if code else None
-        results.record("test", name, failure=failure, seconds=time.monotonic() - started)
+        _program(name, [str(interpreter), "-m", "molecule", "test"], {**os.environ, "PATH": path})
+
+
+def _demo(name: str, interpreter: Path) -> None:
+    """`make demo` as one test: it ends with 0 only if its story went as told."""
+    with tempfile.TemporaryDirectory(prefix="fleet-ota-demo-") as folder:
+        _program(name, [str(interpreter), "-m", "demo", "--folder", folder, "--leave-nothing"])
+
+
+def _program(name: str, command: list[str], environment: dict[str, str] | None = None) -> None:
+    """Run a program that is one test as a whole."""
+    started = time.monotonic()
+    code = subprocess.run(command, cwd=ROOT, env=environment, check=False, stdin=subprocess.DEVNULL).returncode
+    failure = f"{name} ended with code {code}" if code else None
+    results.record("test", name, failure=failure, seconds=time.monotonic() - started)
 
 
 def _fail(name: str, reason: str) -> None:
