@@ -12,13 +12,17 @@ import typing as t
 
 
 class DeviceRefusal(Exception):
-    """The device, or the engine on it, answered with an error: ``code``, ``message`` and what else it said."""
+    """The device, or the engine on it, answered with an error: ``code``, ``message`` and what else it said.
+
+    Without an ``outcome`` from the device it is ``refused``; after ``ENGINE`` nobody knows whether something was
+    touched, so it stays open until the device's own record was read.
+    """
 
     def __init__(self, code: str, message: str, outcome: str | None = None, detail: t.Any = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
-        self.outcome = outcome or "refused"
+        self.outcome = outcome or ("timed_out" if code == "ENGINE" else "refused")
         self.detail = detail or {}
 
 

@@ -105,6 +105,7 @@ class Updater:
         except DeviceLost as error:
             return self._written("lost", "UNREACHABLE", str(error), {})
         except DeviceRefusal as error:
+            self.record.seen(False, None)  # a look that says nothing is not healthy
             return Result("refused", error.code, error.message, {})
         found = reply.get("transaction") or {}
         ours = found.get("rollout") is not None and found.get("rollout") == self.record.rollout
