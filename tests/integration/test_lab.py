@@ -185,7 +185,15 @@ def test_leftovers_of_a_killed_session_are_swept(other_fleet: Fleet) -> None:
     killed = [sys.executable, "-c", script + "os.kill(os.getpid(), signal.SIGKILL)"]
     assert subprocess.run(killed, cwd=REPOSITORY, check=False, timeout=60).returncode == -9
     assert traces(other_fleet) != []
+    assert other_fleet.devices == []  # this object saw nothing of it
     assert other_fleet.name in sweep()
+    assert traces(other_fleet) == []
+
+
+def test_down_removes_what_another_process_brought_up(other_fleet: Fleet) -> None:
+    script = f"import os; from tests.lab import Fleet; Fleet({other_fleet.name!r}).up(2, owner=os.getppid())"
+    subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, check=True, timeout=60)
+    other_fleet.down()
     assert traces(other_fleet) == []
 
 

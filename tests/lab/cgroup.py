@@ -17,15 +17,23 @@ from .errors import LabError
 PARENT = "fleet-ota-lab"
 
 
+def parent() -> Path:
+    """The group above those of all devices; it need not exist.
+
+    :raises LabError: when this machine has no cgroup2 file system mounted
+    """
+    mount = host.cgroup_mount()
+    if mount is None:
+        raise LabError(host.why_not() or "no cgroup2 file system is mounted")
+    return mount / PARENT
+
+
 class ControlGroup:
     """The group of one device, with a child `keeper` for the lab's own process and `machine` for the device's."""
 
     def __init__(self, name: str) -> None:
         """:param name: unique on this machine"""
-        mount = host.cgroup_mount()
-        if mount is None:
-            raise LabError(host.why_not() or "no cgroup2 file system is mounted")
-        self.path = mount / PARENT / name
+        self.path = parent() / name
 
     def make(self) -> None:
         """Make the group with its children."""

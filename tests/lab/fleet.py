@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from . import base, host, network, seed
+from . import base, cgroup, host, network, seed
 from .device import Device, Disk
 from .errors import LabError
 
@@ -103,12 +103,18 @@ class Fleet:
         self.each(Device.start, self.devices[:count])
 
     def down(self) -> None:
-        """Switch all devices off and remove everything but the cached base system."""
-        self.each(Device.cut, self.devices)
+        """Switch all devices off and remove everything but the cached base system.
+
+        Goes by what is there, not by what this object knows: another process may have brought the fleet up, or been
+        killed while it did.
+        """
+        for name in _named(cgroup.parent(), f"{self.name}-d"):
+            cgroup.ControlGroup(name).kill()
         for namespace in _named(network.NAMESPACES, f"{self.name}-d"):
             network.remove(namespace)
         network.remove(self.namespace)
         host.run(["rm", "-rf", "--one-file-system", str(self.folder)])
+        self.devices = []
 
     def reset(self, numbers: Iterable[int] | None = None, kept: str | None = None) -> None:
         """Factory-reset devices (all by default), several at the same time.
