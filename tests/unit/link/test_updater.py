@@ -1,0 +1,319 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whatever happens to a device leaves the controller with one outcome, recorded once, and begun with ``pending``."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.errors import TrustError
+from ansible_collections.fleet.ota.plugins.plugin_utils._link.errors import DeviceLost, DeviceRefusal
+from ansible_collections.fleet.ota.plugins.plugin_utils._link.updater import FIRST_CONTACT, GRACE
+
+from .conftest import DEADLINE, ROLLOUT, TIMEOUT, Link, reply
+
+LOST = DeviceLost("connection timed out")
+MISSING = {"sha256": "aa", "length": 10, "offset": 4}
+
+
+# -- apply: the way to a device that waits for its confirm ---------------------------------------------------------
+
+
+def test_a_device_that_waits_for_its_confirm_has_no_outcome_yet(link: Link) -> None:
+    found = link.script(reply("installing"), reply("checking"), reply("unconfirmed")).apply()
+    assert (found.outcome, found.failed) == (None, False)
+    assert link.device.verbs == ["apply", "status", "status"]
+    assert link.events == ["device.pending"]
+    assert link.device.journal_at_first_call == ["rollout.started", "device.pending"]
+
+
+def test_the_request_carries_rollout_generation_and_the_witnessed_checkpoint(link: Link) -> None:
+    link.script(reply("unconfirmed")).apply()
+    _verb, request = link.device.calls[0]
+    assert (request["rollout"], request["generation"], request["deadline"]) == (ROLLOUT, 3, DEADLINE)
+    assert request["guard"] == "auto"
+    assert request["checkpoint"] == link.journal.checkpoint()
+    assert request["checkpoint"]["size"] == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (reply("idle", "current", transaction=None), "current"),
+        (reply("restored", "restored", code="HEALTH", message="answers: 500"), "restored"),
+        (reply("deferred", "deferred", code="NO_SPACE", message="10 bytes free"), "deferred"),
+        (reply("broken", "broken", code="RESTORE", message="2 paths differ"), "broken"),
+        (reply("refused", "refused", code="UNLISTED_FILE", message="x"), "refused"),
+        (reply("confirmed", "updated"), "updated"),
+    ],
+)
+def test_an_end_on_the_device_is_the_outcome(link: Link, answer: dict[str, t.Any], outcome: str) -> None:
+    found = link.script(answer).apply()
+    assert found.outcome == outcome
+    assert found.failed is (outcome not in ("current", "updated"))
+    assert link.events == ["device.pending", outcome]
+    assert link.last["data"]["before"] == answer["before"]
+    went = outcome in ("current", "updated")
+    assert link.last["data"]["after"] == answer["release" if went else "before"]
+    assert (link.last.get("code"), link.last.get("message", "")) == (answer["code"], answer["message"])
+
+
+def test_missing_payloads_are_staged_and_the_release_offered_again(link: Link) -> None:
+    found = link.script(reply("idle", missing=[MISSING]), reply("unconfirmed")).apply()
+    assert found.outcome is None
+    assert link.device.verbs == ["apply", "apply"]
+    assert link.device.calls[0] == link.device.calls[1]
+    assert link.device.pushed == [("aa", 10, 4)]
+    assert link.events == ["device.pending"]
+
+
+def test_a_device_that_pulls_is_told_where(link: Link) -> None:
+    link.script(reply("unconfirmed")).apply(pull=True)
+    assert link.device.calls[0][1]["pull"] == {"aa": ["http://127.0.0.1/copy/targets/payloads/aa"]}
+
+
+def test_a_link_cut_while_staging_goes_on_from_where_it_was(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The device is asked again, since it knows best how far the bytes came."""
+    offsets = []
+
+    def push(sha256: str, length: int, offset: int, path: object) -> None:
+        offsets.append(offset)
+        if len(offsets) == 1:
+            raise LOST
+
+    monkeypatch.setattr(link.device, "push", push)
+    steps = [reply("idle", missing=[MISSING]), reply("idle", missing=[dict(MISSING, offset=8)]), reply("unconfirmed")]
+    assert link.script(*steps).apply().outcome is None
+    assert offsets == [4, 8]
+    assert link.device.verbs == ["apply", "apply", "apply"]
+
+
+def test_a_device_that_never_has_enough_is_no_success(link: Link) -> None:
+    found = link.script(reply("idle", missing=[MISSING])).apply()
+    assert (found.outcome, found.failed) == ("timed_out", True)
+    assert link.device.verbs == ["apply", "apply"]
+    assert link.events == ["device.pending", "timed_out"]
+
+
+def test_a_payload_that_is_not_what_was_signed_is_refused_before_it_is_sent(
+    link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def push(*_given: object) -> None:
+        raise TrustError("payload app is not what was signed", code="HASH_MISMATCH")
+
+    monkeypatch.setattr(link.device, "push", push)
+    found = link.script(reply("idle", missing=[MISSING])).apply()
+    assert (found.outcome, found.code) == ("refused", "HASH_MISMATCH")
+    assert link.events == ["device.pending", "refused"]
+
+
+# -- lost links ------------------------------------------------------------------------------------------------------
+
+
+def test_a_device_that_never_answered_is_lost_after_a_few_tries(link: Link) -> None:
+    began = link.clock.now
+    found = link.script(LOST).apply()
+    assert (found.outcome, found.code) == ("lost", "UNREACHABLE")
+    assert "connection timed out" in found.message
+    assert link.clock.now - began <= FIRST_CONTACT
+    assert 3 <= len(link.device.calls) <= 10
+    # every further try begins with a new connection
+    assert link.device.forgotten == len(link.device.calls) - 1
+    assert link.events == ["device.pending", "lost"]
+
+
+def test_a_device_that_boots_just_now_is_not_lost(link: Link) -> None:
+    assert link.script(LOST, LOST, LOST, reply("unconfirmed")).apply().outcome is None
+    assert link.events == ["device.pending"]
+
+
+def test_contact_lost_for_less_than_the_deadline_is_normal(link: Link) -> None:
+    began = link.clock.now
+    link.device.seconds = 10.0
+    lost = [LOST] * 25
+    found = link.script(reply("installing"), *lost, reply("checking"), *lost, reply("unconfirmed")).apply()
+    # twice almost the deadline: each loss counts for itself
+    assert link.clock.now - began > DEADLINE
+    assert found.outcome is None
+    assert link.events == ["device.pending"]
+
+
+def test_contact_lost_for_more_than_the_deadline_is_an_outcome(link: Link) -> None:
+    began = link.clock.now
+    found = link.script(reply("installing"), LOST).apply()
+    assert (found.outcome, found.code) == ("lost", "UNREACHABLE")
+    assert DEADLINE - 15 <= link.clock.now - began <= DEADLINE + GRACE + 15
+    assert link.events == ["device.pending", "lost"]
+
+
+def test_a_device_that_does_not_come_to_an_end_timed_out(link: Link) -> None:
+    began = link.clock.now
+    link.device.seconds = 20.0
+    found = link.script(reply("installing")).apply()
+    assert (found.outcome, found.code) == ("timed_out", "NO_ANSWER")
+    assert "still installing" in found.message
+    assert TIMEOUT <= link.clock.now - began <= TIMEOUT + 60
+    assert link.events == ["device.pending", "timed_out"]
+
+
+# -- refusals --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "told", "outcome"),
+    [
+        ("THRESHOLD", "refused", "refused"),
+        ("INCOMPATIBLE", "refused", "refused"),
+        ("BUSY", "deferred", "deferred"),
+        ("NO_SPACE", "deferred", "deferred"),
+        ("STALE", "refused", "refused"),
+        ("NO_PYTHON", None, "refused"),
+        # nobody knows what an engine that failed had done: it is looked at again, and never taken for untouched
+        ("ENGINE", None, "timed_out"),
+        ("ENGINE", "timed_out", "timed_out"),
+    ],
+)
+def test_an_error_of_the_device_is_the_outcome_of_its_code(
+    link: Link, code: str, told: str | None, outcome: str
+) -> None:
+    found = link.script(DeviceRefusal(code, "because", told)).apply()
+    assert (found.outcome, found.code, found.message, found.failed) == (outcome, code, "because", True)
+    assert link.device.verbs == ["apply"]
+    assert link.events == ["device.pending", outcome]
+
+
+def rejected(rollout: str | None) -> DeviceRefusal:
+    last = reply("restored", "restored", code="HEALTH", message="answers: 500", rollout=rollout)
+    return DeviceRefusal("REJECTED", "failed here before", "refused", {"last": last})
+
+
+def test_a_release_that_failed_earlier_in_this_rollout_keeps_that_outcome(link: Link) -> None:
+    found = link.script(rejected(ROLLOUT)).apply()
+    assert (found.outcome, found.code, found.message) == ("restored", "HEALTH", "answers: 500")
+    assert link.events == ["device.pending", "restored"]
+    assert link.last["data"]["transaction"] == "t1"
+
+
+@pytest.mark.parametrize("rollout", ["gateway-2.0-99999999", None])
+def test_a_release_that_failed_in_another_rollout_is_refused(link: Link, rollout: str | None) -> None:
+    found = link.script(rejected(rollout)).apply()
+    assert (found.outcome, found.code) == ("refused", "REJECTED")
+
+
+# -- rollback --------------------------------------------------------------------------------------------------------
+
+
+def test_going_back_is_recorded_and_followed_like_an_update(link: Link) -> None:
+    found = link.script(reply("restoring"), reply("unconfirmed")).updater.rollback("gateway", True)
+    assert found.outcome is None
+    verb, request = link.device.calls[0]
+    assert (verb, request["name"], request["overwrite"], request["rollout"]) == ("rollback", "gateway", True, ROLLOUT)
+    assert link.device.journal_at_first_call == ["rollout.started", "device.pending"]
+
+
+# -- confirm and restore -----------------------------------------------------------------------------------------------
+
+
+def test_confirm_goes_over_a_new_connection(link: Link) -> None:
+    found = link.script(reply("confirmed", "updated")).updater.confirm()
+    assert (found.outcome, found.failed) == ("updated", False)
+    assert link.device.calls == [("confirm", {"rollout": ROLLOUT, "fresh": True})]
+    assert link.events == ["updated"]
+
+
+def test_confirm_that_comes_after_the_guard_is_the_device_s_own_outcome(link: Link) -> None:
+    found = link.script(reply("restored", "restored", code="DEADLINE", message="nobody confirmed")).updater.confirm()
+    assert (found.outcome, found.code, found.failed) == ("restored", "DEADLINE", True)
+    assert link.events == ["restored"]
+
+
+def test_confirm_waits_for_a_device_that_goes_back_just_now(link: Link) -> None:
+    steps = [reply("restoring"), reply("restored", "restored", code="DEADLINE")]
+    assert link.script(*steps).updater.confirm().outcome == "restored"
+    assert link.device.verbs == ["confirm", "status"]
+    assert link.events == ["restored"]
+
+
+def test_confirm_without_contact_is_lost(link: Link) -> None:
+    assert link.script(LOST).updater.confirm().outcome == "lost"
+    assert link.events == ["lost"]
+
+
+def test_confirm_of_nothing_says_so(link: Link) -> None:
+    found = link.script({"transaction": None, "state": "idle", "outcome": None}).updater.confirm()
+    assert found.outcome is None
+    assert link.events == []
+
+
+def test_restore_names_the_reason_and_follows_to_the_end(link: Link) -> None:
+    steps = [reply("restoring"), reply("restored", "restored", code="TEAM_CHECK", message="line 4 stands still")]
+    found = link.script(*steps).updater.restore("TEAM_CHECK", "line 4 stands still")
+    assert (found.outcome, found.code) == ("restored", "TEAM_CHECK")
+    verb, request = link.device.calls[0]
+    assert (verb, request["code"], request["message"]) == ("restore", "TEAM_CHECK", "line 4 stands still")
+    assert link.events == ["restored"]
+
+
+def test_restore_of_what_was_never_touched_is_a_refusal_by_the_team(link: Link) -> None:
+    steps = {"transaction": None, "state": "idle", "outcome": None}
+    found = link.script(steps).updater.restore("TEAM_CHECK", "line 4 runs")
+    assert (found.outcome, found.code, found.message) == ("refused", "TEAM_CHECK", "line 4 runs")
+    assert link.events == ["refused"]
+
+
+def test_restore_that_a_device_cannot_do_needs_another_look(link: Link) -> None:
+    found = link.script(DeviceRefusal("BUSY", "somebody else", "deferred")).updater.restore("TEAM_CHECK", "no")
+    assert (found.outcome, found.code) == ("timed_out", "BUSY")
+    assert link.events == ["timed_out"]
+
+
+# -- observe -----------------------------------------------------------------------------------------------------------
+
+
+def look(healthy: bool = True, transaction: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+    releases = {"gateway": {"current": {"name": "gateway", "version": "2.0"}}, "meter": {"current": None}}
+    return {"healthy": healthy, "checks": {}, "transaction": transaction, "releases": releases}
+
+
+def test_observe_records_what_a_lost_device_came_to(link: Link) -> None:
+    link.journal.outcome("dev1", "lost")
+    found = link.script(look(transaction=reply("restored", "restored", code="DEADLINE"))).updater.observe()
+    assert found.message == "gateway 2.0"
+    assert link.events == ["lost", "restored", "device.seen"]
+    assert link.last["data"] == {"healthy": True, "release": "gateway 2.0"}
+
+
+@pytest.mark.parametrize(
+    "transaction",
+    [
+        reply("confirmed", "updated"),  # on record already
+        reply("restored", "restored", rollout="gateway-1.0-00000000"),  # of another rollout
+        reply("restored", "restored", rollout=None),  # by hand
+        reply("installing"),  # at work
+        None,
+    ],
+)
+@pytest.mark.parametrize("healthy", [True, False])
+def test_observe_records_nothing_else(link: Link, healthy: bool, transaction: dict[str, t.Any] | None) -> None:
+    link.journal.outcome("dev1", "updated")
+    link.script(look(healthy, transaction)).updater.observe()
+    assert link.events == ["updated", "device.seen"]
+    assert link.last["data"]["healthy"] is healthy
+
+
+def test_observe_of_a_device_out_of_reach_is_lost(link: Link) -> None:
+    link.journal.outcome("dev1", "updated")
+    found = link.script(LOST).updater.observe()
+    assert (found.outcome, found.code) == ("lost", "UNREACHABLE")
+    assert link.events == ["updated", "lost"]
+
+
+def test_a_look_that_says_nothing_is_not_healthy(link: Link) -> None:
+    link.journal.outcome("dev1", "updated")
+    found = link.script(DeviceRefusal("ENGINE", "no answer")).updater.observe()
+    assert found.code == "ENGINE"
+    assert link.events == ["updated", "device.seen"]
+    assert link.last["data"]["healthy"] is False
