@@ -62,8 +62,8 @@ def is_current(layout: Layout, offer: Offer) -> bool:
 
 
 def _same_rollout(last: Transaction, offer: Offer, request: Request) -> bool:
-    rollout = request.get("rollout")
-    return rollout is not None and last.rollout == rollout and last.release["digest"] == offer.accepted.digest
+    same = last.rollout == request.get("rollout")
+    return same and bool(last.release["digest"] == offer.accepted.digest)
 
 
 def difference(layout: Layout, offer: Offer) -> dict[str, t.Any]:
@@ -88,7 +88,7 @@ def apply(layout: Layout, request: Request) -> dict[str, t.Any]:
         layout, request["bundle"], retry_rejected=bool(request.get("retry_rejected")), keep=not request.get("check")
     )
     if running is not None and running.is_open:
-        if running.release["digest"] == offer.accepted.digest and running.kind == "update":
+        if running.kind == "update" and _same_rollout(running, offer, request):
             _fence(layout, request)
             return running.reply()  # the same command again: go on with what runs
         raise busy(running)

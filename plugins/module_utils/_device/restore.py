@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import traceback
 import typing as t
 
@@ -21,7 +22,12 @@ TRIES = 3
 
 
 def go_back(transaction: Transaction, code: str, message: str) -> None:
-    """Restore what the transaction changed; can be interrupted and run again. Called with the lock held."""
+    """Restore what the transaction changed; can be interrupted and run again. Called with the lock held.
+
+    The space held for this is given up before the first write: it must work with no byte free.
+    """
+    with contextlib.suppress(OtaError, OSError):
+        snapshots.load(transaction.layout, transaction.id).make_room()
     transaction.advance("restoring", code=code, message=message)
     problem = ""
     for _attempt in range(TRIES):

@@ -15,6 +15,7 @@ States, in order (docs/reference/engine.md)::
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -81,6 +82,8 @@ class Transaction:
         self.save()
         record = {"time": memory.stamp(), "transaction": self.data["id"], "state": state}
         record.update({key: changes[key] for key in ("outcome", "code", "message") if changes.get(key)})
+        if state == "staged" and self.data.get("checkpoint"):
+            record["checkpoint"] = self.data["checkpoint"]  # the device witnesses the controller's journal
         durable.append_line(self.layout.file("history.jsonl"), record)
 
     def save(self, **changes: t.Any) -> None:
@@ -93,8 +96,8 @@ class Transaction:
         return self.layout.transaction(self.data["id"], *names)
 
     def log(self, text: str) -> None:
-        """Add to the transaction's log, for people."""
-        with open(self.folder("log"), "a", encoding="utf-8") as handle:
+        """Add to the transaction's log, for people; a full disk must not stop what is being logged."""
+        with contextlib.suppress(OSError), open(self.folder("log"), "a", encoding="utf-8") as handle:
             handle.write("%s %s\n" % (memory.stamp(), text.rstrip()))
 
     def reply(self) -> dict[str, t.Any]:

@@ -125,7 +125,8 @@ def _locked(function: t.Callable[[Layout, Request], Reply]) -> t.Callable[[Layou
         layout.prepare()
         running = transaction.Transaction.load(layout)
         try:
-            with lock.hold(layout):
+            # A look at the status holds the lock for a moment; only real work is worth telling about.
+            with lock.hold(layout, wait=0 if running and running.is_at_work else 5):
                 reply = function(layout, request)
         except OtaError as error:
             # At work for the same rollout: not somebody else, but what this very command started before.
@@ -138,7 +139,7 @@ def _locked(function: t.Callable[[Layout, Request], Reply]) -> t.Callable[[Layou
 
 
 def _ours(running: transaction.Transaction, request: Request) -> bool:
-    return request.get("rollout") is not None and running.data.get("rollout") == request["rollout"]
+    return bool(running.data.get("rollout") == request.get("rollout"))
 
 
 def _wait(layout: Layout, reply: Reply, request: Request) -> Reply:

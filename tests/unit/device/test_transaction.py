@@ -7,7 +7,12 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import typing as t
+from pathlib import Path
+
+import pytest
 
 from .conftest import Device, Publisher
 
@@ -174,3 +179,34 @@ def test_history_tells_every_state(device: Device, publisher: Publisher) -> None
         "unconfirmed",
         "confirmed",
     ]
+
+
+def test_going_back_works_with_no_byte_free(device: Device, publisher: Publisher, small_disk: Path) -> None:
+    """The new release fills the disk to its last byte, then is not healthy."""
+    device.root = small_disk
+    device.state = small_disk / "var/lib/fleet-ota"
+    identity = {"name": "dev1", "hardware": "edge-1"}
+    device.call("enroll", identity=identity, trust_root=publisher.repository.root())
+    update(device, publisher, 1)
+    before = device.tree()
+    greedy = '#!/bin/sh\ncat /dev/zero >"$FLEET_OTA_ROOT/opt/app/current/full" 2>/dev/null\nexit 0\n'
+    check = {"name": "never", "type": "tcp", "port": 1}
+    health = {"passes": 1, "interval": 0.1, "timeout": 0.2, "checks": [check]}
+    content = {"bin/app": greedy, "etc/default": "x"}
+    publisher.release(2, content=content, payload={"activate": ["bin/app"]}, health=health)
+    reply = apply(device, publisher, wait=60)
+    assert reply["outcome"] == "restored", reply
+    assert "No space left" in reply["message"], "the disk must really have been full"
+    assert device.tree() == before
+
+
+@pytest.fixture()
+def small_disk(tmp_path: Path) -> t.Iterator[Path]:
+    """A file system of 12 MiB of its own."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(folder)], check=True)
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)

@@ -65,7 +65,7 @@ class Base:
         """The content of ``path`` as it was."""
         raise NotImplementedError
 
-    def _free(self) -> None:
+    def make_room(self) -> None:
         """Give up space held for going back; called first thing on the way back."""
 
     def remove(self) -> None:
@@ -91,7 +91,7 @@ class Base:
 
     def restore(self, paths: t.Iterable[str] | None = None) -> list[str]:
         """Put back what differs (of ``paths``, if given) and return what did; interruptible and repeatable."""
-        self._free()
+        self.make_room()
         before = self.manifest()
         if paths is None:
             paths = tree.differences(before, tree.observe(self.layout, self.selection))

@@ -75,7 +75,8 @@ class Snapshot(Base):
     def _open(self, path: str, entry: tree.Entry) -> t.IO[bytes]:
         return io.BufferedReader(_Part(self._file("content"), entry["o"], entry["s"]))
 
-    def _free(self) -> None:
+    def make_room(self) -> None:
+        """Remove the reserve."""
         durable.remove(self._file("reserve"))
 
     def _file(self, name: str) -> str:
