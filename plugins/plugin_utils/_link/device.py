@@ -83,12 +83,12 @@ class Device:
         """Stage a payload file in pieces, from ``offset`` on, over the existing connection."""
         with open(path, "rb") as handle:
             handle.seek(offset)
-            while offset < length or length == 0:
-                piece = handle.read(PIECE)
+            while True:  # at least one piece: a file that arrived whole may still have to be taken over
+                piece = handle.read(min(PIECE, length - offset))
                 put = {"sha256": sha256, "length": length, "offset": offset, "size": len(piece)}
                 self.call("stage", piece, put=put)
                 offset += len(piece)
-                if length == 0 or not piece:
+                if offset >= length or not piece:
                     break
 
     # -- commands ------------------------------------------------------------------------------------------------
