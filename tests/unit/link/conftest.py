@@ -22,7 +22,7 @@ from ansible_collections.fleet.ota.plugins.plugin_utils._link.updater import Opt
 ROLLOUT = "gateway-2.0-1a2b3c4d"
 DEADLINE, TIMEOUT = 600, 1800
 #: What a call does: answer, refuse, or lose contact.
-Step = t.Union[Reply, DeviceLost, DeviceRefusal]
+Step = Reply | DeviceLost | DeviceRefusal
 
 
 class Clock:
@@ -42,8 +42,8 @@ class Clock:
 class ScriptedDevice(Device):
     """Takes one step of ``script`` with each call; the last one again and again.
 
-    ``calls`` are the requests as they came, ``journal_at_first_call`` what was on record when the first one did, ``forgotten`` how
-    often the connection was dropped. A call takes ``seconds``.
+    ``calls`` are the requests as they came, ``journal_at_first_call`` is what was on record when the first one did,
+    ``forgotten`` how often the connection was dropped. A call takes ``seconds``.
     """
 
     def __init__(self, clock: Clock, journal: Journal) -> None:
@@ -119,7 +119,7 @@ class Link:
     @property
     def events(self) -> list[str]:
         """What was recorded since the rollout began, outcomes as themselves."""
-        return [record.get("outcome", record["event"]) for record in self.journal.verify()[1:]]
+        return [str(record.get("outcome", record["event"])) for record in self.journal.verify()[1:]]
 
     @property
     def last(self) -> dict[str, t.Any]:

@@ -110,7 +110,7 @@ def test_a_payload_that_is_not_what_was_signed_is_refused_before_it_is_sent(
     assert link.events == ["device.pending", "refused"]
 
 
-# -- lost links ------------------------------------------------------------------------------------------------------
+# -- lost links ----------------------------------------------------------------------------------------------------
 
 
 def test_a_device_that_never_answered_is_lost_after_a_few_tries(link: Link) -> None:
@@ -159,7 +159,7 @@ def test_a_device_that_does_not_come_to_an_end_timed_out(link: Link) -> None:
     assert link.events == ["device.pending", "timed_out"]
 
 
-# -- refusals --------------------------------------------------------------------------------------------------------
+# -- refusals ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_a_release_that_failed_in_another_rollout_is_refused(link: Link, rollout
     assert (found.outcome, found.code) == ("refused", "REJECTED")
 
 
-# -- rollback --------------------------------------------------------------------------------------------------------
+# -- rollback ------------------------------------------------------------------------------------------------------
 
 
 def test_going_back_is_recorded_and_followed_like_an_update(link: Link) -> None:
@@ -214,7 +214,7 @@ def test_going_back_is_recorded_and_followed_like_an_update(link: Link) -> None:
     assert link.device.journal_at_first_call == ["rollout.started", "device.pending"]
 
 
-# -- confirm and restore -----------------------------------------------------------------------------------------------
+# -- confirm and restore -------------------------------------------------------------------------------------------
 
 
 def test_confirm_goes_over_a_new_connection(link: Link) -> None:
@@ -270,7 +270,7 @@ def test_restore_that_a_device_cannot_do_needs_another_look(link: Link) -> None:
     assert link.events == ["timed_out"]
 
 
-# -- observe -----------------------------------------------------------------------------------------------------------
+# -- observe -------------------------------------------------------------------------------------------------------
 
 
 def look(healthy: bool = True, transaction: dict[str, t.Any] | None = None) -> dict[str, t.Any]:

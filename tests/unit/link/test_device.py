@@ -1,0 +1,415 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Calling the engine over Ansible's connection: real commands and a real engine, a stand-in for the connection."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pathlib
+import subprocess
+import sys
+import typing as t
+
+import pytest
+from ansible.errors import AnsibleConnectionFailure
+from ansible_collections.fleet.ota.plugins.plugin_utils._link import device as link
+from ansible_collections.fleet.ota.plugins.plugin_utils._link.device import Device
+from ansible_collections.fleet.ota.plugins.plugin_utils._link.engine import program
+from ansible_collections.fleet.ota.plugins.plugin_utils._link.errors import DeviceLost, DeviceRefusal
+
+STATE = "/var/lib/fleet-ota"
+ALIVE = "-o ServerAliveInterval=5 -o ServerAliveCountMax=3"
+
+
+class Connection:
+    """What a Device asks of a connection; ``options`` are its options as they are set."""
+
+    def __init__(self, transport: str = "local", pipelining: bool = True, **options: str | None) -> None:
+        self.transport = transport
+        self.has_pipelining = pipelining
+        self.options: dict[str, str | None] = {"ssh_args": "", "ssh_common_args": "", "ssh_extra_args": "", **options}
+        self.resets = 0
+        self._shell = self
+
+    def get_option(self, name: str) -> str | None:
+        return self.options[name]
+
+    def set_option(self, name: str, value: str) -> None:
+        self.options[name] = value
+
+    def join_path(self, *parts: str) -> str:
+        return "/".join(parts)
+
+    def reset(self) -> None:
+        self.resets += 1
+
+
+class Action:
+    """Runs commands with the shell of this machine, as a local connection does, unless ``answers`` are left.
+
+    An answer is a result, or an exception to raise. ``seen`` has what ssh_args were at each command.
+    """
+
+    def __init__(self, connection: Connection, folder: pathlib.Path) -> None:
+        self._connection = connection
+        self.folder = folder
+        self.answers: list[dict[str, t.Any] | Exception] = []
+        self.commands: list[str] = []
+        self.contents: list[bytes | None] = []
+        self.seen: list[str | None] = []
+
+    def _low_level_execute_command(self, command: str, in_data: bytes | None = None) -> dict[str, t.Any]:
+        self.commands.append(command)
+        self.contents.append(in_data)
+        self.seen.append(self._connection.options["ssh_args"])
+        if self.answers:
+            answer = self.answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+        done = subprocess.run(["/bin/sh", "-c", command], input=in_data or b"", capture_output=True, check=False)
+        return {"rc": done.returncode, "stdout": done.stdout.decode(), "stderr": done.stderr.decode()}
+
+    def _make_tmp_path(self) -> str:
+        (self.folder / "tmp with blank").mkdir(exist_ok=True)
+        return str(self.folder / "tmp with blank")
+
+    def _transfer_data(self, path: str, content: bytes) -> str:
+        pathlib.Path(path).write_bytes(content)
+        return path
+
+
+class Place:
+    """A device in a directory, with what its connection saw."""
+
+    def __init__(self, folder: pathlib.Path, connection: Connection, python: str | None = sys.executable) -> None:
+        self.root = folder / "root of it's own"
+        self.root.mkdir()
+        self.connection = connection
+        self.action = Action(connection, folder)
+        self.device = Device(t.cast("t.Any", self.action), root=str(self.root), state_dir=STATE, python=python)
+
+    @property
+    def engine(self) -> pathlib.Path:
+        """Where the engine has to be."""
+        return self.root / "var/lib/fleet-ota/engine" / f"{program().digest}.pyz"
+
+    @property
+    def inbox(self) -> pathlib.Path:
+        """Where payloads arrive."""
+        return self.root / "var/lib/fleet-ota/inbox"
+
+
+@pytest.fixture
+def place(tmp_path: pathlib.Path) -> Place:
+    """A device over a connection with pipelining."""
+    return Place(tmp_path, Connection())
+
+
+def answer(rc: int = 0, stdout: str = "", stderr: str = "") -> dict[str, t.Any]:
+    """The result of a command."""
+    return {"rc": rc, "stdout": stdout, "stderr": stderr}
+
+
+def refusal(place: Place, verb: str = "info") -> DeviceRefusal:
+    with pytest.raises(DeviceRefusal) as caught:
+        place.device.call(verb)
+    return caught.value
+
+
+# -- the engine gets there -----------------------------------------------------------------------------------------
+
+
+def test_the_engine_is_sent_once_and_lies_under_its_digest(place: Place) -> None:
+    assert place.device.call("info")["enrolled"] is False
+    assert len(place.action.commands) == 3  # asked, sent, asked again
+    assert place.engine.read_bytes() == program().content
+    assert place.engine.stat().st_mode & 0o777 == 0o600
+    assert place.engine.parent.stat().st_mode & 0o777 == 0o700
+    assert place.device.call("info")["enrolled"] is False
+    assert len(place.action.commands) == 4
+    assert [entry.name for entry in place.engine.parent.iterdir()] == [place.engine.name]
+
+
+def test_a_call_is_one_line_of_json_and_what_follows(place: Place) -> None:
+    place.action.answers = [answer(stdout='{"ok": 1}')]
+    assert place.device.call("stage", b"\x00bytes\n", put={"size": 7}) == {"ok": 1}
+    line, _feed, data = (place.action.contents[0] or b"").partition(b"\n")
+    assert json.loads(line) == {
+        "v": 1,
+        "verb": "stage",
+        "root": str(place.root),
+        "state_dir": STATE,
+        "put": {"size": 7},
+    }
+    assert data == b"\x00bytes\n"
+    assert "exec $P -I -S -B " in place.action.commands[0]
+
+
+def test_an_engine_that_does_not_arrive_whole_is_not_used(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut = program()._replace(content=program().content[:-100])
+    monkeypatch.setattr(link, "program", lambda: cut)
+    error = refusal(place)
+    assert (error.code, error.outcome) == ("ENGINE", "timed_out")
+    assert "did not arrive whole" in error.message
+    assert list(place.engine.parent.iterdir()) == []
+
+
+def test_a_device_that_loses_its_engine_at_once_is_asked_only_twice(place: Place) -> None:
+    place.action.answers = [answer(97), answer(0), answer(97)]
+    assert "no answer (exit code 97)" in refusal(place).message
+
+
+# -- no Python -----------------------------------------------------------------------------------------------------
+
+
+def test_a_device_without_the_python_that_was_named(tmp_path: pathlib.Path) -> None:
+    place = Place(tmp_path, Connection(), python="/opt/no such/python3")
+    error = refusal(place)
+    assert (error.code, error.outcome) == ("NO_PYTHON", "refused")
+    assert "/opt/no such/python3 was not found" in error.message
+    assert len(place.action.commands) == 1
+    assert list(place.root.iterdir()) == []
+
+
+def test_a_device_without_any_python(tmp_path: pathlib.Path) -> None:
+    place = Place(tmp_path, Connection(), python=None)
+    place.action.answers = [answer(98)]
+    error = refusal(place)
+    assert (error.code, error.message.split()[0]) == ("NO_PYTHON", "python3")
+    assert "command -v /usr/bin/python3 || command -v python3" in place.action.commands[0]
+
+
+def test_python_that_goes_away_while_the_engine_is_sent(place: Place) -> None:
+    place.action.answers = [answer(97), answer(98)]
+    assert refusal(place).code == "NO_PYTHON"
+
+
+# -- answers -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        (answer(1, stderr="Traceback\nMemoryError: no memory\n"), "(exit code 1): Traceback | MemoryError: no memory"),
+        (answer(0, stdout="Welcome to device 7!\n"), "(exit code 0): Welcome to device 7!"),
+        (answer(0, stdout='["a list"]\n'), '["a list"]'),
+        (answer(0, stdout='{"torn": '), '{"torn":'),
+        (answer(0), "(exit code 0)"),
+    ],
+)
+def test_an_answer_that_is_none_is_an_error_of_the_engine(place: Place, result: dict[str, t.Any], told: str) -> None:
+    place.action.answers = [result]
+    error = refusal(place)
+    assert (error.code, error.outcome) == ("ENGINE", "timed_out")
+    assert "the engine gave no answer" in error.message
+    assert told in error.message
+    assert place.device.answered
+
+
+def test_what_a_login_shell_prints_before_the_answer_does_not_matter(place: Place) -> None:
+    place.action.answers = [answer(0, stdout='Welcome!\n{"enrolled": true}\n')]
+    assert place.device.call("info") == {"enrolled": True}
+
+
+def test_an_error_of_the_engine_keeps_its_code_outcome_and_detail(place: Place) -> None:
+    reply = {
+        "error": {"code": "BUSY", "message": "a transaction is open", "detail": {"id": "x"}},
+        "outcome": "deferred",
+    }
+    place.action.answers = [answer(0, stdout=json.dumps(reply))]
+    error = refusal(place)
+    assert (error.code, error.outcome, error.message, error.detail) == (
+        "BUSY",
+        "deferred",
+        "a transaction is open",
+        {"id": "x"},
+    )
+
+
+@pytest.mark.parametrize("rc", [-9, 137, 143])
+def test_a_killed_engine_is_as_good_as_a_lost_link(place: Place, rc: int) -> None:
+    place.action.answers = [answer(rc)]
+    with pytest.raises(DeviceLost, match="killed"):
+        place.device.call("apply")
+
+
+@pytest.mark.parametrize("error", [AnsibleConnectionFailure("no route to host"), BrokenPipeError("no route to host")])
+def test_a_lost_link_is_lost_and_no_answer(place: Place, error: Exception) -> None:
+    place.action.answers = [error]
+    with pytest.raises(DeviceLost, match="no route to host"):
+        place.device.call("info")
+    assert not place.device.answered
+
+
+def test_a_dead_connection_can_be_dropped_whatever_it_says(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.device.forget_connection()
+    assert place.connection.resets == 1
+
+    def reset() -> None:
+        raise AnsibleConnectionFailure("cannot be reset")
+
+    monkeypatch.setattr(place.connection, "reset", reset)
+    place.device.forget_connection()
+
+
+# -- a connection without standard input ---------------------------------------------------------------------------
+
+
+def test_without_pipelining_the_request_goes_through_a_file(tmp_path: pathlib.Path) -> None:
+    place = Place(tmp_path, Connection(pipelining=False))
+    assert place.device.call("info")["enrolled"] is False
+    assert place.engine.read_bytes() == program().content
+    assert place.action.contents == [None] * 3
+    digest = hashlib.sha256(b"payload").hexdigest()
+    place.device.call("stage", b"payload", put={"sha256": digest, "length": 7, "offset": 0, "size": 7})
+    assert (place.inbox / digest).read_bytes() == b"payload"
+
+
+def test_without_pipelining_a_missing_python_is_told_too(tmp_path: pathlib.Path) -> None:
+    place = Place(tmp_path, Connection(pipelining=False), python="/nonexistent/python3")
+    assert refusal(place).code == "NO_PYTHON"
+
+
+# -- payloads ------------------------------------------------------------------------------------------------------
+
+
+class Payload(t.NamedTuple):
+    path: pathlib.Path
+    sha256: str
+    length: int
+
+
+def payload(folder: pathlib.Path, content: bytes) -> Payload:
+    path = folder / "payload"
+    path.write_bytes(content)
+    return Payload(path, hashlib.sha256(content).hexdigest(), len(content))
+
+
+@pytest.mark.parametrize("length", [0, 1, 10, 20, 25])
+def test_a_payload_is_pushed_in_pieces(
+    place: Place, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    monkeypatch.setattr(link, "PIECE", 10)
+    file = payload(tmp_path, bytes(range(length)))
+    place.device.push(file.sha256, file.length, 0, file.path)
+    assert (place.inbox / file.sha256).read_bytes() == file.path.read_bytes()
+    puts = [(content or b"").count(b'"put"') for content in place.action.contents]
+    assert sum(puts) - 1 == max(1, -(-length // 10))  # the first is asked for once more, after the engine was sent
+
+
+@pytest.mark.parametrize("offset", [3, 10, 12, 25])
+def test_a_push_goes_on_from_what_is_there(
+    place: Place, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, offset: int
+) -> None:
+    """Also from a file that arrived whole and was not taken over before the power went."""
+    monkeypatch.setattr(link, "PIECE", 10)
+    file = payload(tmp_path, bytes(range(25)))
+    place.device.call("stage")
+    part = place.inbox / f"{file.sha256}.part"
+    part.write_bytes(file.path.read_bytes()[:offset])
+    [missing] = place.device.call("stage", files=[{"sha256": file.sha256, "length": file.length}])["missing"]
+    assert missing["offset"] == offset
+    place.device.push(file.sha256, file.length, missing["offset"], file.path)
+    assert (place.inbox / file.sha256).read_bytes() == file.path.read_bytes()
+    sent = sum(
+        len((content or b"").partition(b"\n")[2]) for content in place.action.contents if b'"put"' in (content or b"")
+    )
+    assert sent == 25 - offset
+
+
+def test_a_push_that_is_cut_is_lost_and_resumes(
+    place: Place, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "PIECE", 10)
+    file = payload(tmp_path, bytes(range(25)))
+    place.device.call("stage")
+    run = place.action._low_level_execute_command
+
+    def cut(command: str, in_data: bytes | None = None) -> dict[str, t.Any]:
+        if b'"offset": 10' in (in_data or b""):
+            raise AnsibleConnectionFailure("cut")
+        return run(command, in_data)
+
+    monkeypatch.setattr(place.action, "_low_level_execute_command", cut)
+    with pytest.raises(DeviceLost):
+        place.device.push(file.sha256, file.length, 0, file.path)
+    monkeypatch.undo()
+    [missing] = place.device.call("stage", files=[{"sha256": file.sha256, "length": file.length}])["missing"]
+    assert missing["offset"] == 10
+    place.device.push(file.sha256, file.length, 10, file.path)
+    assert (place.inbox / file.sha256).read_bytes() == file.path.read_bytes()
+
+
+# -- ssh -----------------------------------------------------------------------------------------------------------
+
+SHARED = "-C -o ControlMaster=auto -o ControlPersist=60s"
+
+
+def ssh(folder: pathlib.Path, **options: str | None) -> Place:
+    connection = Connection("ansible.builtin.ssh", True, control_path_dir=str(folder / "cp"))
+    connection.options.update(options)
+    place = Place(folder, connection)
+    place.action.answers = [answer(stdout="{}") for _call in range(9)]
+    return place
+
+
+def test_other_connections_are_left_alone(place: Place) -> None:
+    place.device.call("info", fresh=True)
+    assert set(place.action.seen) == {""}
+
+
+@pytest.mark.parametrize("transport", ["ssh", "ansible.builtin.ssh"])
+def test_a_shared_ssh_connection_is_our_own_and_notices_a_dead_link(tmp_path: pathlib.Path, transport: str) -> None:
+    place = Place(tmp_path, Connection(transport, control_path_dir=str(tmp_path / "cp"), ssh_args=SHARED))
+    place.action.answers = [answer(stdout="{}")]
+    place.device.call("info")
+    assert place.action.seen == [f"-o ControlPath={tmp_path}/cp/ota-%C {SHARED} {ALIVE}"]
+    assert (tmp_path / "cp").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("name", ["ssh_args", "ssh_common_args", "ssh_extra_args"])
+def test_the_user_s_own_control_path_is_respected(tmp_path: pathlib.Path, name: str) -> None:
+    own = {"ssh_args": SHARED, name: f"{SHARED} -o controlpath=/run/mine-%C"}
+    place = ssh(tmp_path, **own)
+    place.device.call("info")
+    assert place.action.seen == [f"{own['ssh_args']} {ALIVE}"]
+    assert not (tmp_path / "cp").exists()
+
+
+@pytest.mark.parametrize("own", ["-C", "", None])
+def test_a_connection_that_is_not_shared_stays_so(tmp_path: pathlib.Path, own: str | None) -> None:
+    place = ssh(tmp_path, ssh_args=own)
+    place.device.call("info")
+    assert place.action.seen == [f"{own or ''} {ALIVE}"]
+
+
+def test_a_fresh_connection_is_shared_with_nothing_and_only_for_its_call(tmp_path: pathlib.Path) -> None:
+    place = ssh(tmp_path, ssh_args=f"{SHARED} -o ControlPath=/run/mine-%C")
+    place.device.call("info")
+    place.device.call("confirm", fresh=True)
+    place.device.call("info")
+    # of an option given twice ssh takes the first
+    fresh = f"-o ControlPath=none {SHARED} -o ControlPath=/run/mine-%C {ALIVE}"
+    assert place.action.seen == [place.action.seen[0], fresh, place.action.seen[0]]
+    assert "ControlPath=none" not in (place.action.seen[0] or "")
+
+
+def test_after_a_fresh_connection_that_was_lost_the_shared_one_is_back(tmp_path: pathlib.Path) -> None:
+    place = ssh(tmp_path, ssh_args=SHARED)
+    before = place.connection.options["ssh_args"]
+    place.action.answers = [AnsibleConnectionFailure("gone")]
+    with pytest.raises(DeviceLost):
+        place.device.call("confirm", fresh=True)
+    assert place.connection.options["ssh_args"] == before
+
+
+def test_another_task_of_the_same_connection_adds_nothing_twice(tmp_path: pathlib.Path) -> None:
+    """Ansible keeps a connection for the tasks of a host and sets its options anew for each."""
+    place = ssh(tmp_path, ssh_args=SHARED)
+    place.connection.options["ssh_args"] = SHARED
+    Device(t.cast("t.Any", place.action), root="/", state_dir=STATE).call("info")
+    assert (place.action.seen[0] or "").count("ServerAliveInterval") == 1

@@ -1,0 +1,117 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The engine as one program: the same bytes for the same code, and it runs on what a bare Python has."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+import typing as t
+import zipfile
+
+import pytest
+from ansible_collections.fleet.ota.plugins.plugin_utils._link import engine
+
+
+def fresh() -> engine.Program:
+    """The program, packed anew."""
+    engine.program.cache_clear()
+    return engine.program()
+
+
+def test_the_digest_is_that_of_the_bytes() -> None:
+    made = fresh()
+    assert hashlib.sha256(made.content).hexdigest() == made.digest
+
+
+def copied(folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> engine.Program:
+    """The program from a copy of the sources: other times, other modes, made in another order."""
+    for path in sorted(engine.SOURCE.rglob("*.py"), reverse=True):
+        target = folder / path.relative_to(engine.SOURCE)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+        target.chmod(0o755)
+        os.utime(target, (1, 1))
+    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__" / "main.cpython-311.pyc").write_bytes(b"x")
+    monkeypatch.setattr(engine, "SOURCE", folder)
+    return fresh()
+
+
+def test_the_same_code_gives_the_same_bytes_wherever_and_whenever_it_lies(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = fresh()
+    later = time.time() + 86400
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert copied(tmp_path / "copy", monkeypatch) == here
+
+
+def test_other_code_gives_another_digest(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = fresh()
+    copied(tmp_path / "copy", monkeypatch)
+    with (tmp_path / "copy" / "main.py").open("a") as handle:
+        handle.write("# changed\n")
+    assert fresh().digest != here.digest
+
+
+@pytest.fixture(autouse=True)
+def packed_anew() -> t.Iterator[None]:
+    """What a test packed must not be what the next one gets."""
+    yield
+    engine.program.cache_clear()
+
+
+def test_it_holds_the_engine_and_nothing_else() -> None:
+    with zipfile.ZipFile(io.BytesIO(fresh().content)) as archive:
+        names = archive.namelist()
+    assert names[0] == "__main__.py"
+    assert {"fleet_ota/main.py", "fleet_ota/verbs.py", "fleet_ota/snapshots/files.py"} <= set(names)
+    assert all(name.endswith(".py") for name in names)
+
+
+@pytest.mark.parametrize(
+    ("line", "part"),
+    [
+        ({"v": 1, "verb": "info"}, {"enrolled": False}),
+        ({"v": 1, "verb": "dance"}, {"error": "ENGINE"}),
+        ({"v": 99, "verb": "info"}, {"error": "ENGINE"}),
+        (["no", "request"], {"error": "ENGINE"}),
+        ("not json at all", {"error": "ENGINE"}),
+    ],
+)
+def test_it_runs_isolated_and_answers_with_one_line(
+    tmp_path: pathlib.Path, line: t.Any, part: dict[str, t.Any]
+) -> None:
+    """``-I -S -B``: no environment, no site packages, nothing written beside it."""
+    path, root = tmp_path / "engine.pyz", tmp_path / "root"
+    path.write_bytes(fresh().content)
+    root.mkdir()
+    if isinstance(line, dict):
+        line = {"root": str(root), "state_dir": "/var/lib/fleet-ota", **line}
+    content = (line if isinstance(line, str) else json.dumps(line)) + "\n"
+    poison = {"PYTHONPATH": str(tmp_path), "PYTHONSTARTUP": "/nonexistent", "PATH": os.defpath}
+    (tmp_path / "json.py").write_text("raise SystemExit('taken from the environment')\n")
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-B", str(path)],
+        input=content.encode(),
+        capture_output=True,
+        env=poison,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    [answer] = done.stdout.decode().splitlines()
+    found = json.loads(answer)
+    if "error" in found:
+        found = {"error": found["error"]["code"]}
+    assert part.items() <= found.items()
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["engine.pyz", "json.py", "root"]
+    assert list(root.iterdir()) == []
