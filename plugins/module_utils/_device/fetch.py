@@ -11,7 +11,6 @@ Both resume where they were cut off, and neither believes a byte before its dige
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import time
@@ -19,7 +18,7 @@ import typing as t
 import urllib.error
 import urllib.request
 
-from . import durable, schema
+from . import durable, hashing, schema
 from .errors import OtaError
 from .layout import Layout
 
@@ -108,7 +107,7 @@ def take(layout: Layout, folder: str, files: t.Iterable[File]) -> dict[str, str]
                 _copy(source, path)
         if _size(path) != entry["length"]:
             raise OtaError("LENGTH_MISMATCH", "payload %s is not as long as was signed" % entry["name"])
-        if _hash(path) != entry["sha256"]:
+        if hashing.of_file(path) != entry["sha256"]:
             durable.remove(path)
             raise OtaError("HASH_MISMATCH", "payload %s is not what was signed" % entry["name"])
         result[entry["sha256"]] = path
@@ -152,7 +151,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 def _complete(layout: Layout, entry: File) -> None:
     part = _part(layout, entry["sha256"])
-    if _hash(part) != entry["sha256"]:
+    if hashing.of_file(part) != entry["sha256"]:
         durable.remove(part)
         raise OtaError("HASH_MISMATCH", "payload %s arrived with other bytes than were signed" % entry["sha256"][:12])
     os.rename(part, layout.file("inbox", entry["sha256"]))
@@ -188,11 +187,3 @@ def _size(path: str) -> int | None:
         return os.lstat(path).st_size
     except FileNotFoundError:
         return None
-
-
-def _hash(path: str) -> str:
-    state = hashlib.sha256()
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as handle:
-        for block in iter(lambda: handle.read(1 << 20), b""):
-            state.update(block)
-    return state.hexdigest()

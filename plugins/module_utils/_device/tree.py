@@ -24,7 +24,7 @@ import shutil
 import stat
 import typing as t
 
-from . import durable
+from . import durable, hashing
 from .layout import Layout
 
 Entry = t.Dict[str, t.Any]
@@ -135,7 +135,9 @@ def _add(
             if first != path:
                 entry["hl"] = first
             if content:
-                entry["h"] = found[first]["h"] if first != path and "h" in found.get(first, {}) else hash_of(real)
+                entry["h"] = (
+                    found[first]["h"] if first != path and "h" in found.get(first, {}) else hashing.of_file(real)
+                )
         elif kind == "l":
             entry["l"] = os.readlink(real)
         elif kind in "cb":
@@ -158,15 +160,6 @@ def _attributes(real: str) -> dict[str, str]:
         }
     except OSError:  # a file system without them
         return {}
-
-
-def hash_of(real: str) -> str:
-    """SHA-256 of a file, in hex; links are not followed."""
-    state = hashlib.sha256()
-    with os.fdopen(os.open(real, os.O_RDONLY | os.O_NOFOLLOW), "rb") as handle:
-        for block in iter(lambda: handle.read(1 << 20), b""):
-            state.update(block)
-    return state.hexdigest()
 
 
 def same(one: Entry, other: Entry) -> bool:
@@ -267,7 +260,7 @@ def _make(layout: Layout, temporary: str, path: str, entry: Entry, source: Sourc
 
 def _same_content(real: str, entry: Entry) -> bool:
     try:
-        return os.lstat(real).st_size == entry["s"] and hash_of(real) == entry["h"]
+        return os.lstat(real).st_size == entry["s"] and hashing.of_file(real) == entry["h"]
     except OSError:
         return False
 

@@ -105,10 +105,10 @@ def test_a_member_that_is_not_listed_is_refused(device: Device, publisher: Publi
         for name in ("bin/app", "etc/default", "bin/extra"):
             info = tarfile.TarInfo(name)
             handle.addfile(info, io.BytesIO())
-    from ansible_collections.fleet.ota.plugins.module_utils._device import installers
+    from ansible_collections.fleet.ota.plugins.module_utils._device import hashing
 
     entry = document["payloads"][0]["files"][0]
-    entry.update(length=archive.stat().st_size, sha256=installers.hash_file(archive))
+    entry.update(length=archive.stat().st_size, sha256=hashing.of_file(archive))
     publisher.repository.publish(document)
     device.stage({entry["sha256"]: archive})
     reply = device.call("apply", bundle=publisher.repository.bundle(), wait=20)

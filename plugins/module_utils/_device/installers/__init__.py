@@ -16,7 +16,6 @@ A type's module has
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import pathlib
 import pkgutil
@@ -24,7 +23,7 @@ import re
 import types
 import typing as t
 
-from .. import schema
+from .. import hashing, schema
 from ..errors import OtaError
 from ..layout import Layout
 
@@ -150,7 +149,7 @@ def describe(payload: dict[str, t.Any], folder: pathlib.Path) -> tuple[dict[str,
     extra, additions = found.describe(payload, paths)
     files, by_digest = [], {}
     for path, addition in zip(paths, additions):
-        entry = {"name": path.name, "length": path.stat().st_size, "sha256": hash_file(path), **addition}
+        entry = {"name": path.name, "length": path.stat().st_size, "sha256": hashing.of_file(path.resolve()), **addition}
         files.append(entry)
         by_digest[entry["sha256"]] = path
     signed = {key: value for key, value in payload.items() if key != "source"}
@@ -167,12 +166,3 @@ def create(layout: Layout, document: dict[str, t.Any], log: Log) -> list[Base]:
             raise OtaError("UNSUPPORTED", "payload type %r is unknown to this engine" % payload["type"])
         result.append(found.Installer(layout, document, payload, log))
     return result
-
-
-def hash_file(path: t.Any) -> str:
-    """SHA-256 of a file, in hex."""
-    state = hashlib.sha256()
-    with open(path, "rb") as handle:
-        for block in iter(lambda: handle.read(1 << 20), b""):
-            state.update(block)
-    return state.hexdigest()

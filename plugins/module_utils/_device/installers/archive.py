@@ -13,7 +13,6 @@ old one. Extraction is driven by the members that the signed document lists, nev
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pathlib
 import re
@@ -21,7 +20,7 @@ import shutil
 import tarfile
 import typing as t
 
-from .. import command, durable, schema, units
+from .. import command, durable, hashing, schema, units
 from ..errors import OtaError
 from . import Base, Scope
 
@@ -93,7 +92,7 @@ def describe(payload: dict[str, t.Any], files: list[pathlib.Path]) -> tuple[dict
                 entry: dict[str, t.Any] = {"path": path, "mode": "%04o" % (info.mode & 0o777)}
                 if info.isfile():
                     content = t.cast("t.IO[bytes]", archive.extractfile(info))
-                    entry.update(type="file", length=info.size, sha256=_digest(content))
+                    entry.update(type="file", length=info.size, sha256=hashing.of_stream(content))
                 elif info.isdir():
                     entry["type"] = "directory"
                 elif info.issym():
@@ -106,16 +105,6 @@ def describe(payload: dict[str, t.Any], files: list[pathlib.Path]) -> tuple[dict
     except tarfile.TarError as error:
         raise ValueError("%s is not a tar file that can be read (%s)" % (files[0].name, error)) from None
     return {"members": [members[path] for path in sorted(members)]}, [{}]
-
-
-def _digest(handle: t.IO[bytes], copy: t.IO[bytes] | None = None) -> str:
-    """SHA-256 of what ``handle`` holds, written to ``copy`` on the way."""
-    state = hashlib.sha256()
-    for block in iter(lambda: handle.read(1 << 20), b""):
-        state.update(block)
-        if copy is not None:
-            copy.write(block)
-    return state.hexdigest()
 
 
 class Installer(Base):
@@ -231,7 +220,7 @@ class Installer(Base):
             raise OtaError("UNLISTED_FILE", "%r is a file in the release but not in the archive" % entry["path"])
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with os.fdopen(fd, "wb") as copy:
-            found = _digest(content, copy)
+            found = hashing.of_stream(content, copy)
             os.fchmod(copy.fileno(), int(entry["mode"], 8))
         if found != entry["sha256"]:
             raise OtaError("HASH_MISMATCH", "%r in the archive is not what was signed" % entry["path"])

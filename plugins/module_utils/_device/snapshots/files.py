@@ -13,12 +13,11 @@ is allocated with it, so that going back has room even when the disk has filled 
 from __future__ import annotations
 
 import errno
-import hashlib
 import io
 import os
 import typing as t
 
-from .. import durable, tree
+from .. import durable, hashing, tree
 from ..errors import OtaError
 from ..layout import Layout
 from . import Base, read_manifest, write_manifest
@@ -63,7 +62,7 @@ class Snapshot(Base):
         """Read the pack whole and compare every hash."""
         try:
             for path, entry in self.manifest().items():
-                if entry["t"] == "f" and _hash(self._open(path, entry)) != entry["h"]:
+                if entry["t"] == "f" and self._hash(path, entry) != entry["h"]:
                     raise OtaError("RESTORE", "snapshot %s does not hold %s as it was" % (self.identifier, path))
         except (OSError, ValueError, KeyError) as error:
             raise OtaError("RESTORE", "snapshot %s cannot be read: %s" % (self.identifier, error)) from None
@@ -74,6 +73,10 @@ class Snapshot(Base):
 
     def _open(self, path: str, entry: tree.Entry) -> t.IO[bytes]:
         return io.BufferedReader(_Part(self._file("content"), entry["o"], entry["s"]))
+
+    def _hash(self, path: str, entry: tree.Entry) -> str:
+        with self._open(path, entry) as stream:
+            return hashing.of_stream(stream)
 
     def make_room(self) -> None:
         """Remove the reserve."""
@@ -111,21 +114,10 @@ class _Part(io.RawIOBase):
 
 def _copy(real: str, pack: t.IO[bytes]) -> tuple[int, str]:
     """Append a file to the pack; its size and hash are of the bytes that were copied, even if it grows meanwhile."""
-    state, size = hashlib.sha256(), 0
+    start = pack.tell()
     with os.fdopen(os.open(real, os.O_RDONLY | os.O_NOFOLLOW), "rb") as handle:
-        for block in iter(lambda: handle.read(1 << 20), b""):
-            pack.write(block)
-            state.update(block)
-            size += len(block)
-    return size, state.hexdigest()
-
-
-def _hash(stream: t.IO[bytes]) -> str:
-    state = hashlib.sha256()
-    with stream:
-        for block in iter(lambda: stream.read(1 << 20), b""):
-            state.update(block)
-    return state.hexdigest()
+        digest = hashing.of_stream(handle, pack)
+    return pack.tell() - start, digest
 
 
 def _reserve(path: str, size: int) -> None:
