@@ -152,7 +152,15 @@ def _wait(layout: Layout, reply: Reply, request: Request) -> Reply:
         found = transaction.Transaction.load(layout)
         if found is None or found.id != reply["transaction"]:
             break
-        reply = found.reply()
+        reply = _reply(found)
+    return reply
+
+
+def _reply(found: transaction.Transaction) -> Reply:
+    """The transaction reply; what was asked to go back is on its way, also before the guard has taken it over."""
+    reply = found.reply()
+    if found.state == "unconfirmed" and os.path.exists(found.folder("asked.json")):
+        reply["state"] = "restoring"
     return reply
 
 
@@ -166,7 +174,7 @@ def status(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
             found = conclude.settle(layout)
         if found is not None and found.state in transaction.TOUCHED:
             _back(found, "now")
-    return _wait(layout, found.reply() if found else {}, request)
+    return _wait(layout, _reply(found) if found else {}, request)
 
 
 def _meant(found: transaction.Transaction, request: Request) -> bool:

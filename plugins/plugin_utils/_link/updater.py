@@ -152,8 +152,11 @@ class Updater:
             return self._written("timed_out", "NO_ANSWER", str(error), {})
         if reply.get("outcome"):
             return self._written(reply["outcome"], reply.get("code"), reply.get("message"), reply)
-        if untouched:  # nothing was open: the team stopped it before the device was touched
+        if untouched and not reply.get("transaction"):  # the team stopped it before the device was touched
             return self._written("refused", untouched[0], untouched[1], reply)
+        if untouched:
+            message = "asked to go back, the device is still %s; its guard decides" % reply.get("state")
+            return self._written("timed_out", "NO_ANSWER", message, reply)
         return Result(None, None, "", reply)
 
     def _refused(self, error: DeviceRefusal) -> Result:

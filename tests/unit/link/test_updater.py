@@ -264,6 +264,12 @@ def test_restore_of_what_was_never_touched_is_a_refusal_by_the_team(link: Link) 
     assert link.events == ["refused"]
 
 
+def test_restore_of_what_was_touched_is_never_told_as_untouched(link: Link) -> None:
+    found = link.script(reply("unconfirmed")).updater.restore("TEAM_CHECK", "line 4 stands still")
+    assert (found.outcome, found.code) == ("timed_out", "NO_ANSWER")
+    assert link.events == ["timed_out"]
+
+
 def test_restore_that_a_device_cannot_do_needs_another_look(link: Link) -> None:
     found = link.script(DeviceRefusal("BUSY", "somebody else", "deferred")).updater.restore("TEAM_CHECK", "no")
     assert (found.outcome, found.code) == ("timed_out", "BUSY")
