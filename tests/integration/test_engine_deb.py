@@ -148,3 +148,17 @@ def test_a_changed_byte_is_refused_and_nothing_touched(site: Site, tmp_path: Pat
     reply = site.engine.call("apply", bundle=bundle.wire(), wait=30, rollout="x")
     assert (reply["outcome"], reply["code"]) == ("refused", "HASH_MISMATCH"), reply
     assert_same(before, look(site.device))
+
+
+def test_the_installation_survives_the_restart_of_sshd_and_network(project: Project, lab_device: Device) -> None:
+    engine = Engine(lab_device)
+    engine.enroll(project)
+    call = engine.start_apply(publish(project, "1"))
+    engine.wait_for("installing")
+    lab_device.run(["systemctl", "restart", "ssh"])
+    lab_device.unplug()
+    engine.wait_for("unconfirmed")
+    lab_device.plug()
+    call.kill()
+    assert engine.call("confirm")["outcome"] == "updated"
+    assert evidence.http_json(lab_device, service.PORT) == {"status": "ok", "version": "1", "greeting": "hello"}

@@ -100,7 +100,9 @@ def test_expired_metadata(own: Site) -> None:
     assert own.rollout("meter/2") != 0
     assert "EXPIRED" in own.said() or "expired" in own.said()
     # The controller already refused; a device that is offered it all the same does so too.
-    reply = own.engine(2).call("apply", bundle={**wire, "timestamp": path.read_text()}, wait=30, rollout="x")
+    engine = own.engine(2)
+    engine.install()
+    reply = engine.call("apply", bundle={**wire, "timestamp": path.read_text()}, wait=30, rollout="x")
     assert (reply["outcome"], reply["code"]) == ("refused", "EXPIRED"), reply
     for device in own.devices:
         assert_same(before[device.name], look(device))
