@@ -83,8 +83,11 @@ class Device:
     def __init__(self, root: pathlib.Path) -> None:
         self.root = root
 
-    def bring_to(self, bundle: Bundle, trust_root: pathlib.Path, program: pathlib.Path) -> None:
+    def bring_to(self, bundle: Bundle, trust_root: pathlib.Path) -> None:
         """Enroll it and install a release, by the engine alone."""
+        program = self.root / STATE / "engine" / f"{engine.program().digest}.pyz"
+        program.parent.mkdir(parents=True)
+        program.write_bytes(engine.program().content)
 
         def call(verb: str, data: bytes = b"", **request: t.Any) -> Result:
             line = json.dumps({"v": 1, "verb": verb, "root": str(self.root), **request}).encode() + b"\n"
@@ -94,7 +97,6 @@ class Device:
             assert isinstance(found, dict) and "error" not in found, found
             return found
 
-        self.root.mkdir(parents=True)
         identity = {"format": 1, "name": "d1", "hardware": HARDWARE, "site": "", "labels": {}}
         call("enroll", identity=identity, trust_root=trust_root.read_text())
         for entry in bundle.payloads():
@@ -268,11 +270,8 @@ def publisher(tmp_path_factory: pytest.TempPathFactory) -> Publisher:
 @pytest.fixture(scope="session")
 def template(publisher: Publisher, tmp_path_factory: pytest.TempPathFactory) -> Device:
     """A device with gateway 1, to be copied."""
-    folder = tmp_path_factory.mktemp("template")
-    program = folder / "engine.pyz"
-    program.write_bytes(engine.program().content)
-    device = Device(folder / "device")
-    device.bring_to(publisher.bundle(1), publisher.trust_root, program)
+    device = Device(tmp_path_factory.mktemp("template"))
+    device.bring_to(publisher.bundle(1), publisher.trust_root)
     return device
 
 
