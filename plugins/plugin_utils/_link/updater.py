@@ -168,7 +168,8 @@ class Updater:
         return self._written(error.outcome, error.code, error.message, {})
 
     def _written(self, outcome: str, code: str | None, message: str | None, reply: Reply) -> Result:
-        self.record.outcome(outcome, code, message, reply)
+        if outcome != self.record.known():  # the role may ask again for what is on record already
+            self.record.outcome(outcome, code, message, reply)
         return Result(outcome, code, message or "", reply)
 
     def _patiently(self, ask: t.Callable[[], Reply]) -> Reply:

@@ -230,6 +230,17 @@ def test_confirm_that_comes_after_the_guard_is_the_device_s_own_outcome(link: Li
     assert link.events == ["restored"]
 
 
+def test_what_is_on_record_already_is_not_recorded_again(link: Link) -> None:
+    """The role's rescue asks to go back also where the guard did so before the confirm came."""
+    link.script(reply("restored", "restored", code="DEADLINE"))
+    assert link.updater.confirm().outcome == "restored"
+    assert link.updater.restore("TEAM_CHECK", "dev1: restored (DEADLINE)").code == "DEADLINE"
+    assert link.events == ["restored"]
+    # but what comes of it when it is touched again is
+    link.apply()
+    assert link.events == ["restored", "device.pending", "restored"]
+
+
 def test_confirm_waits_for_a_device_that_goes_back_just_now(link: Link) -> None:
     steps = [reply("restoring"), reply("restored", "restored", code="DEADLINE")]
     assert link.script(*steps).updater.confirm().outcome == "restored"
