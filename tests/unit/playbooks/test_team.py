@@ -63,8 +63,9 @@ def test_every_device_has_its_one_outcome_and_the_gate_halts(rollout: Rollout) -
         "before": ("refused", "TEAM_CHECK"),
         "installed": ("restored", "TEAM_CHECK"),
     }
-    ends = [record["data"]["decision"] for record in rollout.fleet.records() if record["event"] == "wave.ended"]
-    assert ends == ["halt"]
+    ended, concluded = rollout.fleet.records()[-2:]
+    assert (ended["event"], ended["data"]["decision"]) == ("wave.ended", "halt")
+    assert (concluded["event"], concluded["data"]["result"]) == ("rollout.ended", "halted")
     assert "halt" in rollout.ran.text
 
 
