@@ -149,7 +149,12 @@ def describe(payload: dict[str, t.Any], folder: pathlib.Path) -> tuple[dict[str,
     extra, additions = found.describe(payload, paths)
     files, by_digest = [], {}
     for path, addition in zip(paths, additions):
-        entry = {"name": path.name, "length": path.stat().st_size, "sha256": hashing.of_file(path.resolve()), **addition}
+        entry = {
+            "name": path.name,
+            "length": path.stat().st_size,
+            "sha256": hashing.of_file(path.resolve()),
+            **addition,
+        }
         files.append(entry)
         by_digest[entry["sha256"]] = path
     signed = {key: value for key, value in payload.items() if key != "source"}
