@@ -19,6 +19,8 @@ from ansible_collections.fleet.ota.plugins.plugin_utils._link.offer import Offer
 from ansible_collections.fleet.ota.plugins.plugin_utils._link.record import Record
 from ansible_collections.fleet.ota.plugins.plugin_utils._link.updater import Options, Result, Updater
 
+from .connection import Connection, Place
+
 ROLLOUT = "gateway-2.0-1a2b3c4d"
 DEADLINE, TIMEOUT = 600, 1800
 #: What a call does: answer, refuse, or lose contact.
@@ -139,6 +141,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def link(tmp_path: pathlib.Path, clock: Clock) -> Link:
     """See :class:`Link`."""
     return Link(tmp_path, clock)
+
+
+@pytest.fixture
+def place(tmp_path: pathlib.Path) -> Place:
+    """A device over a connection with pipelining."""
+    return Place(tmp_path, Connection())
 
 
 def reply(state: str, outcome: str | None = None, **more: t.Any) -> Reply:

@@ -9,116 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import pathlib
-import subprocess
-import sys
 import typing as t
 
 import pytest
 from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.fleet.ota.plugins.plugin_utils._link import device as link
-from ansible_collections.fleet.ota.plugins.plugin_utils._link.device import Device
 from ansible_collections.fleet.ota.plugins.plugin_utils._link.engine import program
-from ansible_collections.fleet.ota.plugins.plugin_utils._link.errors import DeviceLost, DeviceRefusal
+from ansible_collections.fleet.ota.plugins.plugin_utils._link.errors import DeviceLost
 
-STATE = "/var/lib/fleet-ota"
-ALIVE = "-o ServerAliveInterval=5 -o ServerAliveCountMax=3"
-
-
-class Connection:
-    """What a Device asks of a connection; ``options`` are its options as they are set."""
-
-    def __init__(self, transport: str = "local", pipelining: bool = True, **options: str | None) -> None:
-        self.transport = transport
-        self.has_pipelining = pipelining
-        self.options: dict[str, str | None] = {"ssh_args": "", "ssh_common_args": "", "ssh_extra_args": "", **options}
-        self.resets = 0
-        self._shell = self
-
-    def get_option(self, name: str) -> str | None:
-        return self.options[name]
-
-    def set_option(self, name: str, value: str) -> None:
-        self.options[name] = value
-
-    def join_path(self, *parts: str) -> str:
-        return "/".join(parts)
-
-    def reset(self) -> None:
-        self.resets += 1
-
-
-class Action:
-    """Runs commands with the shell of this machine, as a local connection does, unless ``answers`` are left.
-
-    An answer is a result, or an exception to raise. ``seen`` has what ssh_args were at each command.
-    """
-
-    def __init__(self, connection: Connection, folder: pathlib.Path) -> None:
-        self._connection = connection
-        self.folder = folder
-        self.answers: list[dict[str, t.Any] | Exception] = []
-        self.commands: list[str] = []
-        self.contents: list[bytes | None] = []
-        self.seen: list[str | None] = []
-
-    def _low_level_execute_command(self, command: str, in_data: bytes | None = None) -> dict[str, t.Any]:
-        self.commands.append(command)
-        self.contents.append(in_data)
-        self.seen.append(self._connection.options["ssh_args"])
-        if self.answers:
-            answer = self.answers.pop(0)
-            if isinstance(answer, Exception):
-                raise answer
-            return answer
-        done = subprocess.run(["/bin/sh", "-c", command], input=in_data or b"", capture_output=True, check=False)
-        return {"rc": done.returncode, "stdout": done.stdout.decode(), "stderr": done.stderr.decode()}
-
-    def _make_tmp_path(self) -> str:
-        (self.folder / "tmp with blank").mkdir(exist_ok=True)
-        return str(self.folder / "tmp with blank")
-
-    def _transfer_data(self, path: str, content: bytes) -> str:
-        pathlib.Path(path).write_bytes(content)
-        return path
-
-
-class Place:
-    """A device in a directory, with what its connection saw."""
-
-    def __init__(self, folder: pathlib.Path, connection: Connection, python: str | None = sys.executable) -> None:
-        self.root = folder / "root of it's own"
-        self.root.mkdir()
-        self.connection = connection
-        self.action = Action(connection, folder)
-        self.device = Device(t.cast("t.Any", self.action), root=str(self.root), state_dir=STATE, python=python)
-
-    @property
-    def engine(self) -> pathlib.Path:
-        """Where the engine has to be."""
-        return self.root / "var/lib/fleet-ota/engine" / f"{program().digest}.pyz"
-
-    @property
-    def inbox(self) -> pathlib.Path:
-        """Where payloads arrive."""
-        return self.root / "var/lib/fleet-ota/inbox"
-
-
-@pytest.fixture
-def place(tmp_path: pathlib.Path) -> Place:
-    """A device over a connection with pipelining."""
-    return Place(tmp_path, Connection())
-
-
-def answer(rc: int = 0, stdout: str = "", stderr: str = "") -> dict[str, t.Any]:
-    """The result of a command."""
-    return {"rc": rc, "stdout": stdout, "stderr": stderr}
-
-
-def refusal(place: Place, verb: str = "info") -> DeviceRefusal:
-    with pytest.raises(DeviceRefusal) as caught:
-        place.device.call(verb)
-    return caught.value
-
+from .connection import STATE, Connection, Place, answer, refusal
 
 # -- the engine gets there -----------------------------------------------------------------------------------------
 
@@ -342,74 +241,3 @@ def test_a_push_that_is_cut_is_lost_and_resumes(
     assert missing["offset"] == 10
     place.device.push(file.sha256, file.length, 10, file.path)
     assert (place.inbox / file.sha256).read_bytes() == file.path.read_bytes()
-
-
-# -- ssh -----------------------------------------------------------------------------------------------------------
-
-SHARED = "-C -o ControlMaster=auto -o ControlPersist=60s"
-
-
-def ssh(folder: pathlib.Path, **options: str | None) -> Place:
-    connection = Connection("ansible.builtin.ssh", True, control_path_dir=str(folder / "cp"))
-    connection.options.update(options)
-    place = Place(folder, connection)
-    place.action.answers = [answer(stdout="{}") for _call in range(9)]
-    return place
-
-
-def test_other_connections_are_left_alone(place: Place) -> None:
-    place.device.call("info", fresh=True)
-    assert set(place.action.seen) == {""}
-
-
-@pytest.mark.parametrize("transport", ["ssh", "ansible.builtin.ssh"])
-def test_a_shared_ssh_connection_is_our_own_and_notices_a_dead_link(tmp_path: pathlib.Path, transport: str) -> None:
-    place = Place(tmp_path, Connection(transport, control_path_dir=str(tmp_path / "cp"), ssh_args=SHARED))
-    place.action.answers = [answer(stdout="{}")]
-    place.device.call("info")
-    assert place.action.seen == [f"-o ControlPath={tmp_path}/cp/ota-%C {SHARED} {ALIVE}"]
-    assert (tmp_path / "cp").stat().st_mode & 0o777 == 0o700
-
-
-@pytest.mark.parametrize("name", ["ssh_args", "ssh_common_args", "ssh_extra_args"])
-def test_the_user_s_own_control_path_is_respected(tmp_path: pathlib.Path, name: str) -> None:
-    own = {"ssh_args": SHARED, name: f"{SHARED} -o controlpath=/run/mine-%C"}
-    place = ssh(tmp_path, **own)
-    place.device.call("info")
-    assert place.action.seen == [f"{own['ssh_args']} {ALIVE}"]
-    assert not (tmp_path / "cp").exists()
-
-
-@pytest.mark.parametrize("own", ["-C", "", None])
-def test_a_connection_that_is_not_shared_stays_so(tmp_path: pathlib.Path, own: str | None) -> None:
-    place = ssh(tmp_path, ssh_args=own)
-    place.device.call("info")
-    assert place.action.seen == [f"{own or ''} {ALIVE}"]
-
-
-def test_a_fresh_connection_is_shared_with_nothing_and_only_for_its_call(tmp_path: pathlib.Path) -> None:
-    place = ssh(tmp_path, ssh_args=f"{SHARED} -o ControlPath=/run/mine-%C")
-    place.device.call("info")
-    place.device.call("confirm", fresh=True)
-    place.device.call("info")
-    # of an option given twice ssh takes the first
-    fresh = f"-o ControlPath=none {SHARED} -o ControlPath=/run/mine-%C {ALIVE}"
-    assert place.action.seen == [place.action.seen[0], fresh, place.action.seen[0]]
-    assert "ControlPath=none" not in (place.action.seen[0] or "")
-
-
-def test_after_a_fresh_connection_that_was_lost_the_shared_one_is_back(tmp_path: pathlib.Path) -> None:
-    place = ssh(tmp_path, ssh_args=SHARED)
-    before = place.connection.options["ssh_args"]
-    place.action.answers = [AnsibleConnectionFailure("gone")]
-    with pytest.raises(DeviceLost):
-        place.device.call("confirm", fresh=True)
-    assert place.connection.options["ssh_args"] == before
-
-
-def test_another_task_of_the_same_connection_adds_nothing_twice(tmp_path: pathlib.Path) -> None:
-    """Ansible keeps a connection for the tasks of a host and sets its options anew for each."""
-    place = ssh(tmp_path, ssh_args=SHARED)
-    place.connection.options["ssh_args"] = SHARED
-    Device(t.cast("t.Any", place.action), root="/", state_dir=STATE).call("info")
-    assert (place.action.seen[0] or "").count("ServerAliveInterval") == 1
