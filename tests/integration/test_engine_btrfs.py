@@ -14,12 +14,8 @@ from tests.lab import Device, Fleet, debs, evidence, service
 
 from .engine import STATE, Engine
 from .project import Project
-from .test_engine_deb import assert_same, look, publish
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    return Project(tmp_path_factory.mktemp("project") / "p")
+from .test_engine_deb import published
+from .site import assert_same, look
 
 
 @pytest.fixture
@@ -39,17 +35,17 @@ def test_packages_go_back_from_a_btrfs_snapshot(project: Project, device: Device
     engine = Engine(device)
     engine.enroll(project)
     assert "btrfs" in engine.call("info")["capabilities"]["snapshots"]
-    assert engine.update(publish(project, "1"))["outcome"] == "updated"
+    assert engine.update(published(project, "1"))["outcome"] == "updated"
     device.run(["sed", "-i", "s/hello/edited/", debs.SETTINGS])
     device.run(["systemctl", "restart", debs.UNIT])
     before = look(device)
 
-    reply = engine.update(publish(project, "3-silent"))
+    reply = engine.update(published(project, "3-silent"))
     assert (reply["outcome"], reply["code"]) == ("restored", "HEALTH"), reply
     assert engine.transaction()["snapshot_kind"] == "btrfs"
     assert_same(before, look(device))
 
-    bundle = publish(project, "5-user-and-removal")
+    bundle = published(project, "5-user-and-removal")
     call = engine.start_apply(bundle)
     engine.wait_for("installing")
     device.cut()
@@ -58,7 +54,7 @@ def test_packages_go_back_from_a_btrfs_snapshot(project: Project, device: Device
     assert engine.wait_for("restored", "broken")["code"] == "INTERRUPTED"
     assert_same(before, look(device))
 
-    assert engine.update(publish(project, "2"))["outcome"] == "updated"
+    assert engine.update(published(project, "2"))["outcome"] == "updated"
     assert len(subvolumes(device)) == 1, "one way back is kept and nothing else"
     reply = engine.call("rollback", rollout="back", wait=60)
     assert reply["state"] == "unconfirmed", reply

@@ -11,16 +11,15 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import pytest
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.bundle import Bundle
 
 from tests.lab import Device, debs, evidence, service
 
 from .engine import Engine
 from .project import Project
-
-Evidence = tuple[dict[str, evidence.Entry], dict[str, tuple[str, str]], "dict[str, Any] | None"]
+from .site import assert_same, look
 
 
 @dataclasses.dataclass
@@ -32,36 +31,21 @@ class Site:
     device: Device
 
 
-def look(device: Device) -> Evidence:
-    """Everything that must be as before after a device went back."""
-    return evidence.tree(device), evidence.packages(device), evidence.http_json(device, service.PORT, wait=3)
-
-
-def assert_same(before: Evidence, after: Evidence) -> None:
-    """Fail with the differences, not with two trees."""
-    assert evidence.differences(before[0], after[0]) == {}
-    assert after[1:] == before[1:]
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    return Project(tmp_path_factory.mktemp("project") / "p")
-
-
 @pytest.fixture
 def site(project: Project, lab_device: Device) -> Site:
     engine = Engine(lab_device)
     engine.enroll(project)
     for name in ("1", "2"):
-        reply = engine.update(publish(project, name))
+        reply = engine.update(published(project, name))
         assert reply.get("outcome") == "updated", reply
         if name == "1":
             lab_device.run(["sed", "-i", "s/hello/edited/", debs.SETTINGS])
     return Site(project, engine, lab_device)
 
 
-def publish(project: Project, name: str) -> Any:
-    return project.publish(project.meter(name))
+def published(project: Project, name: str) -> Bundle:
+    """A version of `meter` from the repository that lists all of them."""
+    return project.fetch(f"meter/{debs.VERSIONS[name].version}")
 
 
 def test_an_update_brings_the_new_package_and_its_dependency_and_keeps_edited_configuration(site: Site) -> None:
@@ -78,10 +62,10 @@ def test_an_update_brings_the_new_package_and_its_dependency_and_keeps_edited_co
 )
 def test_a_bad_package_leaves_no_trace(site: Site, name: str, code: str) -> None:
     before = look(site.device)
-    reply = site.engine.update(publish(site.project, name))
+    reply = site.engine.update(published(site.project, name))
     assert (reply["outcome"], reply["code"]) == ("restored", code), reply
     assert_same(before, look(site.device))
-    again = site.engine.update(publish(site.project, name))
+    again = site.engine.update(published(site.project, name))
     assert (again["outcome"], again["code"]) == ("refused", "REJECTED")
 
 
@@ -89,7 +73,7 @@ def test_a_first_installation_that_fails_leaves_no_trace(project: Project, lab_d
     engine = Engine(lab_device)
     engine.enroll(project)
     before = look(lab_device)
-    reply = engine.update(publish(project, "3-silent"))
+    reply = engine.update(published(project, "3-silent"))
     assert reply["outcome"] == "restored", reply
     assert_same(before, look(lab_device))
 
@@ -97,9 +81,9 @@ def test_a_first_installation_that_fails_leaves_no_trace(project: Project, lab_d
 def test_a_device_that_nobody_reaches_goes_back_by_itself(project: Project, lab_device: Device) -> None:
     engine = Engine(lab_device)
     engine.enroll(project)
-    assert engine.update(publish(project, "1"))["outcome"] == "updated"
+    assert engine.update(published(project, "1"))["outcome"] == "updated"
     before = look(lab_device)
-    assert engine.apply(publish(project, "2"), deadline=10)["state"] == "unconfirmed"
+    assert engine.apply(published(project, "2"), deadline=10)["state"] == "unconfirmed"
     lab_device.unplug()
     assert engine.wait_for("restored", "broken", timeout=40)["code"] == "DEADLINE"
     assert_same(before, look(lab_device))
@@ -111,9 +95,9 @@ def test_a_device_that_nobody_reaches_goes_back_by_itself(project: Project, lab_
 def test_a_power_cut_in_the_middle_ends_on_the_old_release(project: Project, lab_device: Device, state: str) -> None:
     engine = Engine(lab_device)
     engine.enroll(project)
-    assert engine.update(publish(project, "1"))["outcome"] == "updated"
+    assert engine.update(published(project, "1"))["outcome"] == "updated"
     before = look(lab_device)
-    call = engine.start_apply(publish(project, "3-silent"))
+    call = engine.start_apply(published(project, "3-silent"))
     engine.wait_for(state)
     lab_device.cut()
     call.kill()
@@ -125,7 +109,7 @@ def test_a_power_cut_in_the_middle_ends_on_the_old_release(project: Project, lab
 def test_the_installation_survives_the_end_of_its_ssh_session(project: Project, lab_device: Device) -> None:
     engine = Engine(lab_device)
     engine.enroll(project)
-    bundle = publish(project, "1")
+    bundle = published(project, "1")
     call = engine.start_apply(bundle)
     engine.wait_for("installing")
     lab_device.run(["systemctl", "kill", "--signal=KILL", "--kill-whom=all", "ssh.service"])
@@ -138,7 +122,7 @@ def test_the_installation_survives_the_end_of_its_ssh_session(project: Project, 
 
 def test_a_changed_byte_is_refused_and_nothing_touched(site: Site, tmp_path: Path) -> None:
     before = look(site.device)
-    bundle = publish(site.project, "3-silent")
+    bundle = published(site.project, "3-silent")
     site.engine.stage(bundle)
     inbox = site.device.root / "var/lib/fleet-ota/inbox"
     path = next(path for path in inbox.iterdir() if path.stat().st_size > 0)
@@ -153,7 +137,7 @@ def test_a_changed_byte_is_refused_and_nothing_touched(site: Site, tmp_path: Pat
 def test_the_installation_survives_the_restart_of_sshd_and_network(project: Project, lab_device: Device) -> None:
     engine = Engine(lab_device)
     engine.enroll(project)
-    call = engine.start_apply(publish(project, "1"))
+    call = engine.start_apply(published(project, "1"))
     engine.wait_for("installing")
     lab_device.run(["systemctl", "restart", "ssh"])
     lab_device.unplug()
