@@ -77,6 +77,9 @@ class Repository:
         self.root_version = 1
         self.targets: dict[str, t.Any] = {}
         self.release = b""
+        self.others: list[dict[str, t.Any]] = []
+        self.documents: dict[str, str] = {}
+        self.made: dict[t.Any, str] = {}
 
     def root(self) -> str:
         """The text of root.json."""
@@ -98,6 +101,27 @@ class Repository:
         for name in self.versions:
             self.versions[name] += 1
 
+    def delegate(
+        self, name: str, paths: list[str], keys: t.Sequence[Key], threshold: int, signers: t.Sequence[Key]
+    ) -> None:
+        """A further role beside the channel, not terminating; ``signers`` of its ``keys`` sign it."""
+        role = {"name": name, "keyids": [key.id for key in keys], "threshold": threshold}
+        role.update({"terminating": False, "paths": paths})
+        self.others.append({"role": role, "keys": keys, "targets": {}})
+        self.signers[name] = list(signers)
+        self.versions[name] = 1
+        self.expires[name] = FUTURE
+
+    def add(self, name: str, path: str, content: bytes, custom: t.Mapping[str, t.Any] | None = None) -> None:
+        """List a document in a role that :meth:`delegate` made, and put it into bundles."""
+        entry = {"length": len(content), "hashes": {"sha256": hashlib.sha256(content).hexdigest()}}
+        if custom is not None:
+            entry["custom"] = dict(custom)
+        next(other for other in self.others if other["role"]["name"] == name)["targets"][path] = entry
+        self.documents[path] = content.decode()
+        for role in self.versions:
+            self.versions[role] += 1
+
     def bundle(self, **changes: t.Any) -> dict[str, t.Any]:
         """The bundle of the protocol; ``changes`` replace members."""
         delegated = self._sign("delegated", {"_type": "targets", "targets": self.targets}, self.versions["delegated"])
@@ -109,12 +133,19 @@ class Repository:
             "paths": ["%s/*/*" % self.channel],
         }
         keys = {key.id: key.public for key in self.signers["delegated"]}
-        body = {"_type": "targets", "targets": {}, "delegations": {"keys": keys, "roles": [delegation]}}
+        keys.update({key.id: key.public for other in self.others for key in other["keys"]})
+        roles = [delegation, *(other["role"] for other in self.others)]
+        body = {"_type": "targets", "targets": {}, "delegations": {"keys": keys, "roles": roles}}
         targets = self._sign("targets", body, self.versions["targets"])
+        texts = {self.channel: delegated}
         meta = {
             "targets.json": {"version": self.versions["targets"]},
             "%s.json" % self.channel: {"version": self.versions["delegated"]},
         }
+        for other in self.others:
+            name = other["role"]["name"]
+            meta[name + ".json"] = {"version": self.versions[name]}
+            texts[name] = self._sign(name, {"_type": "targets", "targets": other["targets"]}, self.versions[name])
         snapshot = self._sign("snapshot", {"_type": "snapshot", "meta": meta}, self.versions["snapshot"])
         described = {
             "version": self.versions["snapshot"],
@@ -130,16 +161,19 @@ class Repository:
             "timestamp": timestamp,
             "snapshot": snapshot,
             "targets": targets,
-            "delegated": delegated,
-            "release": self.release.decode(),
+            "roles": texts,
+            "documents": {**self.documents, self.target: self.release.decode()},
         }
         return {**found, **changes}
 
     def _sign(self, name: str, body: dict[str, t.Any], version: int) -> str:
         signed = copy.deepcopy({"spec_version": "1.0.31", **body, "version": version, "expires": self.expires[name]})
         content = canonical(signed)
-        signatures = [{"keyid": key.id, "sig": key.sign(content)} for key in self.signers[name]]
-        return json.dumps({"signed": signed, "signatures": signatures})
+        by = (content, *(key.id for key in self.signers[name]))
+        if by not in self.made:  # ECDSA never signs alike twice, and a repository does not sign one version twice
+            signatures = [{"keyid": key.id, "sig": key.sign(content)} for key in self.signers[name]]
+            self.made[by] = json.dumps({"signed": signed, "signatures": signatures})
+        return self.made[by]
 
 
 def past() -> str:

@@ -1,0 +1,125 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a verified bundle tells beside its release: other documents, and who vouches for them."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible_collections.fleet.ota.plugins.module_utils._device.errors import OtaError
+from ansible_collections.fleet.ota.plugins.module_utils._device.layout import Layout
+from ansible_collections.fleet.ota.plugins.module_utils._device.publickey import parse
+from ansible_collections.fleet.ota.plugins.module_utils._device.trust import Accepted, Trust
+
+from .signing import Key, Repository
+
+PLAN = "plans/one.json"
+Change = t.Callable[[t.Dict[str, t.Any]], t.Any]
+
+
+@pytest.fixture()
+def layout(tmp_path: Path, repository: Repository) -> Layout:
+    """A device that trusts the repository, in which a release and a plan are published."""
+    found = Layout(str(tmp_path))
+    found.prepare()
+    Path(found.file("trust", "root.json")).write_text(repository.root())
+    repository.publish({"name": "app", "version": "1"})
+    return found
+
+
+@pytest.fixture()
+def plans(repository: Repository, keys: list[Key]) -> Repository:
+    """The repository with a second role, ``approvals``, two of three for ``plans/*``."""
+    repository.delegate("approvals", ["plans/*"], [keys[0], keys[4], keys[5]], threshold=2, signers=[keys[4], keys[5]])
+    repository.add("approvals", PLAN, b"a plan", {"for": "app 1"})
+    return repository
+
+
+def refusal(act: t.Callable[[], t.Any]) -> str:
+    """The code with which ``act`` is refused."""
+    with pytest.raises(OtaError) as caught:
+        act()
+    return caught.value.code
+
+
+def accept(layout: Layout, repository: Repository, **changes: t.Any) -> Accepted:
+    """The bundle with changes, accepted."""
+    return Trust(layout).accept(repository.bundle(**changes))
+
+
+def test_the_release_is_a_document_too(layout: Layout, repository: Repository) -> None:
+    accepted = accept(layout, repository)
+    document = accepted.document(accepted.target)
+    assert document is not None and document.content == accepted.content == repository.release
+    assert (document.role, document.threshold, accepted.threshold) == ("stable", 2, "2 of 2")
+
+
+def test_who_vouches_is_who_signed(layout: Layout, plans: Repository, keys: list[Key]) -> None:
+    document = accept(layout, plans).document(PLAN)
+    assert document is not None
+    assert (document.content, document.role, document.threshold) == (b"a plan", "approvals", 2)
+    assert document.custom == {"for": "app 1"}
+    signed_by = [parse(key.public) for key in (keys[4], keys[5])]
+    assert set(document.signers) == {key.value for key in signed_by if key}
+    assert set(document.keyids) == {keys[4].id, keys[5].id}
+
+
+def test_what_nobody_lists_is_none(layout: Layout, plans: Repository) -> None:
+    accepted = accept(layout, plans)
+    assert accepted.lists(PLAN) and not accepted.lists("plans/two.json")
+    assert accepted.document("plans/two.json") is None
+    assert accepted.document("elsewhere") is None
+
+
+def test_withholding_is_not_the_same_as_not_listing(layout: Layout, plans: Repository) -> None:
+    whole = plans.bundle()
+    without = {"stable": whole["roles"]["stable"]}
+    accepted = accept(layout, plans, roles=without)
+    assert refusal(lambda: accepted.lists(PLAN)) == "METADATA"
+    assert refusal(lambda: accepted.document("plans/two.json")) == "METADATA"
+    assert accepted.lists("elsewhere") is False
+    accepted = accept(layout, plans, documents={plans.target: whole["documents"][plans.target]})
+    assert accepted.lists(PLAN)
+    assert refusal(lambda: accepted.document(PLAN)) == "METADATA"
+
+
+@pytest.mark.parametrize(("content", "code"), [("b plan", "HASH_MISMATCH"), ("a plan ", "LENGTH_MISMATCH")])
+def test_another_content_is_refused(layout: Layout, plans: Repository, content: str, code: str) -> None:
+    documents = {**plans.bundle()["documents"], PLAN: content}
+    assert refusal(lambda: accept(layout, plans, documents=documents).document(PLAN)) == code
+
+
+def test_a_release_is_not_taken_from_a_role_beside_the_channel(layout: Layout, plans: Repository) -> None:
+    assert refusal(lambda: accept(layout, plans, target=PLAN)) == "METADATA"
+    assert refusal(lambda: accept(layout, plans, channel="targets")) == "METADATA"
+
+
+def test_a_look_keeps_nothing(layout: Layout, repository: Repository) -> None:
+    before = {path.name: path.read_bytes() for path in Path(layout.file("trust")).iterdir()}
+    Trust(layout).accept(repository.bundle(), keep=False)
+    assert {path.name: path.read_bytes() for path in Path(layout.file("trust")).iterdir()} == before
+
+
+def test_texts_that_are_no_unicode_are_no_metadata(layout: Layout, repository: Repository) -> None:
+    roles = {"stable": repository.bundle()["roles"]["stable"] + "\ud800"}
+    assert refusal(lambda: accept(layout, repository, roles=roles)) == "METADATA"
+    assert refusal(lambda: accept(layout, repository, target="stable/\ud800/1")) == "METADATA"
+    assert refusal(lambda: accept(layout, repository, root=["\ud800"])) == "METADATA"
+
+
+def test_roots_come_in_any_order_and_garbage_is_refused(layout: Layout, repository: Repository) -> None:
+    roots = []
+    for version in (1, 2, 3):
+        repository.root_version = version
+        roots.append(repository.root())
+    assert accept(layout, repository, root=[roots[2], roots[0], roots[1]]).root_version == 3
+    assert json.loads(Path(layout.file("trust", "root.json")).read_text())["signed"]["version"] == 3
+    assert refusal(lambda: accept(layout, repository, root=["x"])) == "METADATA"
+    assert refusal(lambda: accept(layout, repository, root=[None])) == "METADATA"
+    assert refusal(lambda: accept(layout, repository, root=["x"] * 1025)) == "METADATA"
+    assert refusal(lambda: accept(layout, repository, root="x")) == "METADATA"
