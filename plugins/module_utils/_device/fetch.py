@@ -130,7 +130,8 @@ def _download(layout: Layout, entry: File, url: str) -> None:
         with open(part, "r+b" if have else "wb") as handle:
             handle.seek(have)
             while have < length:
-                block = answer.read(min(_BLOCK, length - have))  # never a byte more than was signed
+                # Never a byte more than was signed; and what is here, not what a slow mirror may still send.
+                block = answer.read1(min(_BLOCK, length - have))
                 if not block:
                     raise OSError("ended after %d of %d bytes" % (have, length))
                 handle.write(block)

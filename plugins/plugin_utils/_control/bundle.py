@@ -19,7 +19,6 @@ from .errors import ControlError, TrustError
 
 try:
     from tuf.api.exceptions import DownloadError
-    from tuf.ngclient.urllib3_fetcher import Urllib3Fetcher
 except ImportError:  # libraries.require() tells
     pass
 
@@ -152,7 +151,7 @@ class Bundle:
         libraries.require()
         url = f"{self.repository.rstrip('/')}/targets/payloads/{entry['sha256']}"
         try:
-            chunks = Urllib3Fetcher().fetch(url)
+            chunks = fetchers.HttpFetcher().fetch(url)
             files.copy_hashed(chunks, path, sha256=entry["sha256"], length=entry["length"], mode=0o600)
         except DownloadError as error:
             raise TrustError(f"{url} cannot be fetched: {error}; try again later", code="FETCH") from error

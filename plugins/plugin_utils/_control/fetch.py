@@ -24,7 +24,6 @@ try:
     from tuf.api.metadata import Metadata, Root, Targets
     from tuf.api.serialization import DeserializationError
     from tuf.ngclient import Updater, UpdaterConfig
-    from tuf.ngclient.urllib3_fetcher import Urllib3Fetcher
 except ImportError:  # libraries.require() tells
     pass
 
@@ -66,7 +65,7 @@ class _Client:
         self.fetcher: FetcherInterface
         if fetchers.is_url(repository):
             base = repository.rstrip("/") + "/"
-            self.fetcher = Urllib3Fetcher(app_user_agent="fleet.ota")
+            self.fetcher = fetchers.HttpFetcher()
         else:
             base = ""
             self.fetcher = fetchers.DirectoryFetcher(pathlib.Path(repository))

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 import typing as t
 
 from ..errors import OtaError
@@ -95,7 +94,7 @@ class Trust:
 
     def __init__(self, layout: Layout, now: float | None = None) -> None:
         self.layout = layout
-        self.now = max(time.time() if now is None else now, self._store(False).floor())
+        self.now = self._store(False).time(now)
 
     def accept(self, bundle: t.Mapping[str, t.Any], *, keep: bool = True) -> Accepted:
         """Verify a bundle and, with ``keep``, remember its metadata as the newest seen.

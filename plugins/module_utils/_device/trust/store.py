@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import os
+import time
 import urllib.parse
 
 from .. import durable
@@ -57,6 +58,10 @@ class Store:
         self._fresh[name] = None
         if self.write:
             durable.remove(self.path(name))
+
+    def time(self, clock: float | None) -> float:
+        """The time to believe: ``clock`` (this machine's if None), or the floor if that is later."""
+        return max(time.time() if clock is None else clock, self.floor())
 
     def floor(self) -> int:
         """The newest time believed so far, in seconds since 1970."""
