@@ -38,7 +38,7 @@ _RSA_BITS = range(2048, 8193)
 
 
 class PublicKey(t.NamedTuple):
-    """A key that can be checked: ``kind`` is ecdsa, ed25519 or rsa; ``size`` is of its signatures in bytes, or 0."""
+    """A key that can be checked: ``kind`` is ecdsa, ed25519 or rsa; ``size`` is of its signatures in bytes (ecdsa: at most)."""
 
     kind: str
     value: Value
@@ -96,7 +96,7 @@ def _ecdsa(der: bytes) -> PublicKey:
         x, sign = der[-32:], der[len(_P256_SHORT)]
     else:
         raise ValueError("not a key on P-256")
-    return PublicKey("ecdsa", ("ecdsa", "%02x%s" % (sign, x.hex())), _pem(der), 0)
+    return PublicKey("ecdsa", ("ecdsa", "%02x%s" % (sign, x.hex())), _pem(der), 72)
 
 
 def _rsa(der: bytes) -> PublicKey:

@@ -27,34 +27,42 @@ def canonical(value: t.Any) -> bytes:
     return text.replace("\\n", "\n").encode()
 
 
+_GENERATE = {
+    "ecdsa": ["EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
+    "ed25519": ["ED25519"],
+    "rsa": ["RSA", "-pkeyopt", "rsa_keygen_bits:2048"],
+}
+_SCHEMES = {"ecdsa": "ecdsa-sha2-nistp256", "ed25519": "ed25519", "rsa": "rsassa-pss-sha256"}
+PSS = ["-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:32"]
+
+
 class Key:
     """A private key file and its TUF key object."""
 
     def __init__(self, folder: Path, number: int, kind: str = "ecdsa") -> None:
         self.kind = kind
         self.private = folder / ("%s-%d.pem" % (kind, number))
-        algorithm = ["EC", "-pkeyopt", "ec_paramgen_curve:P-256"] if kind == "ecdsa" else ["ED25519"]
-        _openssl("genpkey", "-algorithm", *algorithm, "-out", str(self.private))
-        if kind == "ecdsa":
-            public = _openssl("pkey", "-in", str(self.private), "-pubout").decode()
-            scheme = "ecdsa-sha2-nistp256"
+        openssl("genpkey", "-algorithm", *_GENERATE[kind], "-out", str(self.private))
+        if kind == "ed25519":
+            public = openssl("pkey", "-in", str(self.private), "-pubout", "-outform", "DER")[-32:].hex()
         else:
-            public = _openssl("pkey", "-in", str(self.private), "-pubout", "-outform", "DER")[-32:].hex()
-            scheme = "ed25519"
-        self.public = {"keytype": kind, "scheme": scheme, "keyval": {"public": public}}
+            public = openssl("pkey", "-in", str(self.private), "-pubout").decode()
+        self.public = {"keytype": kind, "scheme": _SCHEMES[kind], "keyval": {"public": public}}
         self.id = hashlib.sha256(canonical(self.public)).hexdigest()
 
-    def sign(self, content: bytes) -> str:
-        """The signature over ``content``, in hex."""
+    def sign(self, content: bytes, options: t.Sequence[str] = PSS, digest: str = "sha256") -> str:
+        """The signature over ``content``, in hex; ``options`` and ``digest`` are for RSA and ECDSA keys."""
         with tempfile.NamedTemporaryFile() as handle:
             handle.write(content)
             handle.flush()
-            if self.kind == "ecdsa":
-                return _openssl("dgst", "-sha256", "-sign", str(self.private), handle.name).hex()
-            return _openssl("pkeyutl", "-sign", "-inkey", str(self.private), "-rawin", "-in", handle.name).hex()
+            if self.kind == "ed25519":
+                return openssl("pkeyutl", "-sign", "-inkey", str(self.private), "-rawin", "-in", handle.name).hex()
+            more = options if self.kind == "rsa" else ()
+            return openssl("dgst", "-" + digest, "-sign", str(self.private), *more, handle.name).hex()
 
 
-def _openssl(*arguments: str) -> bytes:
+def openssl(*arguments: str) -> bytes:
+    """What the openssl command prints."""
     return subprocess.run(["openssl", *arguments], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
 
 

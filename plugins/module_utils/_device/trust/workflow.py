@@ -141,6 +141,8 @@ class Workflow:
                 raise OtaError("TRUST_ROOT", "there is no such file")
             return _pinned(read(content, "root", "root"))
         except OtaError as error:
+            if error.code == "UNSUPPORTED":
+                raise  # the root is fine, the device lacks something
             message = "the pinned trust root %s cannot be used (%s); enroll this device again"
             raise OtaError("TRUST_ROOT", message % (path, error.message)) from None
 
