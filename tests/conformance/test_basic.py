@@ -99,8 +99,13 @@ def test_unknown_members_are_signed_like_the_others(ready: Client, repository: S
 
 
 @pytest.mark.parametrize("role", TOP)
-@pytest.mark.parametrize("version", ["1.0", "1.99.3", "2.0.0", "0.9.0", "1", "one.0.0", "1.0.0.0"])
-def test_spec_versions(ready: Client, repository: Simulator, role: str, version: str) -> None:
+@pytest.mark.parametrize(
+    "version", ["1.0", "1.99.3", "2.0.0", "0.9.0", "1", "one.0.0", "1.0.0.0", "1.x", "1.0.", "1.\u0660", 1.0, None]
+)
+def test_spec_versions(ready: Client, repository: Simulator, role: str, version: t.Any) -> None:
+    if version in (1.0, "1.\u0660") and ready.kind == "controller":
+        pytest.skip("python-tuf takes digits of any script, and floats cannot be signed")
+
     before = ready.versions()
     repository.publish(role)
     repository.bend(role, lambda signed: signed.update(spec_version=version))

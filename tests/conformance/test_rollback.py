@@ -110,6 +110,23 @@ def test_recovery_from_a_fast_forwarded_timestamp(
     assert ready.version("timestamp") == 3
 
 
+def test_recovery_goes_on_where_it_was_cut_off(ready: Client, repository: Simulator) -> None:
+    """The new root was kept, and then the power went: the next run sees no new keys any more."""
+    repository.timestamp.version = 99999
+    repository.serve("timestamp")
+    assert ready.refresh() == 0
+    repository.timestamp.version = 1
+    repository.rotate("timestamp")
+    repository.publish("root", "snapshot")
+    honest = repository.files["metadata/timestamp.json"]
+    repository.files["metadata/timestamp.json"] = 500
+    assert ready.refresh() == 1
+    assert ready.version("root") == 2
+    repository.files["metadata/timestamp.json"] = honest
+    assert ready.refresh() == 0
+    assert ready.version("timestamp") == 2
+
+
 def test_recovery_from_a_fast_forwarded_snapshot(ready: Client, repository: Simulator) -> None:
     repository.snapshot.version = 99999
     repository.publish("snapshot")
@@ -185,6 +202,14 @@ def test_expired(client: Client, repository: Simulator, role: str) -> None:
 
 def test_what_is_kept_expires_too(ready: Client, repository: Simulator) -> None:
     ready.travel(31)
+    assert ready.refresh() == 1
+
+
+def test_a_kept_timestamp_expires_while_its_version_stays(ready: Client, repository: Simulator) -> None:
+    repository.timestamp.expires = repository.end - 20 * DAY
+    repository.publish("snapshot")
+    assert ready.refresh() == 0
+    ready.travel(15)
     assert ready.refresh() == 1
 
 

@@ -82,6 +82,7 @@ class Repository:
         self.versions = dict.fromkeys(("timestamp", "snapshot", "targets", "delegated"), 1)
         self.expires = dict.fromkeys(("root", "timestamp", "snapshot", "targets", "delegated"), FUTURE)
         self.threshold = threshold
+        self.described = True
         self.root_version = 1
         self.targets: dict[str, t.Any] = {}
         self.release = b""
@@ -160,6 +161,8 @@ class Repository:
             "length": len(snapshot),
             "hashes": {"sha256": hashlib.sha256(snapshot.encode()).hexdigest()},
         }
+        if not self.described:
+            described = {"version": described["version"]}
         body = {"_type": "timestamp", "meta": {"snapshot.json": described}}
         timestamp = self._sign("timestamp", body, self.versions["timestamp"])
         found = {

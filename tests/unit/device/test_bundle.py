@@ -11,12 +11,13 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ansible_collections.fleet.ota.plugins.module_utils._device import trust
 from ansible_collections.fleet.ota.plugins.module_utils._device.errors import OtaError
 from ansible_collections.fleet.ota.plugins.module_utils._device.layout import Layout
 from ansible_collections.fleet.ota.plugins.module_utils._device.publickey import parse
 from ansible_collections.fleet.ota.plugins.module_utils._device.trust import Accepted, Trust
 
-from .signing import Key, Repository
+from .signing import Key, Repository, canonical
 
 PLAN = "plans/one.json"
 Change = t.Callable[[t.Dict[str, t.Any]], t.Any]
@@ -123,3 +124,113 @@ def test_roots_come_in_any_order_and_garbage_is_refused(layout: Layout, reposito
     assert refusal(lambda: accept(layout, repository, root=[None])) == "METADATA"
     assert refusal(lambda: accept(layout, repository, root=["x"] * 1025)) == "METADATA"
     assert refusal(lambda: accept(layout, repository, root="x")) == "METADATA"
+    assert refusal(lambda: accept(layout, repository, root=5)) == "METADATA"
+    assert refusal(lambda: accept(layout, repository, root=[roots[0]] * 1025)) == "METADATA"
+    assert accept(layout, repository, root=[roots[0]] * 1024).root_version == 3
+    for version in ('"4"', "null", "[]", "4.0"):
+        text = roots[2].replace('"version": 3', '"version": ' + version)
+        assert refusal(lambda text=text: accept(layout, repository, root=[roots[1], text])) == "METADATA"
+
+
+def test_a_bundle_need_not_bring_roots(layout: Layout, repository: Repository) -> None:
+    bundle = repository.bundle()
+    del bundle["root"]
+    assert Trust(layout).accept(bundle).root_version == 1
+
+
+@pytest.mark.parametrize("name", ["roles", "documents"])
+@pytest.mark.parametrize("value", [None, [], "x", 1])
+def test_mappings_are_mappings(layout: Layout, repository: Repository, name: str, value: t.Any) -> None:
+    assert refusal(lambda: accept(layout, repository, **{name: value})) == "METADATA"
+
+
+def test_metadata_is_no_larger_than_its_kind_may_be(layout: Layout, repository: Repository) -> None:
+    """White space is no part of what is signed."""
+    repository.described = False
+    whole = repository.bundle()
+    for name, limit in (("timestamp", 16_384), ("snapshot", 2_000_000), ("targets", 5_000_000)):
+        padded = whole[name].ljust(limit)
+        assert accept(layout, repository, **{name: padded}).root_version == 1
+        assert refusal(lambda name=name, text=padded + " ": accept(layout, repository, **{name: text})) == "METADATA"
+    repository.root_version = 2
+    padded = repository.root().ljust(512_000)
+    assert refusal(lambda: accept(layout, repository, root=[padded + " "])) == "METADATA"
+    assert accept(layout, repository, root=[padded]).root_version == 2
+
+
+@pytest.mark.parametrize(
+    ("member", "code"),
+    [
+        ("1", None),
+        ("1.5", "METADATA"),
+        ("NaN", "METADATA"),
+        ("1e3", "METADATA"),
+        ("9" * 18, None),
+        ("9" * 19, "METADATA"),
+        ("true", None),
+        ("{}", None),
+        ('{"b": 1, "a": [2, {}]}', None),
+        ('{"a": 1, "a": 1}', "METADATA"),
+        ('"\\ud800"', "METADATA"),
+        ("[" * 5000 + "]" * 5000, "METADATA"),
+        ("[" * 450 + "]" * 450, "METADATA or SIGNATURE"),
+    ],
+)
+def test_what_is_signed_is_read_in_one_way_only(
+    layout: Layout, repository: Repository, keys: list[Key], member: str, code: str | None
+) -> None:
+    """A number that another parser would read as null must not be taken for the null that was signed."""
+    text = repository.bundle()["timestamp"]
+    signed = json.loads(text)["signed"]
+    value = None if code else json.loads(member)
+    signature = keys[2].sign(canonical({**signed, "more": value}))
+    raw = json.dumps({**signed, "more": "@"}).replace('"@"', member)
+    made = '{"signed": %s, "signatures": [{"keyid": "%s", "sig": "%s"}]}' % (raw, keys[2].id, signature)
+    if code:
+        assert refusal(lambda: accept(layout, repository, timestamp=made)) in code
+    else:
+        assert accept(layout, repository, timestamp=made).root_version == 1
+
+
+def test_a_search_that_does_not_end_tells_nothing(layout: Layout, repository: Repository, keys: list[Key]) -> None:
+    """Thirty-two roles are asked; with one more the answer would be a guess."""
+    for number in range(32):
+        repository.delegate("r%d" % number, ["x/*"], keys[4:5], threshold=1, signers=keys[4:5])
+    assert accept(layout, repository).lists("x/y") is False
+    repository.delegate("last", ["x/*"], keys[4:5], threshold=1, signers=keys[4:5])
+    repository.publish({"name": "app", "version": "2"})
+    accepted = accept(layout, repository)
+    assert refusal(lambda: accepted.lists("x/y")) == "METADATA"
+    assert accepted.lists("y") is False
+
+
+FORMS: list[tuple[str, Change, str]] = [
+    ("timestamp", lambda whole: whole.update(signatures={}), "not a list"),
+    ("timestamp", lambda whole: whole["signatures"].append(whole["signatures"][0]), "signed twice"),
+    ("timestamp", lambda whole: whole.pop("signatures"), "lacks 'signatures'"),
+    ("snapshot", lambda whole: whole["signed"].update(meta={}), "does not list targets.json"),
+    ("targets", lambda whole: whole["signed"]["delegations"].update(roles={}), "not a list"),
+    ("targets", lambda whole: whole["signed"]["delegations"].update(succinct_roles={}), "TAP 15"),
+    ("targets", lambda whole: whole["signed"].update(_type="root"), "it is 'root'"),
+]
+
+
+@pytest.mark.parametrize(("name", "change", "message"), FORMS)
+def test_what_is_wrong_is_told(
+    layout: Layout, repository: Repository, keys: list[Key], name: str, change: Change, message: str
+) -> None:
+    repository.described = False
+    whole = json.loads(repository.bundle()[name])
+    change(whole)
+    if "signed" not in message and name != "timestamp":
+        signer = repository.signers[name][0]
+        whole["signatures"] = [{"keyid": signer.id, "sig": signer.sign(canonical(whole["signed"]))}]
+    with pytest.raises(OtaError, match=message) as caught:
+        accept(layout, repository, **{name: json.dumps(whole)})
+    assert caught.value.code == "METADATA"
+    assert not Path(layout.file("trust", name + ".json")).exists()
+
+
+@pytest.mark.parametrize("value", [1.5, b"x", object(), ("a",)])
+def test_only_json_can_be_signed(value: t.Any) -> None:
+    assert refusal(lambda: trust.canonical({"a": [value]})) == "METADATA"

@@ -129,7 +129,7 @@ class BundleSource(Source):
         """A root of at least ``version``: where one is missing the next comes, and is refused for its version."""
         if role != "root":
             return self._top[role] if role in self._top else self._roles.get(role)
-        number = next((number for claimed, number in self._roots if claimed >= (version or 0)), None)
+        number = next((number for claimed, number in self._roots if claimed >= t.cast(int, version)), None)
         if number is None:
             return None
         return self._texts[number] or b""
@@ -141,9 +141,10 @@ class BundleSource(Source):
 
 def _claimed(text: t.Any) -> int:
     """The version that a root says it is, only to find it; more than any if that cannot be told."""
+    if not isinstance(text, str) or len(text) > LIMITS["root"]:
+        return _NO_VERSION
     try:
-        found = strict((_bytes(text) or b"")[: LIMITS["root"] + 1])["signed"]["version"]
-        return found if isinstance(found, int) else _NO_VERSION
+        return int(strict(text.encode())["signed"]["version"])
     except (ValueError, KeyError, TypeError, RecursionError):
         return _NO_VERSION
 

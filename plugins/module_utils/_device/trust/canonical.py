@@ -66,4 +66,4 @@ def _whole(text: str) -> int:
 
 
 def _no_float(text: str) -> t.NoReturn:
-    raise ValueError("%s is not a whole number" % text[:40])
+    raise ValueError("%.40s is not a whole number" % text)

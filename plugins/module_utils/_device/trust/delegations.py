@@ -34,7 +34,7 @@ def matches(role: DelegatedRole, path: str) -> bool:
     if role.prefixes is not None:
         digest = hashlib.sha256(path.encode("utf-8", "surrogatepass")).hexdigest()
         return any(digest.startswith(prefix) for prefix in role.prefixes)
-    return any(_pattern(path, pattern) for pattern in role.paths or ())
+    return any(_pattern(path, pattern) for pattern in role.paths)
 
 
 def _pattern(path: str, pattern: str) -> bool:

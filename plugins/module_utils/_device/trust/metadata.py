@@ -43,12 +43,12 @@ class Described(t.NamedTuple):
 
 
 class DelegatedRole(t.NamedTuple):
-    """A role that is trusted for some paths: either ``paths`` or ``prefixes`` (of the paths' hashes) is set."""
+    """A role that is trusted for some ``paths``, or for those with ``prefixes`` of their hashes if that is not None."""
 
     name: str
     role: Role
     terminating: bool
-    paths: tuple[str, ...] | None
+    paths: tuple[str, ...]
     prefixes: tuple[str, ...] | None
 
 
@@ -211,7 +211,7 @@ def _delegated(value: t.Any) -> DelegatedRole:
         raise ValueError("a delegated role cannot be called %r" % name)
     if ("paths" in entry) == ("path_hash_prefixes" in entry):
         raise ValueError("the delegation to %s needs either paths or path_hash_prefixes" % name)
-    paths = _texts(entry["paths"], "paths") if "paths" in entry else None
+    paths = _texts(entry["paths"], "paths") if "paths" in entry else ()
     prefixes = _texts(entry["path_hash_prefixes"], "path_hash_prefixes") if "path_hash_prefixes" in entry else None
     return DelegatedRole(name, _role(entry), _flag(entry["terminating"], "terminating"), paths, prefixes)
 

@@ -40,9 +40,7 @@ def check(metadata: Metadata, name: str, role: Role, keys: t.Mapping[str, Member
             key = parse(keys[keyid])
             if key is not None and key.value not in good and _valid(key, metadata.signatures[keyid], content):
                 good[key.value] = keyid
-        except OtaError as error:
-            if error.code != "UNSUPPORTED":
-                raise
+        except OtaError as error:  # UNSUPPORTED
             unsupported[keyid] = error
     if len(good) >= role.threshold:
         return Signers(tuple(good), tuple(good.values()))
