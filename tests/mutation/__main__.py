@@ -43,7 +43,7 @@ EQUIVALENT = Path(__file__).with_name("equivalent.txt")
 #: Seconds after which a mutant counts as noticed: it does not come to an end.
 PATIENCE = 60
 #: Lines that a test reaches, by file, and the seconds it took.
-Reach = t.Dict[str, t.Tuple[t.Set[t.Tuple[str, int]], float]]
+Reach = dict[str, tuple[set[tuple[str, int]], float]]
 
 
 def main() -> int:
@@ -77,7 +77,7 @@ class Runner:
         self.noticed = 0
         self.explained = _explained()
         self.stale: list[str] = []
-        base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - the tests fsync a lot
+        base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         self.folder = tempfile.mkdtemp(prefix="fleet-ota-mutation-", dir=base)
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -121,7 +121,7 @@ class Runner:
         pid = os.fork()
         if not pid:
             _child(self.folder)
-            files = {str(path): str(path) for path in MODULES}
+            files: dict[str, str | None] = {str(path): str(path) for path in MODULES}
             found: Reach = {}
             for number, item in enumerate(items):
                 lines: set[tuple[str, int]] = set()
@@ -138,7 +138,7 @@ class Runner:
         _pid, status = os.waitpid(pid, 0)
         if status:
             raise SystemExit("the tests must pass before they can be tried; see above")
-        return t.cast(Reach, pickle.loads(result.read_bytes()))  # noqa: S301 - our own child wrote it
+        return t.cast(Reach, pickle.loads(result.read_bytes()))
 
     def _start(self, mutant: Mutant, items: list[pytest.Item], reach: Reach) -> int:
         path = str(mutant.path)
@@ -180,9 +180,8 @@ class Runner:
         """Say what came out; the exit code."""
         for name in self.stale:
             print(f"explained in {EQUIVALENT.name}, but gone: {name}")
-        print(
-            f"{self.noticed} noticed, {len(self.alive)} alive and not explained, {len(self.stale)} explained for nothing"
-        )
+        alive, stale = len(self.alive), len(self.stale)
+        print(f"{self.noticed} noticed, {alive} alive and not explained, {stale} explained for nothing")
         return 1 if self.alive or self.stale or not self.noticed else 0
 
 
@@ -210,21 +209,23 @@ def _run(items: list[pytest.Item], number: int) -> bool:
     return not any(report.failed for report in reports)
 
 
-def _tracer(files: dict[str, str], lines: set[tuple[str, int]]) -> t.Any:
-    def local(frame: types.FrameType, event: str, argument: object) -> t.Any:
-        if event == "line":
-            lines.add((files[frame.f_code.co_filename], frame.f_lineno))
-        return local
+def _tracer(files: dict[str, str | None], lines: set[tuple[str, int]]) -> t.Any:
+    """Notes the lines that run in ``files``; other files are noted there as None once they were looked at."""
 
     def start(frame: types.FrameType, event: str, argument: object) -> t.Any:
         name = frame.f_code.co_filename
         if name not in files:
             real = os.path.realpath(name)
-            if real not in files:
-                return None
-            files[name] = real
-        lines.add((files[name], frame.f_lineno))
-        return local
+            files[name] = files.get(real)
+        path = files[name]
+        if path is None:
+            return None
+
+        def local(frame: types.FrameType, event: str, argument: object) -> t.Any:
+            lines.add((path, frame.f_lineno))
+            return local
+
+        return local(frame, event, argument)
 
     return start
 

@@ -25,7 +25,7 @@ _OTHER: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Is: ast.IsNot,
     ast.IsNot: ast.Is,
 }
-Function = t.Union[ast.FunctionDef, ast.AsyncFunctionDef]
+Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Place:
             getattr(self.parent, self.field)[self.index] = node
 
 
-Change = t.Tuple[Place, ast.AST, ast.AST, t.Set[int]]
+Change = tuple[Place, ast.AST, ast.AST, set[int]]
 
 
 def _functions(tree: ast.Module) -> t.Iterator[tuple[Function, str]]:
@@ -129,9 +129,9 @@ def _changes(function: Function) -> t.Iterator[Change]:
                 yield place, node, without, set()
         elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
             yield place, node, node.operand, set()
-        elif isinstance(node, (ast.Raise, ast.Break, ast.Continue)):
-            yield place, node, ast.Pass(), {node.lineno}
-        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        elif isinstance(node, (ast.Raise, ast.Break, ast.Continue)) or (
+            isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
+        ):
             yield place, node, ast.Pass(), {node.lineno}
         elif isinstance(node, ast.Return) and isinstance(node.value, ast.Constant):
             if isinstance(node.value.value, bool):
