@@ -175,14 +175,18 @@ def test_the_same_keys_under_other_ids_are_no_recovery(ready: Client, repository
     assert ready.refresh() == (1 if ready.kind == "device" else 0)
 
 
-def test_a_raised_threshold_is_asked_of_a_timestamp_of_the_same_version(ready: Client, repository: Simulator) -> None:
+def test_a_raised_threshold_is_asked_of_a_timestamp_of_the_same_version(client: Client, repository: Simulator) -> None:
     """The kept one is not signed as it must be now: it is no reason to pass over the one that came."""
-    repository.add_key("timestamp")
+    second = repository.add_key("timestamp", signs=False)
+    repository.serve("root")
+    assert client.init(repository) == 0 and client.refresh() == 0
     repository.root.roles["timestamp"].threshold = 2
     repository.publish("root")
+    assert client.refresh() == 1
+    repository.signers["timestamp"].append(second)
     repository.serve("timestamp")
-    assert ready.refresh() == 0
-    content = ready.metadata / "timestamp.json"
+    assert client.refresh() == 0
+    content = client.metadata / "timestamp.json"
     assert content.read_bytes() == repository.files["metadata/timestamp.json"]
 
 

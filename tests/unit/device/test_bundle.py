@@ -235,3 +235,11 @@ def test_what_is_wrong_is_told(
 @pytest.mark.parametrize("value", [1.5, b"x", object(), ("a",)])
 def test_only_json_can_be_signed(value: t.Any) -> None:
     assert refusal(lambda: trust.canonical({"a": [value]})) == "METADATA"
+
+
+def test_a_root_to_pin_is_signed_by_itself(repository: Repository) -> None:
+    assert trust.pinned(repository.root())["version"] == 1
+    whole = json.loads(repository.root())
+    for change in ({"signatures": []}, {"signed": {**whole["signed"], "version": 2}}):
+        assert refusal(functools.partial(trust.pinned, json.dumps({**whole, **change}))) == "SIGNATURE"
+    assert refusal(lambda: trust.pinned("\ud800")) == "METADATA"

@@ -270,6 +270,11 @@ def decoded(key: Key) -> bytes:
     return base64.b64decode("".join(line for line in lines if not line.startswith("-")))
 
 
+def der_of(text: str) -> bytes:
+    """What :func:`pem` wrote."""
+    return base64.b64decode(text.split("\n")[1])
+
+
 def pem(raw: bytes) -> str:
     """DER in PEM, on one line."""
     return "-----BEGIN PUBLIC KEY-----\n%s\n-----END PUBLIC KEY-----" % base64.b64encode(raw).decode()
@@ -346,6 +351,8 @@ def test_rsa_keys_are_written_in_one_way(signing: dict[str, Key]) -> None:
         "outer": rsa(number(n), number(e), outer=b"\0"),
         "unused bits": rsa(number(n), number(e), unused=b"\1"),
         "for PSS alone": rsa(number(n), number(e), kind=pss),
+        "a signature's name": rsa(number(n), number(e), kind=bytes.fromhex("300d06092a864886f70d01010b0500")),
+        "cut": pem(der_of(rsa(number(n), number(0x010101)))[:-1]),
         "a length too long": rsa(b"\x02\x83\x00\x01\x01" + number(n)[4:], number(e)),
         "a short length written long": rsa(number(n), b"\x02\x81\x03\x01\x00\x01"),
         "a length of no bytes": rsa(b"\x02\x80" + number(n)[4:], number(e)),
