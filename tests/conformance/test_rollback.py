@@ -175,6 +175,17 @@ def test_the_same_keys_under_other_ids_are_no_recovery(ready: Client, repository
     assert ready.refresh() == (1 if ready.kind == "device" else 0)
 
 
+def test_the_same_key_with_a_note_is_no_recovery(ready: Client, repository: Simulator) -> None:
+    repository.publish("snapshot")
+    assert ready.refresh() == 0
+    for key in repository.root.keys.values():
+        key.unrecognized_fields["x-note"] = "moved to another safe"
+    repository.timestamp.version = 0
+    repository.publish("root", "snapshot")
+    assert ready.refresh() == 1
+    assert ready.version("timestamp") == 2
+
+
 def test_a_raised_threshold_is_asked_of_a_timestamp_of_the_same_version(client: Client, repository: Simulator) -> None:
     """The kept one is not signed as it must be now: it is no reason to pass over the one that came."""
     second = repository.add_key("timestamp", signs=False)

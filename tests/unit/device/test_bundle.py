@@ -243,3 +243,10 @@ def test_a_root_to_pin_is_signed_by_itself(repository: Repository) -> None:
     for change in ({"signatures": []}, {"signed": {**whole["signed"], "version": 2}}):
         assert refusal(functools.partial(trust.pinned, json.dumps({**whole, **change}))) == "SIGNATURE"
     assert refusal(lambda: trust.pinned("\ud800")) == "METADATA"
+
+
+@pytest.mark.parametrize(("left", "code"), [(0, "SIGNATURE"), (1, "THRESHOLD")])
+def test_none_and_too_few_are_told_apart(layout: Layout, repository: Repository, left: int, code: str) -> None:
+    whole = json.loads(repository.bundle()["roles"]["stable"])
+    whole["signatures"] = whole["signatures"][:left]
+    assert refusal(lambda: accept(layout, repository, roles={"stable": json.dumps(whole)})) == code

@@ -85,27 +85,25 @@ class Workflow:
         A role that must be asked and cannot be verified is an error: whoever withholds it must not turn "listed"
         into "not listed".
         """
-        waiting: list[tuple[Loaded | None, DelegatedRole | None]] = [(None, None)]
+        asked = self.targets
+        waiting: list[tuple[Loaded, DelegatedRole]] = []
         visited: set[str] = set()
-        while waiting:
-            parent, delegated = waiting.pop()
-            if parent is None or delegated is None:
-                asked = self.targets
-            elif delegated.name in visited:
-                continue
-            elif len(visited) >= delegations.MAX_VISITED:
-                message = "more than %d roles would have to be asked for %s"
-                raise OtaError("METADATA", message % (delegations.MAX_VISITED, path))
-            else:
-                visited.add(delegated.name)
-                asked = self._child(parent, delegated)
-            if path in asked.body.targets:
-                return Found(asked.body.targets[path], asked)
+        while path not in asked.body.targets:
             children, terminating = delegations.matching(asked.body.roles, path)
             if terminating:
                 waiting.clear()
             waiting.extend((asked, child) for child in reversed(children))
-        return None
+            while waiting and waiting[-1][1].name in visited:
+                waiting.pop()
+            if not waiting:
+                return None
+            if len(visited) >= delegations.MAX_VISITED:
+                message = "more than %d roles would have to be asked for %s"
+                raise OtaError("METADATA", message % (delegations.MAX_VISITED, path))
+            parent, delegated = waiting.pop()
+            visited.add(delegated.name)
+            asked = self._child(parent, delegated)
+        return Found(asked.body.targets[path], asked)
 
     # -- the roles -----------------------------------------------------------------------------------------------
 
