@@ -50,11 +50,11 @@ def _by_library(key: PublicKey, signature: bytes, content: bytes) -> bool:
     try:
         # Debian 10 and Ubuntu 20.04 have versions that want a backend.
         public = serialization.load_pem_public_key(key.pem, default_backend())
-        if key.kind == "ed25519" and isinstance(public, ed25519.Ed25519PublicKey):
+        if isinstance(public, ed25519.Ed25519PublicKey):
             public.verify(signature, content)
-        elif key.kind == "ecdsa" and isinstance(public, ec.EllipticCurvePublicKey):
+        elif isinstance(public, ec.EllipticCurvePublicKey):
             public.verify(signature, content, ec.ECDSA(hashes.SHA256()))
-        elif key.kind == "rsa" and isinstance(public, rsa.RSAPublicKey):
+        elif isinstance(public, rsa.RSAPublicKey):
             salt = getattr(padding.PSS, "AUTO", None)
             if salt is None:
                 raise _Unable

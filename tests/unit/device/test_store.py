@@ -56,6 +56,10 @@ def test_what_is_kept_is_what_was_brought(layout: Layout, repository: Repository
     assert {name: kept(layout, name).read_text() for name in TOP} == {name: bundle[name] for name in TOP}
     floor = json.loads(Path(layout.file("trust", "floor.json")).read_text())
     assert floor["time"] > 1_600_000_000
+    # No delegated role: one could be called "floor", and nobody reads them.
+    assert {path.name for path in Path(layout.file("trust")).iterdir()} == {
+        *(name + ".json" for name in [*TOP, "root", "floor"])
+    }
 
 
 def test_what_did_not_change_is_not_written_again(layout: Layout, repository: Repository) -> None:
