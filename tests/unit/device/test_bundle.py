@@ -240,7 +240,8 @@ def test_only_json_can_be_signed(value: t.Any) -> None:
 def test_a_root_to_pin_is_signed_by_itself(repository: Repository) -> None:
     assert trust.pinned(repository.root())["version"] == 1
     whole = json.loads(repository.root())
-    for change in ({"signatures": []}, {"signed": {**whole["signed"], "version": 2}}):
+    changes: list[dict[str, t.Any]] = [{"signatures": []}, {"signed": {**whole["signed"], "version": 2}}]
+    for change in changes:
         assert refusal(functools.partial(trust.pinned, json.dumps({**whole, **change}))) == "SIGNATURE"
     assert refusal(lambda: trust.pinned("\ud800")) == "METADATA"
 
