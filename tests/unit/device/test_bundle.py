@@ -213,6 +213,11 @@ FORMS: list[tuple[str, Change, str]] = [
     ("targets", lambda whole: whole["signed"]["delegations"].update(roles={}), "not a list"),
     ("targets", lambda whole: whole["signed"]["delegations"].update(succinct_roles={}), "TAP 15"),
     ("targets", lambda whole: whole["signed"].update(_type="root"), "it is 'root'"),
+    (
+        "targets",
+        lambda whole: whole["signed"]["delegations"]["roles"][0].update(threshold=True),
+        "is True, not a whole",
+    ),
 ]
 
 
