@@ -38,7 +38,7 @@ _RSA_BITS = range(2048, 8193)
 
 
 class PublicKey(t.NamedTuple):
-    """A key that can be checked: ``kind`` is ecdsa, ed25519 or rsa, ``size`` bytes of a signature (ecdsa: at most)."""
+    """A key that can be checked: ``kind`` is ecdsa, ed25519 or rsa, ``size`` bytes of a signature (at most)."""
 
     kind: str
     value: Value
