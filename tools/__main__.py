@@ -22,7 +22,7 @@ def main() -> int:
     venv.add_argument("requirements", help="name of a requirements file, for example requirements.txt")
     venv.add_argument("--folder", default=".venv", help="where, below the checkout (.venv)")
     test = commands.add_parser("test", help="run the tests")
-    test.add_argument("only", nargs="*", help="beginnings of names: unit, device, core, demo, integration, molecule")
+    test.add_argument("only", nargs="*", help="beginnings of names, for example unit or device")
     linters = commands.add_parser("lint", help="run the linters")
     linters.add_argument("only", nargs="*", help="beginnings of names, for example ruff or sanity")
     commands.add_parser("summary", help="print what the last test and lint runs brought, as one line")

@@ -50,6 +50,8 @@ def run(only: list[str]) -> int:
 def _legs(interpreter: Path) -> Iterator[Leg]:
     main = pythons.current()
     yield "unit", lambda name: _pytest(name, interpreter, ["tests/unit"], UNIT_TIMEOUT)
+    yield "conformance", lambda name: _pytest(name, interpreter, ["tests/conformance"], UNIT_TIMEOUT)
+    yield "mutation", lambda name: _program(name, [str(interpreter), "-m", "tests.mutation", "--quick"])
     for python in pythons.find().values():
         if python.version != main.version:
             yield f"device-{python.name}", _device_leg(python)

@@ -6,112 +6,88 @@
 
 """Signatures checked with what the device has: ``cryptography`` if importable, else the ``openssl`` command.
 
-Never with arithmetic of our own. ECDSA P-256 works with every openssl since 1.1.1; Ed25519 by command needs 3.x.
+Never with arithmetic of our own. ECDSA P-256 and RSA-PSS work with every openssl since 1.1.1; Ed25519 by command
+needs 3.x.
 """
 
 from __future__ import annotations
 
-import base64
 import os
 import re
 import tempfile
-import typing as t
 
 from . import command
 from .errors import OtaError
+from .publickey import SCHEMES, PublicKey
 
-_ED25519_DER = bytes.fromhex("302a300506032b6570032100")  # RFC 8410: SubjectPublicKeyInfo of an Ed25519 key
-#: key type -> the schemes of the TUF specification that are accepted for it
-SCHEMES = {"ecdsa": ("ecdsa-sha2-nistp256",), "ecdsa-sha2-nistp256": ("ecdsa-sha2-nistp256",), "ed25519": ("ed25519",)}
-
-
-def value(key: t.Mapping[str, t.Any]) -> tuple[str, str]:
-    """What makes two keys the same key, whatever their ids: type and public value without formatting."""
-    public = key["keyval"]["public"]
-    return ("ed25519" if key["keytype"] == "ed25519" else "ecdsa", re.sub(r"\s", "", public))
+__all__ = ["SCHEMES", "verify"]
 
 
-def verify(key: t.Mapping[str, t.Any], signature: str, content: bytes) -> bool:
-    """Whether ``signature`` (hex) over ``content`` is by ``key`` (a TUF key object).
+class _Unable(Exception):
+    """The library is not here, or too old for this."""
 
-    Raises OtaError ``UNSUPPORTED`` when this device cannot check this type of key; a malformed key or signature is
-    simply not valid.
+
+def verify(key: PublicKey, signature: bytes, content: bytes) -> bool:
+    """Whether ``signature`` over ``content`` is by ``key``.
+
+    Raises OtaError ``UNSUPPORTED`` when this device has nothing to check this kind of key with.
     """
-    kind, scheme, public = key.get("keytype"), key.get("scheme"), key.get("keyval", {}).get("public")
-    if kind not in SCHEMES or scheme not in SCHEMES[kind]:
-        message = "keys of type %s with scheme %s cannot be checked here; sign with ECDSA P-256" % (kind, scheme)
-        raise OtaError("UNSUPPORTED", message)
-    try:
-        raw = bytes.fromhex(signature)
-        pem = _pem(public) if kind == "ed25519" else public.encode()
-    except (ValueError, AttributeError, TypeError):
+    # The openssl command reads as many bytes as a signature of the key can have, and drops what follows.
+    if len(signature) > key.size:
         return False
     try:
-        return _by_library(kind == "ed25519", pem, raw, content)
-    except ImportError:
-        return _by_command(kind == "ed25519", pem, raw, content)
+        return _by_library(key, signature, content)
+    except (ImportError, _Unable):
+        return _by_command(key, signature, content)
 
 
-def _pem(public: str) -> bytes:
-    raw = bytes.fromhex(public)
-    if len(raw) != 32:
-        raise ValueError("an Ed25519 key has 32 bytes")
-    body = base64.b64encode(_ED25519_DER + raw)
-    return b"-----BEGIN PUBLIC KEY-----\n" + body + b"\n-----END PUBLIC KEY-----\n"
-
-
-def _by_library(edwards: bool, pem: bytes, signature: bytes, content: bytes) -> bool:
+def _by_library(key: PublicKey, signature: bytes, content: bytes) -> bool:
     from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.backends import default_backend
     from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
     try:
-        key = serialization.load_pem_public_key(pem)
-        if edwards and isinstance(key, ed25519.Ed25519PublicKey):
-            key.verify(signature, content)
-        elif not edwards and isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1):
-            key.verify(signature, content, ec.ECDSA(hashes.SHA256()))
+        # Debian 10 and Ubuntu 20.04 have versions that want a backend.
+        public = serialization.load_pem_public_key(key.pem, default_backend())
+        if isinstance(public, ed25519.Ed25519PublicKey):
+            public.verify(signature, content)
+        elif isinstance(public, ec.EllipticCurvePublicKey):
+            public.verify(signature, content, ec.ECDSA(hashes.SHA256()))
+        elif isinstance(public, rsa.RSAPublicKey):
+            salt = getattr(padding.PSS, "AUTO", None)
+            if salt is None:
+                raise _Unable
+            public.verify(signature, content, padding.PSS(padding.MGF1(hashes.SHA256()), salt), hashes.SHA256())
         else:
             return False
-    except (InvalidSignature, ValueError, TypeError):
+    except (InvalidSignature, ValueError):
         return False
     return True
 
 
-def _by_command(edwards: bool, pem: bytes, signature: bytes, content: bytes) -> bool:
+def _by_command(key: PublicKey, signature: bytes, content: bytes) -> bool:
     if command.which("openssl") is None:
         message = "this device has neither the openssl command nor python3-cryptography; install one of them"
         raise OtaError("UNSUPPORTED", message)
     with tempfile.TemporaryDirectory(prefix="fleet-ota-") as folder:
         names = {name: os.path.join(folder, name) for name in ("key", "signature", "content")}
-        for name, data in (("key", pem), ("signature", signature), ("content", content)):
+        for name, data in (("key", key.pem), ("signature", signature), ("content", content)):
             with open(names[name], "wb") as handle:
                 handle.write(data)
-        if not edwards:
-            argv = [
-                "openssl",
-                "dgst",
-                "-sha256",
-                "-verify",
-                names["key"],
-                "-signature",
-                names["signature"],
-                names["content"],
-            ]
-            return _curve(names["key"]) and command.run(argv).rc == 0
-        version = command.run(["openssl", "version"]).out
-        if re.match(r"OpenSSL [01]\.", version):
-            message = "%s cannot check Ed25519; sign with ECDSA P-256 or install openssl 3" % version.strip()
-            raise OtaError("UNSUPPORTED", message)
-        argv = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", names["key"], "-rawin"]
-        return command.run([*argv, "-in", names["content"], "-sigfile", names["signature"]]).rc == 0
+        if key.kind == "ed25519":
+            return _edwards(names)
+        argv = ["openssl", "dgst", "-sha256", "-verify", names["key"], "-signature", names["signature"]]
+        if key.kind == "rsa":
+            argv += ["-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:-2"]  # any length of salt
+        return command.run([*argv, names["content"]]).rc == 0
 
 
-def _curve(path: str) -> bool:
-    """Whether the PEM file holds a key on P-256: its DER names the curve (OID 1.2.840.10045.3.1.7)."""
-    with open(path, "rb") as handle:
-        body = b"".join(line for line in handle.read().splitlines() if not line.startswith(b"-----"))
-    try:
-        return bytes.fromhex("06082a8648ce3d030107") in base64.b64decode(body, validate=True)[:40]
-    except ValueError:
-        return False
+def _edwards(names: dict[str, str]) -> bool:
+    """By ``openssl pkeyutl``, which wants a regular file and knows ``-rawin`` since 3.0."""
+    version = command.run(["openssl", "version"]).out
+    if re.match(r"OpenSSL [01]\.", version):
+        message = "%s cannot check Ed25519; sign with ECDSA P-256 or install openssl 3 or python3-cryptography"
+        raise OtaError("UNSUPPORTED", message % version.strip())
+    argv = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", names["key"], "-rawin"]
+    return command.run([*argv, "-in", names["content"], "-sigfile", names["signature"]]).rc == 0

@@ -26,6 +26,8 @@ File = t.Mapping[str, t.Any]
 _BLOCK = 1 << 18
 #: A mirror that sends less than this many bytes a second on the whole costs time, not for ever (slow drip).
 SLOWEST = 1024
+#: Seconds that any file may take.
+PATIENCE = 60
 
 
 def missing(layout: Layout, files: t.Iterable[File]) -> list[dict[str, t.Any]]:
@@ -123,20 +125,22 @@ def _download(layout: Layout, entry: File, url: str) -> None:
     if not url.startswith(("http://", "https://")):
         raise ValueError("only http and https are taken")
     request = urllib.request.Request(url, headers={"Range": "bytes=%d-" % have} if have else {})
-    end = time.monotonic() + 60 + length / SLOWEST
+    allowed = PATIENCE + length / SLOWEST
+    end = time.monotonic() + allowed
     with urllib.request.build_opener(_NoRedirect()).open(request, timeout=30) as answer:
         if have and answer.status != 206:
             have = 0  # a server without ranges starts over
         with open(part, "r+b" if have else "wb") as handle:
             handle.seek(have)
             while have < length:
-                block = answer.read(min(_BLOCK, length - have))  # never a byte more than was signed
+                # Never a byte more than was signed; and what is here, not what a slow mirror may still send.
+                block = answer.read1(min(_BLOCK, length - have))
                 if not block:
                     raise OSError("ended after %d of %d bytes" % (have, length))
                 handle.write(block)
                 have += len(block)
                 if time.monotonic() > end:
-                    raise OSError("too slow: %d of %d bytes in %d s" % (have, length, 60 + length / SLOWEST))
+                    raise OSError("too slow: %d of %d bytes in %d s" % (have, length, allowed))
             handle.flush()
             os.fsync(handle.fileno())
 

@@ -19,13 +19,12 @@ from .errors import ControlError, TrustError
 
 try:
     from tuf.api.exceptions import DownloadError
-    from tuf.ngclient.urllib3_fetcher import Urllib3Fetcher
 except ImportError:  # libraries.require() tells
     pass
 
 FORMAT = 1
 #: Keys of :meth:`Bundle.wire` that hold one text each.
-TEXTS = ("timestamp", "snapshot", "targets", "delegated", "release")
+TEXTS = ("timestamp", "snapshot", "targets")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +32,8 @@ class Bundle:
     """One verified release.
 
     ``digest`` is of the release document, ``target`` its TUF path, ``root`` the texts of every root above version 1;
-    ``timestamp``, ``snapshot``, ``targets``, ``delegated`` (the channel's metadata) and ``release`` are texts too.
+    ``timestamp``, ``snapshot`` and ``targets`` are texts too, ``roles`` those of every delegated role that is asked on
+    the way to a document, ``documents`` the contents of targets by their path, ``target`` among them.
     ``repository`` and ``cache`` tell where payloads come from and are kept.
     """
 
@@ -47,10 +47,15 @@ class Bundle:
     timestamp: str
     snapshot: str
     targets: str
-    delegated: str
-    release: str
+    roles: dict[str, str]
+    documents: dict[str, str]
     repository: str
     cache: str
+
+    @property
+    def release(self) -> str:
+        """The text of the release document."""
+        return self.documents[self.target]
 
     @property
     def document(self) -> dict[str, t.Any]:
@@ -73,7 +78,8 @@ class Bundle:
     def wire(self) -> dict[str, t.Any]:
         """``bundle`` of docs/reference/engine.md."""
         texts: dict[str, t.Any] = {key: getattr(self, key) for key in TEXTS}
-        return {"channel": self.channel, "target": self.target, "root": list(self.root), **texts}
+        found = {"channel": self.channel, "target": self.target, "root": list(self.root), **texts}
+        return {**found, "roles": dict(self.roles), "documents": dict(self.documents)}
 
     def payload(self, sha256: str) -> pathlib.Path:
         """A local file with the payload, its length and digest checked.
@@ -145,7 +151,7 @@ class Bundle:
         libraries.require()
         url = f"{self.repository.rstrip('/')}/targets/payloads/{entry['sha256']}"
         try:
-            chunks = Urllib3Fetcher().fetch(url)
+            chunks = fetchers.HttpFetcher().fetch(url)
             files.copy_hashed(chunks, path, sha256=entry["sha256"], length=entry["length"], mode=0o600)
         except DownloadError as error:
             raise TrustError(f"{url} cannot be fetched: {error}; try again later", code="FETCH") from error

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import pathlib
 import typing as t
+import urllib.parse
 
 from ...module_utils._device import release as releases
 from . import fetchers, files, libraries
@@ -23,7 +24,6 @@ try:
     from tuf.api.metadata import Metadata, Root, Targets
     from tuf.api.serialization import DeserializationError
     from tuf.ngclient import Updater, UpdaterConfig
-    from tuf.ngclient.urllib3_fetcher import Urllib3Fetcher
 except ImportError:  # libraries.require() tells
     pass
 
@@ -65,7 +65,7 @@ class _Client:
         self.fetcher: FetcherInterface
         if fetchers.is_url(repository):
             base = repository.rstrip("/") + "/"
-            self.fetcher = Urllib3Fetcher(app_user_agent="fleet.ota")
+            self.fetcher = fetchers.HttpFetcher()
         else:
             base = ""
             self.fetcher = fetchers.DirectoryFetcher(pathlib.Path(repository))
@@ -91,12 +91,12 @@ class _Client:
                 raise self._error(f"lists {entry.target} in two ways", code="METADATA")
             path = updater.download_target(info, str(self.folder / "release.json"))
             content = pathlib.Path(path).read_bytes()
-            roots = self._roots()
+            roots, roles = self._roots(), self._roles(entry.target)
         except (exceptions.RepositoryError, exceptions.DownloadError, DeserializationError) as error:
             raise self._error(f"cannot be trusted: {_sentence(error)}", code=_code(error)) from error
         except (OSError, ValueError) as error:
             raise self._error(f"cannot be verified: {error}") from error
-        return self._bundle(entry, content, roots)
+        return self._bundle(entry, content, roots, roles)
 
     def _choose(self, channel: str, name: str, version: str) -> Listed:
         """The entry for ``name`` and ``version``, or the newest of the name, from verified objects only."""
@@ -119,7 +119,7 @@ class _Client:
             raise self._error(f"lists no {wanted} in channel {channel}, only {there}; publish or correct it")
         return max(found, key=lambda entry: entry.counter)
 
-    def _bundle(self, entry: Listed, content: bytes, roots: list[str]) -> Bundle:
+    def _bundle(self, entry: Listed, content: bytes, roots: list[str], roles: dict[str, str]) -> Bundle:
         try:
             document = releases.parse(content)
         except releases.ReleaseError as error:
@@ -143,12 +143,39 @@ class _Client:
             channel=entry.channel,
             target=entry.target,
             root=roots,
-            delegated=(self.metadata / f"{entry.channel}.json").read_text("utf-8"),
-            release=content.decode(),
+            roles=roles,
+            documents={entry.target: content.decode()},
             repository=self.repository,
             cache=str(self.folder),
             **texts,
         )
+
+    def _roles(self, target: str) -> dict[str, str]:
+        """The metadata of every delegated role that a client asks on its way to ``target`` (TUF, 5.6.7).
+
+        ngclient verified and kept them when it looked the target up.
+        """
+        texts: dict[str, str] = {}
+        waiting = ["targets"]
+        while waiting:
+            role = waiting.pop()
+            if role in texts:
+                continue
+            name = urllib.parse.quote(role, safe="")
+            targets = self._cached(Targets, name).signed
+            if role != "targets":
+                texts[role] = (self.metadata / f"{name}.json").read_text("utf-8")
+            if target in targets.targets:
+                break
+            children = list(targets.delegations.get_roles_for_target(target)) if targets.delegations else []
+            names = []
+            for child, terminating in children:
+                names.append(child)
+                if terminating:
+                    waiting.clear()
+                    break
+            waiting.extend(reversed(names))
+        return texts
 
     def _roots(self) -> list[str]:
         """Every root above version 1: a device may have pinned an older one than this controller.

@@ -85,7 +85,7 @@ def test_the_digest_is_that_of_the_document(published: Site) -> None:
 def test_the_wire_form_is_what_the_engine_reads(published: Site) -> None:
     published.make(roles={**published.config().roles, "timestamp": published.holders("other")}, channels={})
     wire = published.fetch().wire()
-    assert set(wire) == {"channel", "target", "root", "timestamp", "snapshot", "targets", "delegated", "release"}
+    assert set(wire) == {"channel", "target", "root", "timestamp", "snapshot", "targets", "roles", "documents"}
     assert (wire["channel"], wire["target"]) == ("stable", "stable/gateway/2.0.json")
     metadata = published.path / "metadata"
     assert wire["root"] == [(metadata / "2.root.json").read_text()]
@@ -93,7 +93,7 @@ def test_the_wire_form_is_what_the_engine_reads(published: Site) -> None:
     state = published.repository().store.load()
     version = state.snapshot.signed.version
     assert wire["snapshot"] == (metadata / f"{version}.snapshot.json").read_text()
-    assert json.loads(wire["delegated"])["signed"]["targets"].keys() == {
+    assert json.loads(wire["roles"]["stable"])["signed"]["targets"].keys() == {
         "stable/gateway/1.0.json",
         "stable/gateway/2.0.json",
     }

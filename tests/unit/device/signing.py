@@ -27,34 +27,42 @@ def canonical(value: t.Any) -> bytes:
     return text.replace("\\n", "\n").encode()
 
 
+_GENERATE = {
+    "ecdsa": ["EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
+    "ed25519": ["ED25519"],
+    "rsa": ["RSA", "-pkeyopt", "rsa_keygen_bits:2048"],
+}
+_SCHEMES = {"ecdsa": "ecdsa-sha2-nistp256", "ed25519": "ed25519", "rsa": "rsassa-pss-sha256"}
+PSS = ["-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:32"]
+
+
 class Key:
     """A private key file and its TUF key object."""
 
     def __init__(self, folder: Path, number: int, kind: str = "ecdsa") -> None:
         self.kind = kind
         self.private = folder / ("%s-%d.pem" % (kind, number))
-        algorithm = ["EC", "-pkeyopt", "ec_paramgen_curve:P-256"] if kind == "ecdsa" else ["ED25519"]
-        _openssl("genpkey", "-algorithm", *algorithm, "-out", str(self.private))
-        if kind == "ecdsa":
-            public = _openssl("pkey", "-in", str(self.private), "-pubout").decode()
-            scheme = "ecdsa-sha2-nistp256"
+        openssl("genpkey", "-algorithm", *_GENERATE[kind], "-out", str(self.private))
+        if kind == "ed25519":
+            public = openssl("pkey", "-in", str(self.private), "-pubout", "-outform", "DER")[-32:].hex()
         else:
-            public = _openssl("pkey", "-in", str(self.private), "-pubout", "-outform", "DER")[-32:].hex()
-            scheme = "ed25519"
-        self.public = {"keytype": kind, "scheme": scheme, "keyval": {"public": public}}
+            public = openssl("pkey", "-in", str(self.private), "-pubout").decode()
+        self.public = {"keytype": kind, "scheme": _SCHEMES[kind], "keyval": {"public": public}}
         self.id = hashlib.sha256(canonical(self.public)).hexdigest()
 
-    def sign(self, content: bytes) -> str:
-        """The signature over ``content``, in hex."""
+    def sign(self, content: bytes, options: t.Sequence[str] = PSS, digest: str = "sha256") -> str:
+        """The signature over ``content``, in hex; ``options`` and ``digest`` are for RSA and ECDSA keys."""
         with tempfile.NamedTemporaryFile() as handle:
             handle.write(content)
             handle.flush()
-            if self.kind == "ecdsa":
-                return _openssl("dgst", "-sha256", "-sign", str(self.private), handle.name).hex()
-            return _openssl("pkeyutl", "-sign", "-inkey", str(self.private), "-rawin", "-in", handle.name).hex()
+            if self.kind == "ed25519":
+                return openssl("pkeyutl", "-sign", "-inkey", str(self.private), "-rawin", "-in", handle.name).hex()
+            more = options if self.kind == "rsa" else ()
+            return openssl("dgst", "-" + digest, "-sign", str(self.private), *more, handle.name).hex()
 
 
-def _openssl(*arguments: str) -> bytes:
+def openssl(*arguments: str) -> bytes:
+    """What the openssl command prints."""
     return subprocess.run(["openssl", *arguments], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
 
 
@@ -74,9 +82,13 @@ class Repository:
         self.versions = dict.fromkeys(("timestamp", "snapshot", "targets", "delegated"), 1)
         self.expires = dict.fromkeys(("root", "timestamp", "snapshot", "targets", "delegated"), FUTURE)
         self.threshold = threshold
+        self.described = True
         self.root_version = 1
         self.targets: dict[str, t.Any] = {}
         self.release = b""
+        self.others: list[dict[str, t.Any]] = []
+        self.documents: dict[str, str] = {}
+        self.made: dict[t.Any, str] = {}
 
     def root(self) -> str:
         """The text of root.json."""
@@ -98,6 +110,27 @@ class Repository:
         for name in self.versions:
             self.versions[name] += 1
 
+    def delegate(
+        self, name: str, paths: list[str], keys: t.Sequence[Key], threshold: int, signers: t.Sequence[Key]
+    ) -> None:
+        """A further role beside the channel, not terminating; ``signers`` of its ``keys`` sign it."""
+        role = {"name": name, "keyids": [key.id for key in keys], "threshold": threshold}
+        role.update({"terminating": False, "paths": paths})
+        self.others.append({"role": role, "keys": keys, "targets": {}})
+        self.signers[name] = list(signers)
+        self.versions[name] = 1
+        self.expires[name] = FUTURE
+
+    def add(self, name: str, path: str, content: bytes, custom: t.Mapping[str, t.Any] | None = None) -> None:
+        """List a document in a role that :meth:`delegate` made, and put it into bundles."""
+        entry = {"length": len(content), "hashes": {"sha256": hashlib.sha256(content).hexdigest()}}
+        if custom is not None:
+            entry["custom"] = dict(custom)
+        next(other for other in self.others if other["role"]["name"] == name)["targets"][path] = entry
+        self.documents[path] = content.decode()
+        for role in self.versions:
+            self.versions[role] += 1
+
     def bundle(self, **changes: t.Any) -> dict[str, t.Any]:
         """The bundle of the protocol; ``changes`` replace members."""
         delegated = self._sign("delegated", {"_type": "targets", "targets": self.targets}, self.versions["delegated"])
@@ -109,18 +142,27 @@ class Repository:
             "paths": ["%s/*/*" % self.channel],
         }
         keys = {key.id: key.public for key in self.signers["delegated"]}
-        body = {"_type": "targets", "targets": {}, "delegations": {"keys": keys, "roles": [delegation]}}
+        keys.update({key.id: key.public for other in self.others for key in other["keys"]})
+        roles = [delegation, *(other["role"] for other in self.others)]
+        body = {"_type": "targets", "targets": {}, "delegations": {"keys": keys, "roles": roles}}
         targets = self._sign("targets", body, self.versions["targets"])
+        texts = {self.channel: delegated}
         meta = {
             "targets.json": {"version": self.versions["targets"]},
             "%s.json" % self.channel: {"version": self.versions["delegated"]},
         }
+        for other in self.others:
+            name = other["role"]["name"]
+            meta[name + ".json"] = {"version": self.versions[name]}
+            texts[name] = self._sign(name, {"_type": "targets", "targets": other["targets"]}, self.versions[name])
         snapshot = self._sign("snapshot", {"_type": "snapshot", "meta": meta}, self.versions["snapshot"])
         described = {
             "version": self.versions["snapshot"],
             "length": len(snapshot),
             "hashes": {"sha256": hashlib.sha256(snapshot.encode()).hexdigest()},
         }
+        if not self.described:
+            described = {"version": described["version"]}
         body = {"_type": "timestamp", "meta": {"snapshot.json": described}}
         timestamp = self._sign("timestamp", body, self.versions["timestamp"])
         found = {
@@ -130,16 +172,19 @@ class Repository:
             "timestamp": timestamp,
             "snapshot": snapshot,
             "targets": targets,
-            "delegated": delegated,
-            "release": self.release.decode(),
+            "roles": texts,
+            "documents": {**self.documents, self.target: self.release.decode()},
         }
         return {**found, **changes}
 
     def _sign(self, name: str, body: dict[str, t.Any], version: int) -> str:
         signed = copy.deepcopy({"spec_version": "1.0.31", **body, "version": version, "expires": self.expires[name]})
         content = canonical(signed)
-        signatures = [{"keyid": key.id, "sig": key.sign(content)} for key in self.signers[name]]
-        return json.dumps({"signed": signed, "signatures": signatures})
+        by = (content, *(key.id for key in self.signers[name]))
+        if by not in self.made:  # ECDSA never signs alike twice, and a repository does not sign one version twice
+            signatures = [{"keyid": key.id, "sig": key.sign(content)} for key in self.signers[name]]
+            self.made[by] = json.dumps({"signed": signed, "signatures": signatures})
+        return self.made[by]
 
 
 def past() -> str:

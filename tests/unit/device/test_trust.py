@@ -21,9 +21,11 @@ def swap(name: str, change: t.Callable[[dict[str, t.Any]], None]) -> Bend:
     """Change the parsed metadata of one role after it was signed."""
 
     def bend(repository: Repository, bundle: dict[str, t.Any]) -> dict[str, t.Any]:
-        metadata = json.loads(bundle[name])
+        holder = bundle["roles"] if name in bundle["roles"] else bundle
+        metadata = json.loads(holder[name])
         change(metadata)
-        return {**bundle, name: json.dumps(metadata)}
+        changed = {**holder, name: json.dumps(metadata)}
+        return {**bundle, "roles": changed} if holder is bundle["roles"] else changed
 
     return bend
 
@@ -78,9 +80,18 @@ def foreign_key(repository: Repository, bundle: dict[str, t.Any]) -> dict[str, t
     """The channel is signed by keys that nobody delegated to."""
     own = repository.signers["delegated"]
     repository.signers["delegated"] = [repository.extra, repository.signers["root"][0]]
-    foreign = repository.bundle()["delegated"]
+    foreign = repository.bundle()["roles"]
     repository.signers["delegated"] = own
-    return {**repository.bundle(), "delegated": foreign}
+    return {**repository.bundle(), "roles": foreign}
+
+
+def document(change: t.Callable[[str], str | None]) -> Bend:
+    """Another content of the release document, or none."""
+
+    def bend(repository: Repository, bundle: dict[str, t.Any]) -> dict[str, t.Any]:
+        return {**bundle, "documents": {repository.target: change(bundle["documents"][repository.target])}}
+
+    return bend
 
 
 def duplicate_member(repository: Repository, bundle: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -93,16 +104,17 @@ ATTACKS: list[tuple[str, Bend, tuple[str, ...]]] = [
     ("no signature", swap("timestamp", without_signature(0)), ("SIGNATURE",)),
     ("a changed snapshot", swap("snapshot", signed(version=99)), ("HASH_MISMATCH", "LENGTH_MISMATCH")),
     ("changed targets", swap("targets", signed(version=99)), ("SIGNATURE",)),
-    ("one of two signatures", swap("delegated", without_signature(1)), ("THRESHOLD",)),
-    ("one signature twice", swap("delegated", twice), ("METADATA",)),
+    ("one of two signatures", swap("stable", without_signature(1)), ("THRESHOLD",)),
+    ("one signature twice", swap("stable", twice), ("METADATA",)),
     ("one key under two ids", one_key_under_two_ids, ("THRESHOLD",)),
     ("foreign keys", foreign_key, ("SIGNATURE",)),
-    (
-        "another release document",
-        lambda _r, b: {**b, "release": b["release"].replace("app", "apq")},
-        ("HASH_MISMATCH",),
-    ),
-    ("a longer release document", lambda _r, b: {**b, "release": b["release"] + " "}, ("LENGTH_MISMATCH",)),
+    ("another release document", document(lambda text: text.replace("app", "apq")), ("HASH_MISMATCH",)),
+    ("a longer release document", document(lambda text: text + " "), ("LENGTH_MISMATCH",)),
+    ("a release document that is no text", document(lambda text: None), ("METADATA",)),
+    ("no release document", lambda _r, b: {**b, "documents": {}}, ("METADATA",)),
+    ("no documents", lambda _r, b: {**b, "documents": None}, ("METADATA",)),
+    ("a withheld channel", lambda _r, b: {**b, "roles": {}}, ("METADATA",)),
+    ("roles that are a list", lambda _r, b: {**b, "roles": list(b["roles"].values())}, ("METADATA",)),
     ("a target of another channel", lambda _r, b: {**b, "target": "pilot/app/1.json"}, ("METADATA",)),
     ("a target outside", lambda _r, b: {**b, "target": "stable/../app/1.json"}, ("METADATA",)),
     ("another channel", lambda _r, b: {**b, "channel": "pilot"}, ("METADATA",)),
@@ -205,9 +217,9 @@ def test_ed25519_with_what_the_device_has(device: Device, tmp_path: t.Any, publi
     repository.signers["delegated"] = [Key(tmp_path, 1, "ed25519"), Key(tmp_path, 2, "ed25519")]
     publisher.release(1)
     assert device.call("verify", bundle=repository.bundle())["release"]["name"] == "app"
-    body = json.loads(repository.bundle()["delegated"])
+    body = json.loads(repository.bundle()["roles"]["stable"])
     body["signatures"][0]["sig"] = body["signatures"][1]["sig"]
-    reply = device.call("verify", bundle=repository.bundle(delegated=json.dumps(body)))
+    reply = device.call("verify", bundle=repository.bundle(roles={"stable": json.dumps(body)}))
     assert reply["error"]["code"] == "THRESHOLD"
 
 
