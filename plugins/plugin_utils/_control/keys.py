@@ -12,6 +12,7 @@ Everything cryptographic is done by ``cryptography`` and securesystemslib's ``Cr
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import pathlib
 import typing as t
 
@@ -22,12 +23,13 @@ try:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+    from securesystemslib.formats import encode_canonical
     from securesystemslib.signer import CryptoSigner, SSlibKey
 except ImportError:  # libraries.require() tells
     pass
 
 if t.TYPE_CHECKING:
-    from securesystemslib.signer import Signer
+    from securesystemslib.signer import Key, Signer
 
 #: ECDSA P-256 is the default because every openssl since 1.1.1 on a device can check it.
 KINDS = ("ecdsa", "ed25519")
@@ -102,6 +104,18 @@ def public(path: pathlib.Path, passphrase: bytes | None = None) -> SSlibKey:
             raise KeyFileError(f"{source} is not a PEM key that can be used ({error}); give another") from error
     key.unrecognized_fields[NAME_FIELD] = path.stem
     return key
+
+
+def name_of(keyid: str, key: Key | None) -> str:
+    """How messages call a key: the name of whoever holds it, where known, and the beginning of its id."""
+    name = key.unrecognized_fields.get(NAME_FIELD) if key is not None else None
+    return f"{name} ({keyid[:8]})" if isinstance(name, str) and name.isprintable() else keyid[:8]
+
+
+def keyid_of(key: Key) -> str:
+    """The id that belongs to the value of ``key``, whatever id somebody gave it."""
+    content = encode_canonical({"keytype": key.keytype, "scheme": key.scheme, "keyval": key.keyval})
+    return hashlib.sha256(str(content).encode()).hexdigest()
 
 
 def passphrase_from(path: pathlib.Path) -> bytes:
