@@ -19,6 +19,7 @@ from .keys import name_of
 from .store import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, State
 
 try:
+    from securesystemslib.exceptions import UnverifiedSignatureError
     from tuf.api.exceptions import UnsignedMetadataError
     from tuf.api.metadata import (
         DelegatedRole,
@@ -300,7 +301,7 @@ class Edit:
                 total = need.have + len(need.missing)
                 raise RepositoryError(
                     f"{role} needs {need.threshold} of {total} signatures and {need.have} can be made; give also "
-                    f"private keys of: {', '.join(need.missing)}",
+                    f"private keys of: {', '.join(need.missing)}{self.ring.hint()}",
                     code="THRESHOLD",
                     role=role,
                 )
@@ -321,10 +322,14 @@ def sign(metadata: Metadata[t.Any], keyids: t.Iterable[str], ring: Ring) -> list
     added = [keyid for keyid in dict.fromkeys(keyids) if keyid in ring.signers and keyid not in metadata.signatures]
     for keyid in added:
         try:
-            metadata.sign(ring.signers[keyid], append=True)
-        except UnsignedMetadataError as error:
-            reason = error.__cause__ or error
-            raise KeyFileError(f"the key {keyid[:8]} cannot sign ({reason}); is its device or agent there?") from error
+            signature = metadata.sign(ring.signers[keyid], append=True)
+            ring.signers[keyid].public_key.verify_signature(signature, metadata.signed_bytes)
+        except (UnsignedMetadataError, UnverifiedSignatureError) as error:
+            metadata.signatures.pop(keyid, None)
+            if isinstance(error.__cause__, KeyFileError):
+                raise error.__cause__ from error
+            reason = error.__cause__ or "what it signed does not fit its public half"
+            raise KeyFileError(f"the key {keyid[:8]} cannot sign ({reason}); look at its token or service") from error
     return added
 
 

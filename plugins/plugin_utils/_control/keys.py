@@ -4,9 +4,9 @@
 #
 # PRIVATE to the collection: may change without notice.
 
-"""Signing keys in files: ECDSA P-256 and Ed25519, PKCS#8 PEM, optionally encrypted.
+"""Signing keys: ECDSA P-256 and Ed25519, in files (PKCS#8 PEM, optionally encrypted) or behind a URI.
 
-Everything cryptographic is done by ``cryptography`` and securesystemslib's ``CryptoSigner``.
+Everything cryptographic is done by ``cryptography`` and securesystemslib's signers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import hashlib
 import pathlib
 import typing as t
 
-from . import files
+from . import files, signers
 from .errors import KeyFileError
 
 try:
@@ -37,30 +37,58 @@ KINDS = ("ecdsa", "ed25519")
 #: An additional field of a public key, so that people see whose it is; not part of its id.
 NAME_FIELD = "x-fleet-ota-name"
 
+#: Files with the URI of a key in their first line; the public half lies beside them in ``NAME.pub``.
+URI_SUFFIX = ".uri"
+
 _PRIVATE = b"PRIVATE KEY-----"
+_OPENSSH = (b"ssh-", b"ecdsa-", b"sk-")
+_SCHEMES = ("ecdsa-sha2-nistp256", "ed25519")
 
 
 @dataclasses.dataclass(frozen=True)
 class Ring:
     """Private keys at hand, by the id of their public key.
 
-    A ring is one bag for all roles: each role is signed with those of its own keys that are in it.
+    A ring is one bag for all roles: each role is signed with those of its own keys that are in it. ``absent`` tells
+    why keys that a directory names are not at hand (an agent without them, a token that is not plugged in).
     """
 
     signers: t.Mapping[str, Signer]
+    absent: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def load(cls, paths: t.Iterable[pathlib.Path], passphrase: bytes | None = None) -> Ring:
-        """The keys in ``paths``; a directory stands for every ``*.pem`` in it that holds a private key.
+    def load(
+        cls, places: t.Iterable[pathlib.Path | str], passphrase: bytes | None = None, pin: bytes | None = None
+    ) -> Ring:
+        """The keys in ``places``: paths of files (PEM, or ``NAME.uri`` with a URI in its first line) or URIs.
 
-        ``passphrase`` is tried for encrypted keys. Raises :class:`KeyFileError`.
+        A directory stands for every ``*.pem`` in it that holds a private key, and for every ``*.uri``. ``passphrase``
+        is tried for encrypted keys. Raises :class:`KeyFileError`.
         """
-        signers: dict[str, Signer] = {}
-        for path in paths:
-            for file in _private_files(path):
-                signer = CryptoSigner(_private(file, passphrase))
-                signers[signer.public_key.keyid] = signer
-        return cls(signers)
+        found: dict[str, Signer] = {}
+        absent: dict[str, str] = {}
+        secrets = signers.Secrets(passphrase, pin)
+        for place in places:
+            path = pathlib.Path(place)
+            if isinstance(place, str) and signers.scheme_of(place):
+                several = _behind(place, None, secrets)
+            elif not path.is_dir():
+                several = _in_file(path, secrets)
+            else:
+                several = []
+                for file in _private_files(path):
+                    try:
+                        several += _in_file(file, secrets)
+                    except KeyFileError as error:
+                        if file.suffix != URI_SUFFIX:
+                            raise
+                        absent[file.stem] = error.message
+            found.update((signer.public_key.keyid, signer) for signer in several)
+        return cls(found, absent)
+
+    def hint(self) -> str:
+        """What to add to a message about missing signatures."""
+        return "".join(f" ({name} is not at hand: {reason})" for name, reason in sorted(self.absent.items()))
 
 
 def generate(path: pathlib.Path, kind: str = "ecdsa", passphrase: bytes | None = None) -> SSlibKey:
@@ -86,22 +114,30 @@ def generate(path: pathlib.Path, kind: str = "ecdsa", passphrase: bytes | None =
     return SSlibKey.from_crypto(made.public_key())
 
 
-def public(path: pathlib.Path, passphrase: bytes | None = None) -> SSlibKey:
-    """The public key in ``path``, which may hold a public or a private key; the file's name becomes the key's.
+def public(place: pathlib.Path | str, passphrase: bytes | None = None, pin: bytes | None = None) -> SSlibKey:
+    """The public key in the file ``place`` (public or private, PEM or OpenSSH), or behind the URI ``place``.
 
-    ``path`` with the suffix ``.pub`` is preferred, so that nobody needs the private key to list it. Raises
-    :class:`KeyFileError`.
+    The file's name becomes the key's. The same path with the suffix ``.pub`` is preferred, so that nobody needs the
+    private key to list it. Raises :class:`KeyFileError`.
     """
+    secrets = signers.Secrets(passphrase, pin)
+    if isinstance(place, str) and signers.scheme_of(place) not in (None, signers.FILE):
+        several = _behind(place, None, secrets)
+        if len(several) != 1:
+            raise KeyFileError(f"{place} stands for {len(several)} keys; name one by its fingerprint")
+        key = t.cast("SSlibKey", several[0].public_key)
+        key.unrecognized_fields[NAME_FIELD] = getattr(several[0], "name", place)
+        return key
+    path = pathlib.Path(str(place).removeprefix(f"{signers.FILE}:"))
     beside = path.with_suffix(".pub")
     source = beside if beside.is_file() else path
-    content = _read(source)
-    if _PRIVATE in content:
+    if source.suffix == URI_SUFFIX:
+        (signer,) = _in_file(source, secrets)
+        key = t.cast("SSlibKey", signer.public_key)
+    elif _PRIVATE in _read(source):
         key = CryptoSigner(_private(source, passphrase)).public_key
     else:
-        try:
-            key = SSlibKey.from_crypto(_usable(serialization.load_pem_public_key(content), source))
-        except (ValueError, UnsupportedAlgorithm) as error:
-            raise KeyFileError(f"{source} is not a PEM key that can be used ({error}); give another") from error
+        key = _public(source)
     key.unrecognized_fields[NAME_FIELD] = path.stem
     return key
 
@@ -119,11 +155,45 @@ def keyid_of(key: Key) -> str:
 
 
 def passphrase_from(path: pathlib.Path) -> bytes:
-    """The passphrase in the first line of ``path``. Raises :class:`KeyFileError` when there is none."""
-    lines = _read(path).splitlines()
-    if not lines or not lines[0]:
-        raise KeyFileError(f"the first line of {path} is empty; write the passphrase there")
-    return lines[0]
+    """The passphrase (or PIN) in the first line of ``path``. Raises :class:`KeyFileError` when there is none."""
+    return _first_line(path, "the passphrase")
+
+
+def _in_file(path: pathlib.Path, secrets: signers.Secrets) -> list[Signer]:
+    if path.suffix != URI_SUFFIX:
+        return [CryptoSigner(_private(path, secrets.passphrase))]
+    uri = _first_line(path, "the URI of the key").decode(errors="replace")
+    beside = path.with_suffix(".pub")
+    several = _behind(uri, _public(beside) if beside.is_file() else None, secrets)
+    if len(several) != 1:
+        raise KeyFileError(f"{path} stands for {len(several)} keys; put the fingerprint there, or {beside} beside it")
+    return several
+
+
+def _behind(uri: str, public_half: SSlibKey | None, secrets: signers.Secrets) -> list[Signer]:
+    if signers.scheme_of(uri) is None:
+        raise KeyFileError(f"{uri!r} is not the URI of a key")
+    if signers.scheme_of(uri) == signers.FILE:
+        several = _in_file(pathlib.Path(uri.partition(":")[2]), secrets)
+    else:
+        several = signers.load(uri, public_half, secrets)
+    for signer in several:
+        if signer.public_key.scheme not in _SCHEMES:
+            raise KeyFileError(
+                f"the key {uri} is of a kind that devices cannot check ({signer.public_key.scheme}); use ECDSA P-256 "
+                "or Ed25519",
+                code="UNSUPPORTED",
+            )
+    return several
+
+
+def _public(path: pathlib.Path) -> SSlibKey:
+    content = _read(path)
+    load = serialization.load_ssh_public_key if content.startswith(_OPENSSH) else serialization.load_pem_public_key
+    try:
+        return SSlibKey.from_crypto(_usable(load(content), path))
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise KeyFileError(f"{path} is not a PEM or OpenSSH key that can be used ({error}); give another") from error
 
 
 def _private(path: pathlib.Path, passphrase: bytes | None) -> t.Any:
@@ -135,6 +205,8 @@ def _private(path: pathlib.Path, passphrase: bytes | None) -> t.Any:
     try:
         key = serialization.load_pem_private_key(content, passphrase if encrypted else None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        if b"OPENSSH" in content:
+            raise KeyFileError(f"{path} is an OpenSSH key; ssh-add it to an SSH agent and use ssh-agent:") from error
         what = "the passphrase is wrong or the file is damaged" if encrypted else "it is not a private key in PEM"
         raise KeyFileError(f"the key {path} cannot be used: {what}; give another") from error
     return _usable(key, path)
@@ -152,9 +224,15 @@ def _usable(key: t.Any, path: pathlib.Path) -> t.Any:
 
 
 def _private_files(path: pathlib.Path) -> list[pathlib.Path]:
-    if not path.is_dir():
-        return [path]
-    return [file for file in sorted(path.glob("*.pem")) if _PRIVATE in _read(file)]
+    pem = [file for file in sorted(path.glob("*.pem")) if _PRIVATE in _read(file)]
+    return [*pem, *sorted(path.glob(f"*{URI_SUFFIX}"))]
+
+
+def _first_line(path: pathlib.Path, what: str) -> bytes:
+    lines = _read(path).splitlines()
+    if not lines or not lines[0]:
+        raise KeyFileError(f"the first line of {path} is empty; write {what} there")
+    return lines[0]
 
 
 def _read(path: pathlib.Path) -> bytes:

@@ -169,7 +169,7 @@ class Proposals:
         if not mine:
             may = "; ".join(f"{need.role}: {', '.join(need.missing) or 'nobody'}" for need in proposal.needs)
             raise RepositoryError(
-                f"none of the keys at hand may sign the proposal {proposal.id}; these may still: {may}",
+                f"none of the keys at hand may sign the proposal {proposal.id}; these may still: {may}{ring.hint()}",
                 code="THRESHOLD",
                 proposal=proposal.as_dict(),
             )
