@@ -75,7 +75,8 @@ class Need:
 
     def as_dict(self) -> dict[str, t.Any]:
         """For results and JSON."""
-        return {**dataclasses.asdict(self), "have": self.have, "met": self.met}
+        names = {"signed": list(self.signed), "missing": list(self.missing)}
+        return {**dataclasses.asdict(self), **names, "have": self.have, "met": self.met}
 
 
 class Edit:
@@ -182,6 +183,10 @@ class Edit:
                 self._sign(name, metadata)
                 self._prepared[name] = metadata
         return self._prepared
+
+    def role(self, name: str) -> Role:
+        """Keys and threshold of the role ``name``, as they will be."""
+        return self._roles(name)[0]
 
     def keyids(self, role: str) -> list[str]:
         """The keys that may sign ``role``: for the top-level roles also those of the root before."""

@@ -58,32 +58,37 @@ class Ring:
 
     @classmethod
     def load(
-        cls, places: t.Iterable[pathlib.Path | str], passphrase: bytes | None = None, pin: bytes | None = None
+        cls,
+        places: t.Iterable[pathlib.Path | str],
+        passphrase: bytes | None = None,
+        pin: bytes | None = None,
+        *,
+        maybe: t.Iterable[pathlib.Path | str] = (),
     ) -> Ring:
         """The keys in ``places``: paths of files (PEM, or ``NAME.uri`` with a URI in its first line) or URIs.
 
-        A directory stands for every ``*.pem`` in it that holds a private key, and for every ``*.uri``. ``passphrase``
-        is tried for encrypted keys. Raises :class:`KeyFileError`.
+        A directory stands for every ``*.pem`` in it that holds a private key, and for every ``*.uri``. What these and
+        ``maybe`` name by a URI need not be at hand. ``passphrase`` is tried for encrypted keys. Raises
+        :class:`KeyFileError`.
         """
         found: dict[str, Signer] = {}
         absent: dict[str, str] = {}
         secrets = signers.Secrets(passphrase, pin)
+        wanted: list[tuple[pathlib.Path | str, bool]] = [(place, True) for place in maybe]
         for place in places:
             path = pathlib.Path(place)
-            if isinstance(place, str) and signers.scheme_of(place):
-                several = _behind(place, None, secrets)
-            elif not path.is_dir():
-                several = _in_file(path, secrets)
+            inside = _private_files(path) if path.is_dir() else None
+            wanted += [(place, False)] if inside is None else [(file, True) for file in inside]
+        for place, may_lack in wanted:
+            behind_uri = isinstance(place, str) or place.suffix == URI_SUFFIX
+            try:
+                several = _signers(place, secrets)
+            except KeyFileError as error:
+                if not (may_lack and behind_uri):
+                    raise
+                absent[pathlib.Path(place).stem if isinstance(place, pathlib.Path) else place] = error.message
             else:
-                several = []
-                for file in _private_files(path):
-                    try:
-                        several += _in_file(file, secrets)
-                    except KeyFileError as error:
-                        if file.suffix != URI_SUFFIX:
-                            raise
-                        absent[file.stem] = error.message
-            found.update((signer.public_key.keyid, signer) for signer in several)
+                found.update((signer.public_key.keyid, signer) for signer in several)
         return cls(found, absent)
 
     def hint(self) -> str:
@@ -157,6 +162,12 @@ def keyid_of(key: Key) -> str:
 def passphrase_from(path: pathlib.Path) -> bytes:
     """The passphrase (or PIN) in the first line of ``path``. Raises :class:`KeyFileError` when there is none."""
     return _first_line(path, "the passphrase")
+
+
+def _signers(place: pathlib.Path | str, secrets: signers.Secrets) -> list[Signer]:
+    if isinstance(place, str) and signers.scheme_of(place):
+        return _behind(place, None, secrets)
+    return _in_file(pathlib.Path(place), secrets)
 
 
 def _in_file(path: pathlib.Path, secrets: signers.Secrets) -> list[Signer]:

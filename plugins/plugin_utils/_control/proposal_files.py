@@ -138,7 +138,7 @@ class Folder:
             if path.is_file() and not path.is_symlink()
         }
         days = described["expiry_days"]
-        if days is not None and not all(name in store.PERIODS and type(value) is int for name, value in days.items()):
+        if days is not None and not all(name in store.PERIODS and _is_days(value) for name, value in days.items()):
             raise ValueError("its expiry_days are not what they must be")
         moment(described["expires"])
         return Proposal(
@@ -187,6 +187,10 @@ def _text(value: t.Any) -> str:
     if not isinstance(value, str) or not value.replace("\n", " ").isprintable() or len(value) > 10_000:
         raise ValueError("a text in it is none that people can read")
     return value
+
+
+def _is_days(value: t.Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 36500
 
 
 def _json(value: t.Mapping[str, t.Any]) -> bytes:

@@ -89,6 +89,10 @@ class Proposals:
         with self.repository.store.lock():
             return self.apply_locked(name, ring)
 
+    def online(self, proposal: Proposal, ring: Ring) -> bool:
+        """Whether ``ring`` holds the snapshot's and timestamp's keys, as they are with ``proposal``."""
+        return self._edit(self._state(), proposal, ring).online()
+
     def make(
         self,
         edit: Edit,
