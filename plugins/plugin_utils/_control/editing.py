@@ -14,12 +14,12 @@ import datetime
 import typing as t
 
 from . import store
-from .errors import KeyFileError, RepositoryError
+from .errors import RepositoryError
 from .keys import name_of
+from .signing import Need, sign
 from .store import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, State
 
 try:
-    from securesystemslib.exceptions import UnverifiedSignatureError
     from tuf.api.exceptions import UnsignedMetadataError
     from tuf.api.metadata import (
         DelegatedRole,
@@ -48,35 +48,6 @@ class Holders:
 
     keys: tuple[Key, ...]
     threshold: int = 1
-
-
-@dataclasses.dataclass(frozen=True)
-class Need:
-    """What one role still needs: names of the keys that signed, and of those that may.
-
-    ``previous`` marks the demand of the root before: a new root satisfies the old one's threshold too.
-    """
-
-    role: str
-    threshold: int
-    signed: tuple[str, ...]
-    missing: tuple[str, ...]
-    previous: bool = False
-
-    @property
-    def have(self) -> int:
-        """Signatures that count."""
-        return len(self.signed)
-
-    @property
-    def met(self) -> bool:
-        """Whether they are enough."""
-        return self.have >= self.threshold
-
-    def as_dict(self) -> dict[str, t.Any]:
-        """For results and JSON."""
-        names = {"signed": list(self.signed), "missing": list(self.missing)}
-        return {**dataclasses.asdict(self), **names, "have": self.have, "met": self.met}
 
 
 class Edit:
@@ -320,22 +291,6 @@ class Edit:
         if self.targets.signed.delegations:
             known.update(self.targets.signed.delegations.keys)
         return name_of(keyid, known.get(keyid))
-
-
-def sign(metadata: Metadata[t.Any], keyids: t.Iterable[str], ring: Ring) -> list[str]:
-    """Add the signatures of those of ``keyids`` that are in ``ring`` and did not sign yet; which ones these were."""
-    added = [keyid for keyid in dict.fromkeys(keyids) if keyid in ring.signers and keyid not in metadata.signatures]
-    for keyid in added:
-        try:
-            signature = metadata.sign(ring.signers[keyid], append=True)
-            ring.signers[keyid].public_key.verify_signature(signature, metadata.signed_bytes)
-        except (UnsignedMetadataError, UnverifiedSignatureError) as error:
-            metadata.signatures.pop(keyid, None)
-            if isinstance(error.__cause__, KeyFileError):
-                raise error.__cause__ from error
-            reason = error.__cause__ or "what it signed does not fit its public half"
-            raise KeyFileError(f"the key {keyid[:8]} cannot sign ({reason}); look at its token or service") from error
-    return added
 
 
 def _file(role: str, metadata: Metadata[t.Any]) -> str:

@@ -8,27 +8,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
 import typing as t
 
-from . import changes, editing, store
+from . import changes
 from .changes import Change
-from .editing import Edit
 from .errors import RepositoryError
-from .keys import Ring
-from .proposal import Proposal, Remark, Request, identify, moment, same, stamp
+from .judgement import content_name, edit_of, judge, new_targets
+from .proposal import Proposal, Remark, Request, identify, same, stamp
 from .proposal_files import Folder
+from .signing import sign
 
 try:
     from tuf.api.exceptions import LengthOrHashMismatchError
-    from tuf.api.metadata import Metadata, Targets
-    from tuf.api.serialization import DeserializationError
 except ImportError:  # libraries.require() tells
     pass
 
 if t.TYPE_CHECKING:
+    from .editing import Edit
+    from .keys import Ring
     from .repository import Repository
     from .store import State
 
@@ -49,14 +48,14 @@ class Proposals:
         found = []
         for name in self.folder.ids():
             try:
-                found.append(self._judge(self.folder.read(name), state))
+                found.append(judge(self.repository, self.folder.read(name), state))
             except RepositoryError as error:
                 found.append(Proposal(name, reason=error.message))
         return found
 
     def get(self, name: str) -> Proposal:
         """The proposal with the id ``name``. Raises :class:`RepositoryError` when it is not there or damaged."""
-        return self._judge(self.folder.read(name), self._state())
+        return judge(self.repository, self.folder.read(name), self._state())
 
     def sign(self, name: str, ring: Ring, remark: str = "", *, check: bool = False) -> Proposal:
         """Add the signatures of the keys in ``ring`` that belong to the roles; those that signed already stay.
@@ -91,7 +90,13 @@ class Proposals:
 
     def online(self, proposal: Proposal, ring: Ring) -> bool:
         """Whether ``ring`` holds the snapshot's and timestamp's keys, as they are with ``proposal``."""
-        return self._edit(self._state(), proposal, ring).online()
+        return edit_of(self.repository, self._state(), proposal, ring).online()
+
+    def waiting(self, edit: Edit) -> Proposal | None:
+        """The proposal that says what ``edit`` prepared, if it can still be signed or applied."""
+        roles = edit.prepare()
+        found = (known for known in self.list() if known.state in ("open", "ready") and same(known.roles, roles))
+        return next(found, None)
 
     def make(
         self,
@@ -107,13 +112,13 @@ class Proposals:
 
         For :class:`Repository`, which holds the lock.
         """
+        known = self.waiting(edit)
+        if known is not None:
+            if not _belonging(edit, known, edit.ring):
+                return known, False
+            signed = self.sign(known.id, edit.ring, check=check)
+            return signed, signed.signatures() != known.signatures()
         roles = copy.deepcopy(edit.prepare())
-        for known in self.list():
-            if known.state in ("open", "ready") and same(known.roles, roles):
-                if not _belonging(edit, known, edit.ring):
-                    return known, False
-                signed = self.sign(known.id, edit.ring, check=check)
-                return signed, signed.signatures() != known.signatures()
         earliest = min(metadata.signed.expires for metadata in roles.values())
         raw = Proposal(
             id=identify(roles),
@@ -133,12 +138,12 @@ class Proposals:
             self.folder.create(raw)
             for role, keyid in sorted(raw.signatures()):
                 self.folder.sign(raw, role, keyid, self._remark(edit, keyid, "signed", ""))
-        return self._judge(raw, edit.old), True
+        return judge(self.repository, raw, edit.old), True
 
     def apply_locked(self, name: str, ring: Ring, *, check: bool = False) -> Change:
         """:meth:`apply` for whoever holds the repository's lock, or only checks."""
         state, disk = self._state(), self.repository.store
-        proposal = self._judge(self.folder.read(name), state)
+        proposal = judge(self.repository, self.folder.read(name), state)
         if proposal.state == "applied":
             return Change(False, list(proposal.after), list(proposal.after))
         self._usable(proposal, "applied")
@@ -151,9 +156,9 @@ class Proposals:
                 f"the proposal {name} needs more signatures: {waiting}", code="THRESHOLD", proposal=proposal.as_dict()
             )
         self._viewable(proposal)
-        edit = self._edit(state, proposal, ring)
+        edit = edit_of(self.repository, state, proposal, ring)
         staged = {**proposal.content, **edit.finish()}
-        targets = [path for role, path in _new_targets(proposal.roles, state)]
+        targets = [path for role, path in new_targets(proposal.roles, state)]
         disk.check(staged, self.repository.trust_root, targets)
         if not check:
             disk.commit(staged)
@@ -168,7 +173,7 @@ class Proposals:
 
     def _sign(self, proposal: Proposal, ring: Ring, text: str, *, check: bool) -> Proposal:
         state = self._state()
-        edit = self._edit(state, proposal, ring)
+        edit = edit_of(self.repository, state, proposal, ring)
         mine = _belonging(edit, proposal, ring)
         if not mine:
             may = "; ".join(f"{need.role}: {', '.join(need.missing) or 'nobody'}" for need in proposal.needs)
@@ -178,10 +183,10 @@ class Proposals:
                 proposal=proposal.as_dict(),
             )
         for role, keyids in mine.items():
-            for keyid in editing.sign(proposal.roles[role], keyids, ring):
+            for keyid in sign(proposal.roles[role], keyids, ring):
                 if not check:
                     self.folder.sign(proposal, role, keyid, self._remark(edit, keyid, "signed", text))
-        return self._judge(proposal, state) if check else self.get(proposal.id)
+        return judge(self.repository, proposal, state) if check else self.get(proposal.id)
 
     def _close(self, name: str, ending: str, by: str, text: str, *, check: bool) -> Proposal:
         proposal = self.get(name)
@@ -199,67 +204,6 @@ class Proposals:
         repository = self.repository
         return repository.store.load(repository.trust_root) if repository.store.exists else None
 
-    def _edit(self, state: State | None, proposal: Proposal, ring: Ring) -> Edit:
-        periods = {**self.repository.store.periods(), **(proposal.expiry_days or {})}
-        edit = Edit(state, ring, periods, self.repository.now)
-        edit.adopt(proposal.roles)
-        return edit
-
-    def _judge(self, raw: Proposal, state: State | None) -> Proposal:
-        """``raw`` with its state, and with those signatures alone that count."""
-        wrong: set[str] = set()
-        before = tuple(line for name in raw.roles for line in changes.content_lines(name, _signed(state, name)))
-        after = tuple(line for name, one in raw.roles.items() for line in changes.content_lines(name, one.signed))
-        raw = dataclasses.replace(raw, before=before, after=after, roles=copy.deepcopy(raw.roles))
-        if raw.closed in ("denied", "withdrawn"):
-            return dataclasses.replace(raw, state=raw.closed, reason=_ended(raw))
-        if self._in_force(raw, state):
-            return dataclasses.replace(raw, state="applied", reason="it is in force")
-        edit = self._edit(state, raw, Ring({}))
-        reason = _stale(raw, state)
-        try:
-            for role, metadata in raw.roles.items():
-                good, known = edit.verified(role, metadata)
-                wrong |= {f"{role}.{keyid}" for keyid in set(metadata.signatures).intersection(known) - good}
-                for keyid in set(metadata.signatures) - good:
-                    del metadata.signatures[keyid]
-            needs = tuple(edit.needs())
-        except ValueError as error:
-            reason, needs = reason or f"nobody is trusted for it ({error}); propose the change again", ()
-        others = {need.role for need in needs} - set(raw.roles)
-        if others and not reason:
-            reason = f"{', '.join(sorted(others))} must be signed with it now; propose the change again"
-        raw = dataclasses.replace(raw, needs=tuple(need for need in needs if need.role in raw.roles))
-        if reason:
-            return dataclasses.replace(raw, state="stale", reason=reason)
-        ends = [moment(raw.expires), *(metadata.signed.expires for metadata in raw.roles.values())]
-        if min(ends) <= self.repository.now:
-            reason = f"it expired at {stamp(min(ends))}; propose the change again"
-            return dataclasses.replace(raw, state="expired", reason=reason)
-        if wrong:
-            names = ", ".join(f"signatures/{name}.json" for name in sorted(wrong))
-            reason = f"{names}: not a signature over this metadata; delete the file and have it signed again"
-        return dataclasses.replace(raw, state="open" if raw.missing() else "ready", reason=reason)
-
-    def _in_force(self, proposal: Proposal, state: State | None) -> bool:
-        """Whether the repository's metadata is, or was, exactly what was proposed."""
-        if state is None:
-            return False
-        if proposal.closed == "applied":
-            return True
-        for name, metadata in proposal.roles.items():
-            current = _metadata(state, name)
-            if current is None or current.signed.version < metadata.signed.version:
-                return False
-            if current.signed.version > metadata.signed.version:
-                current = None
-                path = self.repository.store.directory / "metadata" / f"{metadata.signed.version}.{name}.json"
-                with contextlib.suppress(OSError, DeserializationError):
-                    current = Metadata.from_bytes(path.read_bytes())
-            if current is None or current.signed_bytes != metadata.signed_bytes:
-                return False
-        return True
-
     def _usable(self, proposal: Proposal, what: str) -> None:
         if proposal.state not in ("open", "ready"):
             raise RepositoryError(
@@ -272,7 +216,7 @@ class Proposals:
 
     def _viewable(self, proposal: Proposal) -> None:
         """Nobody signs for content that nobody can look at."""
-        for role, path in _new_targets(proposal.roles, self._state()):
+        for role, path in new_targets(proposal.roles, self._state()):
             entry = proposal.roles[role].signed.targets[path]
             name = content_name(path, entry.hashes["sha256"]) if "sha256" in entry.hashes else path
             content = proposal.content.get(name)
@@ -291,51 +235,7 @@ class Proposals:
         return Remark(edit.name_of(keyid), stamp(self.repository.now), action, text)
 
 
-def content_name(target: str, sha256: str) -> str:
-    """Where the content of the TUF target path ``target`` lies below the repository (consistent snapshots)."""
-    folder, slash, name = target.rpartition("/")
-    return f"targets/{folder}{slash}{sha256}.{name}"
-
-
 def _belonging(edit: Edit, proposal: Proposal, ring: Ring) -> dict[str, t.List[str]]:  # noqa: UP006
     """The keys in ``ring`` that may sign, by role."""
     found = {role: [keyid for keyid in edit.keyids(role) if keyid in ring.signers] for role in proposal.roles}
     return {role: keyids for role, keyids in found.items() if keyids}
-
-
-def _new_targets(roles: t.Mapping[str, Metadata[t.Any]], state: State | None) -> t.List[tuple[str, str]]:  # noqa: UP006
-    """Role and path of what is listed anew or with other content."""
-    found = []
-    for name, metadata in roles.items():
-        if isinstance(metadata.signed, Targets):
-            known = getattr(_signed(state, name), "targets", {})
-            found += [(name, path) for path, entry in metadata.signed.targets.items() if known.get(path) != entry]
-    return found
-
-
-def _metadata(state: State | None, name: str) -> Metadata[t.Any] | None:
-    if state is None:
-        return None
-    every: dict[str, Metadata[t.Any]] = {store.ROOT: state.roots[-1], store.TARGETS: state.targets, **state.channels}
-    return every.get(name)
-
-
-def _signed(state: State | None, name: str) -> t.Any:
-    metadata = _metadata(state, name)
-    return metadata.signed if metadata else None
-
-
-def _stale(proposal: Proposal, state: State | None) -> str:
-    for name, metadata in proposal.roles.items():
-        current = _signed(state, name)
-        version = current.version if current else 0
-        if metadata.signed.version != version + 1:
-            return f"{name} is at version {version} since; propose the change again"
-    return ""
-
-
-def _ended(proposal: Proposal) -> str:
-    for remark in proposal.remarks:
-        if remark.action == proposal.closed:
-            return f"{remark.action} by {remark.by or 'somebody'} at {remark.at}: {remark.text or 'without a remark'}"
-    return ""

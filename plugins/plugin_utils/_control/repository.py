@@ -15,17 +15,17 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import pathlib
-import re
 import typing as t
 
 from . import changes, files, libraries, source, store
 from .changes import Change
+from .conclusion import conclude
 from .config import Config
 from .editing import Edit
 from .errors import RepositoryError
-from .listing import Listed, admit, by_counter, target_of
+from .judgement import content_name
+from .listing import Listed, admit, admit_document, by_counter, target_of
 from .proposal import Request
-from .proposals import Proposals, content_name
 from .store import Store
 
 try:
@@ -35,11 +35,8 @@ except ImportError:  # libraries.require() tells
 
 if t.TYPE_CHECKING:
     from .keys import Ring
-    from .proposal import Proposal
 
 __all__ = ["Change", "Config", "Repository"]
-
-_SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 class Repository:
@@ -180,7 +177,7 @@ class Repository:
         edit.delegate({**config.channels, **config.approvals})
         kind = "roles" if state else "repository"
         new_periods = periods if periods != old_periods else None
-        changed, proposal = self._conclude(edit, {}, kind, propose, check=check, expiry_days=new_periods)
+        changed, proposal = conclude(self, edit, {}, kind, propose, check=check, expiry_days=new_periods)
         if new_periods and not check and not proposal:
             self.store.write_periods(periods)
         after = changes.role_lines(edit, periods)
@@ -217,7 +214,7 @@ class Repository:
         edit.enter(wanted.channel, {wanted.target: entry})
         if propose and not propose.title:
             propose = dataclasses.replace(propose, title=f"{wanted.name} {wanted.version} in {wanted.channel}")
-        changed, proposal = self._conclude(edit, {document: content}, "release", propose, check=check)
+        changed, proposal = conclude(self, edit, {document: content}, "release", propose, check=check)
         after = sorted([*before, wanted], key=by_counter)
         return Change(changed, _lines(before), _lines(after), wanted, proposal=proposal)
 
@@ -252,52 +249,16 @@ class Repository:
     ) -> Change:
         state = self.store.load(self.trust_root)
         edit = Edit(state, ring, self.store.periods(), self.now)
-        if role != store.TARGETS and not (store.is_approvals(role) and role in edit.channels):
-            known = [store.TARGETS, *filter(store.is_approvals, sorted(edit.channels))]
-            raise RepositoryError(
-                f"documents are listed in {', '.join(known)}, not in {role!r}; add an approvals role with "
-                "fleet.ota.repository"
-            )
-        for path in (target, *remove):
-            first, *rest = path.split("/")
-            shape = not rest if role == store.TARGETS else first == role and len(rest) == 2
-            if not shape or not all(_SEGMENT.fullmatch(part) for part in (first, *rest)):
-                form = "FILE" if role == store.TARGETS else f"{role}/NAME/FILE"
-                raise RepositoryError(f"{path!r} cannot be listed in {role}; name it {form}")
+        admit_document(role, (target, *remove), list(edit.channels))
         signed = edit.targets.signed if role == store.TARGETS else edit.channels[role].signed
         before = changes.content_lines(role, signed)
         digest = source.digest(content)
         more = {"custom": dict(custom)} if custom else {}
         edit.enter(role, {target: TargetFile(len(content), {"sha256": digest}, target, more)}, remove)
-        changed, proposal = self._conclude(
-            edit, {content_name(target, digest): content}, "document", request, check=check
+        changed, proposal = conclude(
+            self, edit, {content_name(target, digest): content}, "document", request, check=check
         )
         return Change(changed, before, changes.content_lines(role, signed), proposal=proposal)
-
-    def _conclude(
-        self,
-        edit: Edit,
-        content: t.Mapping[str, bytes],
-        kind: str,
-        propose: Request | None,
-        *,
-        check: bool,
-        expiry_days: t.Mapping[str, int] | None = None,
-    ) -> tuple[bool, Proposal | None]:
-        """Put in force what ``edit`` changed, or propose it: whether anything changed, and the proposal if it waits."""
-        if propose is None or not edit.prepare() or (propose.apply and edit.complete()):
-            staged = edit.finish()
-            if staged:
-                staged = {**content, **staged}
-                self.store.check(staged, self.trust_root, [path for path in edit.entered if content])
-                if not check:
-                    self.store.commit(staged)
-            return bool(staged), None
-        proposals = Proposals(self)
-        proposal, new = proposals.make(edit, content, propose, kind=kind, expiry_days=expiry_days, check=check)
-        if propose.apply and proposal.state == "ready" and edit.online() and not check:
-            return proposals.apply_locked(proposal.id, edit.ring).changed, None
-        return new, proposal
 
     def _refresh(self, ring: Ring, *, check: bool) -> Change:
         state = self.store.load(self.trust_root)
@@ -313,7 +274,7 @@ class Repository:
             else:
                 warnings.append(f"{name} expires on {metadata.signed.expires:%Y-%m-%d} and its keys were not given")
         before = changes.expiry_lines(edit)
-        changed, _proposal = self._conclude(edit, {}, "refresh", None, check=check)
+        changed, _proposal = conclude(self, edit, {}, "refresh", None, check=check)
         return Change(changed, before, changes.expiry_lines(edit), warnings=warnings)
 
     def _locked(self) -> t.ContextManager[None]:

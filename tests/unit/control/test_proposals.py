@@ -135,9 +135,21 @@ def test_publishing_the_same_again_signs_what_waits(team: Site) -> None:
 
 def test_the_last_signer_with_the_online_keys_puts_it_in_force(team: Site) -> None:
     publish(team, "anna")
+    before = tree(team.path)
+    dry = publish(team, "ben", *ONLINE, check=True)
+    assert (dry.changed, dry.proposal, tree(team.path)) == (True, None, before)
     change = publish(team, "ben", *ONLINE)
     assert (change.changed, change.proposal) == (True, None)
     assert team.fetch().version == "1.0"
+
+
+def test_whoever_has_all_keys_puts_in_force_what_waits_and_not_another_version_of_it(team: Site) -> None:
+    name = waiting(publish(team, "anna"))
+    later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1)
+    repository = team.repository(later)
+    change = repository.publish("stable", team.document(), team.ring("anna", "ben", *ONLINE), propose=ASK)
+    assert (change.changed, change.proposal) == (True, None)
+    assert [(entry.id, entry.state) for entry in proposals(team).list()] == [(name, "applied")]
 
 
 def test_check_mode_changes_nothing(team: Site) -> None:
