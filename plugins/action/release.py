@@ -75,7 +75,7 @@ class ActionModule(ControllerAction):
         repository = Repository(place, trust_root=pinned_root(arguments, place))
         ring, propose = signing_ring(arguments), request(arguments)
         if arguments["state"] == "refreshed":
-            return repository.refresh(ring, check=self.check)
+            return repository.refresh(ring, check=self.check, propose=propose)
         if arguments["state"] == "published":
             source = here(arguments["source"])
             return repository.publish(arguments["channel"], source, ring, check=self.check, propose=propose)

@@ -107,7 +107,7 @@ proposal:
   type: dict
   contains: &proposal
     id: {description: Its id., type: str, returned: success}
-    kind: {description: "V(release), V(document), V(roles) or V(repository).", type: str, returned: success}
+    kind: {description: "V(release), V(document), V(roles), V(renewal) or V(repository).", type: str, returned: success}
     title: {description: What people wrote above it., type: str, returned: success}
     requested_by: {description: Who asked., type: str, returned: success}
     requested_at: {description: When., type: str, returned: success}

@@ -148,16 +148,17 @@ class Repository:
         with self._locked():
             return self._document(role, target, content, custom, removed, ring, request, check=False)
 
-    def refresh(self, ring: Ring, *, check: bool = False) -> Change:
+    def refresh(self, ring: Ring, *, check: bool = False, propose: Request | None = None) -> Change:
         """Sign again what is close to its expiry.
 
         Timestamp and snapshot when half of their time is over (their keys must be at hand), other roles when less
-        than a quarter is left and their keys are at hand; without keys they are named in the warnings.
+        than a quarter is left and their keys are at hand; without keys they are named in the warnings. With
+        ``propose``, roles for which some of the keys are at hand become a proposal.
         """
         if check:
-            return self._refresh(ring, check=True)
+            return self._refresh(ring, check=True, propose=propose)
         with self._locked():
-            return self._refresh(ring, check=False)
+            return self._refresh(ring, check=False, propose=propose)
 
     def releases(self, channel: str | None = None) -> list[Listed]:
         """What the channels (or the one) list, by channel, name and counter."""
@@ -260,22 +261,30 @@ class Repository:
         )
         return Change(changed, before, changes.content_lines(role, signed), proposal=proposal)
 
-    def _refresh(self, ring: Ring, *, check: bool) -> Change:
+    def _refresh(self, ring: Ring, *, check: bool, propose: Request | None) -> Change:
         state = self.store.load(self.trust_root)
         edit = Edit(state, ring, self.store.periods(), self.now)
-        warnings = []
+        warnings, lacking = [], []
         for name, metadata in changes.all_roles(edit):
             left = metadata.signed.expires - self.now
-            share = 2 if name in (store.SNAPSHOT, store.TIMESTAMP) else 4
-            if left * share >= edit.period(name):
+            online = name in (store.SNAPSHOT, store.TIMESTAMP)
+            if left * (2 if online else 4) >= edit.period(name):
                 continue
-            if share == 2 or edit.can_sign(name):
+            if (edit.can_sign(name) and edit.online()) or (online and not propose):
                 edit.touched.add(name)
+            elif propose and not online and any(keyid in ring.signers for keyid in edit.keyids(name)):
+                lacking.append(name)
             else:
                 warnings.append(f"{name} expires on {metadata.signed.expires:%Y-%m-%d} and its keys were not given")
         before = changes.expiry_lines(edit)
-        changed, _proposal = conclude(self, edit, {}, "refresh", None, check=check)
-        return Change(changed, before, changes.expiry_lines(edit), warnings=warnings)
+        changed, _none = conclude(self, edit, {}, "renewal", None, check=check)
+        after, proposal = changes.expiry_lines(edit), None
+        if lacking:
+            rest = Edit(state if check else self.store.load(self.trust_root), ring, edit.periods, self.now)
+            rest.touched.update(lacking)
+            new, proposal = conclude(self, rest, {}, "renewal", propose, check=check)
+            changed = changed or new
+        return Change(changed, before, after, warnings=warnings, proposal=proposal)
 
     def _locked(self) -> t.ContextManager[None]:
         if not self.store.exists:

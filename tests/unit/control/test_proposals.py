@@ -553,6 +553,24 @@ def test_a_change_that_breaks_another_role_carries_that_role_along(team: Site) -
     assert (stale.state, "stable is at version 3" in stale.reason) == ("stale", True)
 
 
+def test_what_expires_is_renewed_in_steps(team: Site) -> None:
+    """Root has a few weeks left: anna proposes, ben signs; the scheduled job goes on by itself meanwhile."""
+    publish(team, "anna", "ben", *ONLINE)
+    late = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=330)
+    alone = team.repository(late).refresh(team.ring(*ONLINE))
+    assert [line.split()[0] for line in alone.warnings] == ["root", "targets", "approvals", "pilot", "stable"]
+    change = team.repository(late).refresh(team.ring("anna"), propose=ASK)
+    name = waiting(change)
+    assert team.repository(late).refresh(team.ring("anna"), propose=ASK).changed is False
+    assert list(proposals(team, late).get(name).roles) == ["root", "targets", "stable"]
+    assert [line.split()[0] for line in change.warnings] == ["approvals", "pilot"]
+    proposals(team, late).sign(name, team.ring("ben"))
+    proposals(team, late).apply(name, team.ring(*ONLINE))
+    alone = team.repository(late).refresh(team.ring(*ONLINE))
+    assert [line.split()[0] for line in alone.warnings] == ["approvals", "pilot"]
+    assert team.repository().store.load().root.version == 2
+
+
 # -- crashes ----------------------------------------------------------------------------------------------------
 
 
