@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import json
 import typing as t
 
 from . import changes, store
@@ -19,6 +20,7 @@ from .keys import Ring
 from .proposal import Proposal, moment, stamp
 
 try:
+    from tuf.api.exceptions import LengthOrHashMismatchError
     from tuf.api.metadata import Metadata, Targets
     from tuf.api.serialization import DeserializationError
 except ImportError:  # libraries.require() tells
@@ -32,8 +34,7 @@ if t.TYPE_CHECKING:
 def judge(repository: Repository, raw: Proposal, state: State | None) -> Proposal:
     """``raw`` with its state, and with those signatures alone that count."""
     wrong: set[str] = set()
-    before = tuple(line for name in raw.roles for line in changes.content_lines(name, _signed(state, name)))
-    after = tuple(line for name, one in raw.roles.items() for line in changes.content_lines(name, one.signed))
+    before, after = _told(repository, raw, state)
     raw = dataclasses.replace(raw, before=before, after=after, roles=copy.deepcopy(raw.roles))
     if raw.closed in ("denied", "withdrawn"):
         return dataclasses.replace(raw, state=raw.closed, reason=_ended(raw))
@@ -64,6 +65,24 @@ def judge(repository: Repository, raw: Proposal, state: State | None) -> Proposa
         names = ", ".join(f"signatures/{name}.json" for name in sorted(wrong))
         reason = f"{names}: not a signature over this metadata; delete the file and have it signed again"
     return dataclasses.replace(raw, state="open" if raw.missing() else "ready", reason=reason)
+
+
+def _told(repository: Repository, raw: Proposal, state: State | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What the metadata says now and would say, with the documents that it would list."""
+    before = [line for name in raw.roles for line in changes.content_lines(name, _signed(state, name))]
+    after = [line for name, one in raw.roles.items() for line in changes.content_lines(name, one.signed)]
+    if raw.expiry_days:
+        periods = repository.store.periods()
+        before += [f"{name} expires after {days} days" for name, days in sorted(periods.items()) if state]
+        after += [f"{name} expires after {days} days" for name, days in sorted({**periods, **raw.expiry_days}.items())]
+    for role, path in new_targets(raw.roles, state):
+        entry = raw.roles[role].signed.targets[path]
+        content = raw.content.get(content_name(path, entry.hashes.get("sha256", "")))
+        with contextlib.suppress(LengthOrHashMismatchError, ValueError):
+            entry.verify_length_and_hashes(content or b"")
+            text = json.dumps(json.loads(content or b""), indent=1, sort_keys=True)  # ASCII: nothing hides in it
+            after += [f"{path}: {line}" for line in text.splitlines()]
+    return tuple(before), tuple(after)
 
 
 def _in_force(repository: Repository, proposal: Proposal, state: State | None) -> bool:

@@ -102,11 +102,12 @@ class Proposal:
         return f"{self.id}: {self.state}, {self.title or self.kind}, by {self.requested_by} ({those})"
 
 
-def identify(roles: t.Mapping[str, Metadata[t.Any]]) -> str:
-    """The id of a proposal: it stands for the very bytes that are to be signed."""
+def identify(roles: t.Mapping[str, Metadata[t.Any]], expiry_days: t.Mapping[str, int] | None) -> str:
+    """The id of a proposal: it stands for the very bytes that are to be signed, and for what is set with them."""
     first, metadata = next(iter(roles.items()))
-    whole = {name: hashlib.sha256(one.signed_bytes).hexdigest() for name, one in roles.items()}
-    return f"{first}-{metadata.signed.version}-{hashlib.sha256(files.canonical(whole)).hexdigest()[:16]}"
+    whole: dict[str, t.Any] = {name: hashlib.sha256(one.signed_bytes).hexdigest() for name, one in roles.items()}
+    content = files.canonical({"roles": whole, "expiry_days": expiry_days})
+    return f"{first}-{metadata.signed.version}-{hashlib.sha256(content).hexdigest()[:16]}"
 
 
 def same(one: t.Mapping[str, Metadata[t.Any]], other: t.Mapping[str, Metadata[t.Any]]) -> bool:

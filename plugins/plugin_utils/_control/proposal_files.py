@@ -114,7 +114,10 @@ class Folder:
     def _read(self, name: str, place: pathlib.Path) -> Proposal:
         described = _object(place / "proposal.json")
         roles = self._roles(place / "metadata")
-        if not roles or identify(roles) != name:
+        days = described["expiry_days"]
+        if days is not None and not all(key in store.PERIODS and _is_days(value) for key, value in days.items()):
+            raise ValueError("its expiry_days are not what they must be")
+        if not roles or identify(roles, days) != name:
             raise ValueError("its metadata is not what its id stands for")
         remarks = []
         for path in _those(place / "signatures"):
@@ -137,9 +140,6 @@ class Folder:
             for path in sorted((place / "targets").rglob("*"))
             if path.is_file() and not path.is_symlink()
         }
-        days = described["expiry_days"]
-        if days is not None and not all(name in store.PERIODS and _is_days(value) for name, value in days.items()):
-            raise ValueError("its expiry_days are not what they must be")
         moment(described["expires"])
         return Proposal(
             id=name,

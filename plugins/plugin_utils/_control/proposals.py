@@ -121,7 +121,7 @@ class Proposals:
         roles = copy.deepcopy(edit.prepare())
         earliest = min(metadata.signed.expires for metadata in roles.values())
         raw = Proposal(
-            id=identify(roles),
+            id=identify(roles, expiry_days),
             kind=kind,
             title=request.title,
             requested_by=request.requested_by,
@@ -216,9 +216,11 @@ class Proposals:
 
     def _viewable(self, proposal: Proposal) -> None:
         """Nobody signs for content that nobody can look at."""
+        unlisted = set(proposal.content)
         for role, path in new_targets(proposal.roles, self._state()):
             entry = proposal.roles[role].signed.targets[path]
             name = content_name(path, entry.hashes["sha256"]) if "sha256" in entry.hashes else path
+            unlisted.discard(name)
             content = proposal.content.get(name)
             file = self.repository.store.directory / name
             if content is None and file.is_file():
@@ -230,6 +232,12 @@ class Proposals:
                     f"the proposal {proposal.id}: {name} is missing or not what would be signed; propose it again",
                     code="HASH_MISMATCH",
                 ) from error
+
+        if unlisted:
+            raise RepositoryError(
+                f"the proposal {proposal.id} holds files that nothing lists: {', '.join(sorted(unlisted))}; delete them",
+                code="UNLISTED_FILE",
+            )
 
     def _remark(self, edit: Edit, keyid: str, action: str, text: str) -> Remark:
         return Remark(edit.name_of(keyid), stamp(self.repository.now), action, text)

@@ -349,6 +349,32 @@ def test_an_id_stands_for_the_bytes_that_are_signed(team: Site) -> None:
     assert (listed.state, listed.id) == ("damaged", name)
 
 
+def test_an_id_stands_for_the_periods_too(empty: Site) -> None:
+    """They are nothing that people sign, but nobody else may choose them."""
+    both = empty.holders("anna", "ben", threshold=2)
+    config = empty.config(roles={**empty.config().roles, "root": both}, periods={"timestamp": 2})
+    name = waiting(empty.repository().ensure(config, empty.ring("anna"), propose=ASK))
+    assert "timestamp expires after 2 days" in proposals(empty).get(name).after
+    path = empty.path / "proposals" / name / "proposal.json"
+    described = json.loads(path.read_text())
+    described["expiry_days"]["timestamp"] = 3650
+    path.write_text(json.dumps(described))
+    with pytest.raises(RepositoryError, match="not what its id stands for"):
+        proposals(empty).sign(name, empty.ring("ben"))
+
+
+def test_files_that_nothing_lists_are_refused(team: Site) -> None:
+    name = waiting(publish(team, "anna", "ben"))
+    path = team.path / "proposals" / name / "targets" / "payloads" / "0"
+    path.parent.mkdir()
+    path.write_bytes(b"x")
+    for act in (proposals(team).sign, proposals(team).apply):
+        with pytest.raises(RepositoryError, match="targets/payloads/0") as caught:
+            act(name, team.ring("carla", *ONLINE))
+        assert caught.value.code == "UNLISTED_FILE"
+    assert not (team.path / "targets" / "payloads" / "0").exists()
+
+
 def test_nobody_signs_for_content_that_is_not_there(team: Site) -> None:
     name = waiting(publish(team, "anna"))
     (document,) = (team.path / "proposals" / name / "targets").rglob("*.json")
@@ -403,6 +429,7 @@ def test_what_is_shown_comes_from_the_metadata_and_not_from_the_title(team: Site
     assert "stable lists stable/gateway/2.0.json" in new
     assert "counter=2" in new
     assert "1.0.json" not in new
+    assert 'stable/gateway/2.0.json:  "version": "2.0"' in new  # the release itself, too
 
 
 # -- approvals and policy ---------------------------------------------------------------------------------------
