@@ -235,7 +235,7 @@ class Proposals:
 
         if unlisted:
             raise RepositoryError(
-                f"the proposal {proposal.id} holds files that nothing lists: {', '.join(sorted(unlisted))}; delete them",
+                f"the proposal {proposal.id} holds what nothing lists; delete {', '.join(sorted(unlisted))} there",
                 code="UNLISTED_FILE",
             )
 

@@ -65,6 +65,8 @@ def sign(metadata: Metadata[t.Any], keyids: t.Iterable[str], ring: Ring) -> list
             metadata.signatures.pop(keyid, None)
             if isinstance(error.__cause__, KeyFileError):
                 raise error.__cause__ from error
-            reason = error.__cause__ or "what it signed does not fit its public half"
+            reason = str(error.__cause__ or error)
+            if isinstance(error, UnverifiedSignatureError):
+                reason = "what it signed does not fit its public half"
             raise KeyFileError(f"the key {keyid[:8]} cannot sign ({reason}); look at its token or service") from error
     return added

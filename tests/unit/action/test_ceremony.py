@@ -13,6 +13,7 @@ import typing as t
 import pytest
 from ansible.errors import AnsibleActionFail
 from ansible_collections.fleet.ota.plugins.action import proposal, release, repository
+from ansible_collections.fleet.ota.plugins.plugin_utils import _controller_action
 from ansible_collections.fleet.ota.plugins.plugin_utils._control import keys
 
 if t.TYPE_CHECKING:
@@ -192,6 +193,20 @@ def test_an_unknown_kind_of_key_is_refused(team: Team) -> None:
     error = failure(lambda: team.repository("anna", keys=["vault:x"]))
     assert "keys are named by a path or by" in error.message
     assert not (team.path / "repo").exists()
+
+
+@pytest.mark.parametrize("way", ["file", "environment"])
+def test_the_pin_of_a_token_comes_from_file_or_environment(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    arguments: Result = {"passphrase_file": None, "pin_file": None}
+    if way == "file":
+        (tmp_path / "pin").write_text("734652\n")
+        arguments["pin_file"] = str(tmp_path / "pin")
+    else:
+        monkeypatch.setenv("FLEET_OTA_KEY_PIN", "734652")
+    assert _controller_action.pin(arguments) == b"734652"
+    assert _controller_action.passphrase(arguments) is None
 
 
 def test_a_proposal_needs_time(team: Team) -> None:

@@ -14,10 +14,13 @@ import typing as t
 
 import pytest
 from ansible_collections.fleet.ota.plugins.plugin_utils._control import files, keys, store
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.errors import RepositoryError
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.errors import KeyFileError, RepositoryError
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.keys import Ring
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.proposal import Proposal, Request
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.proposals import Proposals
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository import Change
+from cryptography.hazmat.primitives import serialization
+from securesystemslib.signer import CryptoSigner, Signature
 from tuf.api.metadata import Metadata
 
 from .test_repository import Crash, tree
@@ -258,6 +261,33 @@ def test_what_a_revoked_key_signed_is_signed_anew_in_the_same_step(team: Site) -
     assert stable.signed.version == 2
     assert set(stable.signatures) == {keys.public(team.key(who)).keyid for who in ("ben", "carla")}
     assert proposals(team).get(name).state == "stale"
+
+
+def test_a_signer_whose_signatures_do_not_fit_its_public_half_leaves_none(team: Site) -> None:
+    """With a stand-in for a token that answers with a signature over something else."""
+
+    class StandIn(CryptoSigner):
+        def sign(self, payload: bytes) -> Signature:
+            return super().sign(payload + b" ")
+
+    name = waiting(publish(team, "anna"))
+    private = serialization.load_pem_private_key(team.key("ben").read_bytes(), None)
+    signer = StandIn(private)
+    before = tree(team.path)
+    with pytest.raises(KeyFileError, match="does not fit its public half"):
+        proposals(team).sign(name, Ring({signer.public_key.keyid: signer}))
+    assert tree(team.path) == before
+
+
+def test_what_clients_would_refuse_is_not_put_in_force(team: Site) -> None:
+    """A server whose clock is a month behind makes a timestamp that is over already."""
+    name = waiting(publish(team, "anna", "ben"))
+    before = served(team)
+    slow = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=30)
+    with pytest.raises(RepositoryError, match="would not be accepted by its own clients"):
+        proposals(team, slow).apply(name, team.ring(*ONLINE))
+    assert served(team) == before
+    assert proposals(team).get(name).state == "ready"
 
 
 # -- how it ends otherwise --------------------------------------------------------------------------------------
