@@ -70,8 +70,6 @@ class Folder:
         new = self.directory / f".new-{proposal.id}"
         if new.exists():  # an earlier attempt that was cut short
             shutil.rmtree(new)
-        for folder in (self.directory, new):
-            files.make_directory(folder, _SHARED)
         described = {
             "format": 1,
             "id": proposal.id,
@@ -83,7 +81,15 @@ class Folder:
             "details": dict(proposal.details),
             "expiry_days": dict(proposal.expiry_days) if proposal.expiry_days else None,
         }
-        _write(new / "proposal.json", _json(described))
+        for text in (proposal.kind, proposal.title, proposal.requested_by):
+            _writable(text)
+        try:
+            encoded = _json(described)
+        except (TypeError, ValueError) as error:
+            raise RepositoryError(f"details cannot be kept as JSON ({error}); correct them", code="PROPOSAL") from error
+        for folder in (self.directory, new):
+            files.make_directory(folder, _SHARED)
+        _write(new / "proposal.json", encoded)
         for role, metadata in proposal.roles.items():
             unsigned = Metadata(metadata.signed)
             _write(new / "metadata" / f"{metadata.signed.version}.{role}.json", unsigned.to_bytes())
@@ -176,7 +182,15 @@ class Folder:
 
 
 def _remark(remark: Remark) -> dict[str, str]:
-    return {"by": remark.by, "at": remark.at, "remark": remark.text}
+    return {"by": _writable(remark.by), "at": remark.at, "remark": _writable(remark.text)}
+
+
+def _writable(text: str) -> str:
+    """``text``, if it can be read back. Raises :class:`RepositoryError`."""
+    try:
+        return _text(text)
+    except ValueError as error:
+        raise RepositoryError(f"{text!r} is no text for people: {error}; write one", code="PROPOSAL") from error
 
 
 def _remarked(entry: t.Mapping[str, t.Any], action: str) -> Remark:
@@ -185,7 +199,7 @@ def _remarked(entry: t.Mapping[str, t.Any], action: str) -> Remark:
 
 def _text(value: t.Any) -> str:
     if not isinstance(value, str) or not value.replace("\n", " ").isprintable() or len(value) > 10_000:
-        raise ValueError("a text in it is none that people can read")
+        raise ValueError("it has control characters or more than 10000 letters")
     return value
 
 

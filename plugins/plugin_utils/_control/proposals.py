@@ -57,7 +57,7 @@ class Proposals:
         """The proposal with the id ``name``. Raises :class:`RepositoryError` when it is not there or damaged."""
         return judge(self.repository, self.folder.read(name), self._state())
 
-    def sign(self, name: str, ring: Ring, remark: str = "", *, check: bool = False) -> Proposal:
+    def sign(self, name: str, ring: Ring, remark: str | None = None, *, check: bool = False) -> Proposal:
         """Add the signatures of the keys in ``ring`` that belong to the roles; those that signed already stay.
 
         Everything is verified first: the repository from its trust root, the signatures that are there, the content.
@@ -67,15 +67,15 @@ class Proposals:
         proposal = self.get(name)
         self._usable(proposal, "signed")
         self._viewable(proposal)
-        return self._sign(proposal, ring, remark, check=check)
+        return self._sign(proposal, ring, remark or "", check=check)
 
-    def deny(self, name: str, by: str, remark: str = "", *, check: bool = False) -> Proposal:
+    def deny(self, name: str, by: str, remark: str | None = None, *, check: bool = False) -> Proposal:
         """Record that ``by`` does not want it; it can no longer be signed or applied."""
-        return self._close(name, "denied", by, remark, check=check)
+        return self._close(name, "denied", by, remark or "", check=check)
 
-    def withdraw(self, name: str, by: str = "", remark: str = "", *, check: bool = False) -> Proposal:
+    def withdraw(self, name: str, by: str = "", remark: str | None = None, *, check: bool = False) -> Proposal:
         """Take it back; the record stays."""
-        return self._close(name, "withdrawn", by, remark, check=check)
+        return self._close(name, "withdrawn", by, remark or "", check=check)
 
     def apply(self, name: str, ring: Ring, *, check: bool = False) -> Change:
         """Put it in force; ``ring`` must hold the snapshot's and timestamp's keys.

@@ -379,6 +379,20 @@ def test_an_id_stands_for_the_bytes_that_are_signed(team: Site) -> None:
     assert (listed.state, listed.id) == ("damaged", name)
 
 
+def test_what_could_not_be_read_back_is_not_written(team: Site) -> None:
+    for more in ({"title": "a\x1b[2J"}, {"requested_by": "a\tb"}, {"details": {"when": datetime.datetime.now()}}):
+        with pytest.raises(RepositoryError, match=r"no text for people|cannot be kept as JSON") as caught:
+            approve(team, "dora", **more)
+        assert caught.value.code == "PROPOSAL"
+    name = waiting(approve(team, "dora"))
+    with pytest.raises(RepositoryError, match="no text for people"):
+        proposals(team).sign(name, team.ring("emil"), "bell \a")
+    with pytest.raises(RepositoryError, match="no text for people"):
+        proposals(team).deny(name, "emil", "x" * 10_001)
+    assert proposals(team).get(name).state == "open"
+    assert proposals(team).sign(name, team.ring("emil"), None).state == "ready"
+
+
 def test_an_id_stands_for_the_periods_too(empty: Site) -> None:
     """They are nothing that people sign, but nobody else may choose them."""
     both = empty.holders("anna", "ben", threshold=2)
