@@ -23,7 +23,7 @@ from ansible_collections.fleet.ota.plugins.plugin_utils._control import fetch, k
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.proposals import Proposals
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository import Repository
 
-from .conftest import Ran
+from .conftest import STATE, Fleet, Publisher, Ran
 
 Variables = dict[str, t.Any]
 PEOPLE = {"keys": ["anna", "ben", "carla"], "threshold": 2}
@@ -187,3 +187,34 @@ def test_a_ceremony_on_separate_machines(office: Office, tmp_path: pathlib.Path)
 
     # the scheduled job has nothing to do yet, and needs no key of a person
     assert "changed=0" in ok(office.server.play("refresh"))
+
+
+def test_a_device_that_slept_through_all_keys_changing_is_updated(tmp_path: pathlib.Path) -> None:
+    """Twice every key is replaced; device and controller know nothing but the very first root."""
+    publisher = Publisher(tmp_path / "publisher")
+    fleet = Fleet(publisher, None, tmp_path / "fleet", "d1")
+    fleet.devices["d1"].bring_to(publisher.bundle(1), publisher.trust_root)
+    folder, roles = publisher.folder / "keys", ("root", "targets", "snapshot", "timestamp")
+    for generation in ("second", "third"):
+        named = {role: {"keys": [f"{role}-{generation}"]} for role in roles}
+        channel = {"name": "stable", "keys": [f"stable-{generation}"]}
+        ok(
+            fleet.play(
+                "repository",
+                fleet_ota_repository=str(publisher.repository),
+                fleet_ota_trust_root=str(publisher.trust_root),
+                fleet_ota_keys_dir=str(folder),
+                fleet_ota_generate_keys=True,
+                fleet_ota_roles=named,
+                fleet_ota_channels=[channel],
+            )
+        )
+        for path in folder.glob("*"):
+            if not path.stem.endswith(f"-{generation}"):
+                path.unlink()
+    assert (publisher.repository / "metadata" / "3.root.json").is_file()
+    ran = fleet.play("rollout")
+    assert fleet.outcomes() == {"d1": ("updated", None)}, ran.text
+    assert fleet.running() == {"d1": "2"}
+    trusted = json.loads((fleet.devices["d1"].root / STATE / "trust" / "root.json").read_text())
+    assert trusted["signed"]["version"] == 3
