@@ -9,11 +9,21 @@ from __future__ import annotations
 import pathlib
 import typing as t
 
-from ..plugin_utils._control import fetch, fetchers, keys
+from ..plugin_utils._control import fetch, fetchers
 from ..plugin_utils._control.bundle import Bundle
-from ..plugin_utils._control.errors import RepositoryError, TrustError
+from ..plugin_utils._control.errors import RepositoryError
 from ..plugin_utils._control.repository import Change, Repository
-from ..plugin_utils._controller_action import SIGNING, Arguments, ControllerAction, Result, here, passphrase
+from ..plugin_utils._controller_action import (
+    PROPOSING,
+    SIGNING,
+    Arguments,
+    ControllerAction,
+    Result,
+    here,
+    pinned_root,
+    request,
+    signing_ring,
+)
 
 #: For the controller's user alone; the same default for every module that fetches.
 CACHE = "~/.cache/fleet-ota"
@@ -31,6 +41,7 @@ class ActionModule(ControllerAction):
         "trust_root": {"type": "path"},
         "cache": {"type": "path", "default": CACHE},
         **SIGNING,
+        **PROPOSING,
     }
     constraints: t.ClassVar[Arguments] = {
         "required_if": [
@@ -55,21 +66,23 @@ class ActionModule(ControllerAction):
             "release": change.release.as_dict() if change.release else None,
             "releases": change.after,
             "expiring": change.warnings,
+            "proposal": change.proposal.as_dict() if change.proposal else None,
             **self.diff(change.before, change.after, arguments["repository"]),
         }
 
     def _change(self, arguments: Arguments) -> Change:
-        pinned = _pinned(arguments)
-        repository = Repository(here(arguments["repository"]), trust_root=pinned)
-        ring = keys.Ring.load([here(path) for path in arguments["keys"]], passphrase(arguments))
+        place = here(arguments["repository"])
+        repository = Repository(place, trust_root=pinned_root(arguments, place))
+        ring, propose = signing_ring(arguments), request(arguments)
         if arguments["state"] == "refreshed":
-            return repository.refresh(ring, check=self.check)
+            return repository.refresh(ring, check=self.check, propose=propose)
         if arguments["state"] == "published":
-            return repository.publish(arguments["channel"], here(arguments["source"]), ring, check=self.check)
+            source = here(arguments["source"])
+            return repository.publish(arguments["channel"], source, ring, check=self.check, propose=propose)
         name, _slash, version = arguments["release"].partition("/")
         if not version:
             raise RepositoryError(f"release: {name!r} names no version; promote NAME/VERSION")
-        return repository.promote(name, version, arguments["channel"], ring, check=self.check)
+        return repository.promote(name, version, arguments["channel"], ring, check=self.check, propose=propose)
 
     def _fetch(self, arguments: Arguments) -> Result:
         bundle = fetched(arguments)
@@ -94,13 +107,3 @@ def fetched(arguments: Arguments) -> Bundle:
 def bundle_path(bundle: Bundle) -> pathlib.Path:
     """Where the actions keep a bundle for the devices' tasks."""
     return pathlib.Path(bundle.cache) / "bundles" / f"{bundle.channel}-{bundle.digest}.json"
-
-
-def _pinned(arguments: Arguments) -> bytes | None:
-    if not arguments["trust_root"]:
-        return None
-    path = here(arguments["trust_root"])
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise TrustError(f"the trust root {path} cannot be read ({error.strerror})", code="TRUST_ROOT") from error

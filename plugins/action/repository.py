@@ -6,22 +6,40 @@
 
 from __future__ import annotations
 
+import pathlib
 import typing as t
 
-from ..plugin_utils._control import keys, libraries
+from ..plugin_utils._control import keys, libraries, overview
 from ..plugin_utils._control.editing import Holders
 from ..plugin_utils._control.errors import KeyFileError
 from ..plugin_utils._control.keys import Ring
 from ..plugin_utils._control.repository import Config, Repository
 from ..plugin_utils._control.store import PERIODS, TOP
-from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, here, passphrase
+from ..plugin_utils._controller_action import (
+    PROPOSING,
+    SIGNING,
+    Arguments,
+    ControllerAction,
+    Result,
+    here,
+    key_place,
+    passphrase,
+    pin,
+    pinned_root,
+    request,
+)
 
-if t.TYPE_CHECKING:
-    import pathlib
+Place = pathlib.Path | str
 
 _HOLDERS: Arguments = {
     "keys": {"type": "list", "elements": "str", "no_log": False},
     "threshold": {"type": "int", "default": 1},
+}
+_NAMED: Arguments = {
+    "type": "list",
+    "elements": "dict",
+    "default": [],
+    "options": {"name": {"type": "str", "required": True}, **_HOLDERS},
 }
 
 
@@ -30,33 +48,39 @@ class ActionModule(ControllerAction):
 
     argument_spec: t.ClassVar[Arguments] = {
         "path": {"type": "path", "required": True},
-        "keys_dir": {"type": "path", "required": True, "no_log": False},
+        "keys_dir": {"type": "path", "no_log": False},
         "roles": {"type": "dict", "options": {name: {"type": "dict", "options": _HOLDERS} for name in TOP}},
-        "channels": {
-            "type": "list",
-            "elements": "dict",
-            "default": [],
-            "options": {"name": {"type": "str", "required": True}, **_HOLDERS},
-        },
+        "channels": _NAMED,
+        "approvals": _NAMED,
         "generate_keys": {"type": "bool", "default": False, "no_log": False},
         "key_type": {"type": "str", "choices": list(keys.KINDS), "default": "ecdsa", "no_log": False},
-        "passphrase_file": {"type": "path", "no_log": False},
         "expiry_days": {"type": "dict", "options": {name: {"type": "int"} for name in sorted(PERIODS)}},
-        "state": {"type": "str", "choices": ["present"], "default": "present"},
+        "state": {"type": "str", "choices": ["present", "shown"], "default": "present"},
+        "trust_root": {"type": "path"},
+        **SIGNING,
+        **PROPOSING,
     }
+    constraints: t.ClassVar[Arguments] = {"required_if": [("state", "present", ("keys_dir",))]}
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
-        """Generate missing keys if asked to, then make or change the repository."""
+        """Generate missing keys if asked to, then make or change the repository; or show it."""
         libraries.require()
-        repository = Repository(here(arguments["path"]))
+        place = here(arguments["path"])
+        repository = Repository(place, trust_root=pinned_root(arguments, place))
+        if arguments["state"] == "shown":
+            shown = overview.show(repository)
+            return {"changed": False, "lines": shown.pop("lines"), "repository": shown}
         folder = here(arguments["keys_dir"])
-        secret = passphrase(arguments)
+        secret, number = passphrase(arguments), pin(arguments)
         roles = {name: entry for name, entry in (arguments["roles"] or {}).items() if entry}
         if not repository.store.exists:
             roles = {name: roles.get(name) or {"keys": None, "threshold": 1} for name in TOP}
         channels = {entry["name"]: entry for entry in arguments["channels"]}
-        wanted = {name: _paths(folder, name, entry) for name, entry in {**roles, **channels}.items()}
-        missing = sorted({path for paths in wanted.values() for path in paths if not _is_there(path)})
+        approvals = {entry["name"]: entry for entry in arguments["approvals"]}
+        entries = {**roles, **channels, **approvals}
+        wanted = {name: _places(folder, name, entry) for name, entry in entries.items()}
+        every = sorted({place for places in wanted.values() for place in places}, key=str)
+        missing = [place for place in every if isinstance(place, pathlib.Path) and not _is_there(place)]
         if missing and not arguments["generate_keys"]:
             raise KeyFileError(
                 f"{', '.join(map(str, missing))}: no such key; set generate_keys, or put the private or public key "
@@ -68,32 +92,47 @@ class ActionModule(ControllerAction):
         for path in missing:
             keys.generate(path, arguments["key_type"], secret)
         holders = {
-            name: Holders(tuple(keys.public(path, secret) for path in wanted[name]), entry["threshold"])
-            for name, entry in {**roles, **channels}.items()
+            name: Holders(tuple(keys.public(place, secret, number) for place in wanted[name]), entry["threshold"])
+            for name, entry in entries.items()
         }
         config = Config(
             roles={name: holders[name] for name in roles},
             channels={name: holders[name] for name in channels},
+            approvals={name: holders[name] for name in approvals},
             periods={name: days for name, days in (arguments["expiry_days"] or {}).items() if days is not None},
         )
-        paths = {path for several in wanted.values() for path in several}
-        ring = Ring.load([*(path for path in sorted(paths) if path.is_file()), folder], secret)
-        change = repository.ensure(config, ring, check=self.check)
+        mine = [key_place(text) for text in arguments["keys"] or []]
+        ring = Ring.load([folder, *mine], secret, number, maybe=[place for place in every if _may_sign(place)])
+        change = repository.ensure(config, ring, check=self.check, propose=request(arguments))
         return {
             "changed": change.changed or bool(missing),
             "generated": names,
             "trust_root": str(repository.store.first_root()),
             "roles": change.after,
             "single_key": change.warnings,
+            "proposal": change.proposal.as_dict() if change.proposal else None,
             **self.diff(change.before, change.after, "roles"),
         }
 
 
-def _paths(folder: pathlib.Path, name: str, entry: Arguments) -> list[pathlib.Path]:
-    """The key files of a role; a bare name stands for ``keys_dir/NAME.pem``."""
-    given = entry["keys"] or [name]
-    return [here(key) if "/" in key else folder / f"{key}.pem" for key in given]
+def _places(folder: pathlib.Path, name: str, entry: Arguments) -> list[Place]:
+    """Where the keys of a role are; a bare name stands for ``keys_dir/NAME.pem``, ``NAME.uri`` or ``NAME.pub``."""
+    found: list[Place] = []
+    for text in entry["keys"] or [name]:
+        place = key_place(text)
+        if isinstance(place, pathlib.Path) and "/" not in text:
+            place = folder / f"{text}.pem"
+            beside = place.with_suffix(keys.URI_SUFFIX)
+            if beside.is_file() and not place.is_file():
+                place = beside
+        found.append(place)
+    return found
 
 
 def _is_there(path: pathlib.Path) -> bool:
     return path.is_file() or path.with_suffix(".pub").is_file()
+
+
+def _may_sign(place: Place) -> bool:
+    """Whether there is more than a public half."""
+    return isinstance(place, str) or (place.is_file() and place.suffix != ".pub")

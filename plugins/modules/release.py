@@ -27,6 +27,7 @@ extends_documentation_fragment:
   - fleet.ota.attributes.controller
   - fleet.ota.control.requirements
   - fleet.ota.control.signing
+  - fleet.ota.control.proposing
 options:
   state:
     description: What to do.
@@ -62,6 +63,7 @@ options:
     default: ~/.cache/fleet-ota
 seealso:
   - module: fleet.ota.repository
+  - module: fleet.ota.proposal
   - module: fleet.ota.plan
 """
 
@@ -81,6 +83,15 @@ EXAMPLES = r"""
     release: gateway/2.0
     channel: stable
     keys: [/srv/ota/keys]
+  run_once: true
+
+- name: Publish where two people sign, this one with a key of their SSH agent; the other signs the proposal
+  fleet.ota.release:
+    repository: /srv/ota/repository
+    source: release.yml
+    channel: stable
+    keys: ["ssh-agent:"]
+    propose: true
   run_once: true
 
 - name: Keep the repository fresh (daily)
@@ -131,6 +142,10 @@ expiring:
   returned: all states but V(fetched)
   type: list
   elements: str
+proposal:
+  description: The proposal that waits for further signatures, as M(fleet.ota.proposal) returns it, or null.
+  returned: all states but V(fetched)
+  type: dict
 bundle:
   description: The file with the verified release for other tasks of this collection.
   returned: for V(fetched)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: repository
-short_description: Make a TUF repository for releases, its channels and keys
+short_description: Make or show a TUF repository for releases, its channels and keys
 description:
   - Makes a repository of signed releases as The Update Framework (TUF) describes it, in a directory, or changes who
     signs for its roles and channels.
@@ -18,6 +18,9 @@ description:
     are.
   - When keys change, everything that they had signed is signed again, and a new root is signed by the old root's keys
     too, so that devices which pinned the old one follow.
+  - A key that is left out of a role is revoked; what it signed for that role is signed again in the same step by the
+    keys that stay.
+  - With O(propose), a change for which not all keys are at hand waits for them, also the making of the repository.
   - Every change is tried by a real client first and put in place so that the repository is whole at any moment.
 version_added: 0.1.0
 author:
@@ -25,15 +28,21 @@ author:
 extends_documentation_fragment:
   - fleet.ota.attributes.controller
   - fleet.ota.control.requirements
+  - fleet.ota.control.signing
+  - fleet.ota.control.proposing
 options:
   path:
     description: The repository's directory. C(metadata) and C(targets) below it are what a web server serves.
     type: path
     required: true
   keys_dir:
-    description: Where key files are, C(NAME.pem) with its public half C(NAME.pub).
+    description:
+      - Where key files are, C(NAME.pem) with its public half C(NAME.pub). What is signed is signed with these, and with
+        O(keys).
+      - C(NAME.uri) holds the URI of a key that is no file (see O(keys)). C(NAME.pub) alone is enough for people who
+        sign elsewhere; it may be an OpenSSH public key.
+      - Required for V(present).
     type: path
-    required: true
   roles:
     description:
       - Who signs for the top-level roles.
@@ -46,8 +55,8 @@ options:
         suboptions:
           keys:
             description:
-              - Names of keys in O(keys_dir), or paths. A public key (C(NAME.pub)) is enough for a role that need not
-                be signed now.
+              - Names of keys in O(keys_dir), or paths, or URIs of an SSH agent or PKCS#11 token. A public
+                key (C(NAME.pub)) is enough for a role that need not be signed now.
               - The default is one key with the name of the role or channel.
             type: list
             elements: str
@@ -78,6 +87,28 @@ options:
         description: How many of the keys must sign a release.
         type: int
         default: 1
+  approvals:
+    description:
+      - Approvals roles to make or change. They list what people approved below C(NAME/), and no releases.
+      - Give them to other people than channels.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: V(approvals) or C(approvals-NAME).
+        type: str
+        required: true
+      keys:
+        description:
+          - Names of keys in O(keys_dir), or paths.
+          - The default is one key with the name of the role.
+        type: list
+        elements: str
+      threshold:
+        description: How many of the keys must sign an approval.
+        type: int
+        default: 1
   generate_keys:
     description: Make keys that are missing, private keys with mode 0600. A file is never replaced.
     type: bool
@@ -89,11 +120,22 @@ options:
     type: str
     choices: [ecdsa, ed25519]
     default: ecdsa
+  keys:
+    description:
+      - Further private keys to sign with, beside those in O(keys_dir), named by path or URI as in
+        M(fleet.ota.release).
+    type: list
+    elements: str
   passphrase_file:
     description:
       - File with the passphrase of encrypted keys in its first line; keys that are made are encrypted with it.
       - Without it the environment variable E(FLEET_OTA_KEY_PASSPHRASE) of the controller is used. Without both, keys
         are not encrypted.
+    type: path
+  trust_root:
+    description:
+      - The pinned root metadata. It makes sure that nothing is signed on top of a repository which somebody replaced as
+        a whole; without it the repository's own first root is believed.
     type: path
   expiry_days:
     description: Days until signed metadata expires. Kept in the repository for later publications.
@@ -102,15 +144,19 @@ options:
       root: {description: The root role; 365 in a new repository., type: int}
       targets: {description: The targets role; 365 in a new repository., type: int}
       channels: {description: Every channel; 90 in a new repository., type: int}
+      approvals: {description: Every approvals role; 30 in a new repository., type: int}
       snapshot: {description: The snapshot role; 7 in a new repository., type: int}
       timestamp: {description: The timestamp role; 7 in a new repository., type: int}
   state:
-    description: There is only one.
+    description:
+      - V(present) makes or changes it.
+      - V(shown) verifies it and tells who may sign what, who did, what expires when, and what waits for signatures.
     type: str
-    choices: [present]
+    choices: [present, shown]
     default: present
 seealso:
   - module: fleet.ota.release
+  - module: fleet.ota.proposal
 """
 
 EXAMPLES = r"""
@@ -139,29 +185,104 @@ EXAMPLES = r"""
     expiry_days:
       timestamp: 2
   run_once: true
+
+- name: Root and targets stay with people, each with a key of their own SSH agent; anna begins
+  fleet.ota.repository:
+    path: ota/repository
+    keys_dir: ota/people            # anna.pub, ben.pub, carla.pub, online.pub
+    keys: ["ssh-agent:"]
+    roles:
+      root: {keys: [anna, ben, carla], threshold: 2}
+      targets: {keys: [anna, ben, carla], threshold: 2}
+      snapshot: {keys: [online]}
+      timestamp: {keys: [online]}
+    channels:
+      - {name: stable, keys: [anna, ben, carla], threshold: 2}
+    approvals:
+      - {name: approvals, keys: [dora, emil], threshold: 2}
+    propose: true
+  run_once: true
+
+- name: Say who signed what, what is missing and what expires
+  fleet.ota.repository:
+    path: ota/repository
+    state: shown
+  run_once: true
+  register: repository
 """
 
 RETURN = r"""
 generated:
   description: Private keys that were made, or would be.
-  returned: success
+  returned: for V(present)
   type: list
   elements: str
   sample: [/srv/ota/keys/stable.pem]
 trust_root:
   description: The file to pin on controllers and devices.
-  returned: success, but not in check mode when keys are missing
+  returned: for V(present), but not in check mode when keys are missing
   type: str
   sample: /srv/ota/repository/metadata/1.root.json
 roles:
   description: Every role and channel with its threshold and keys, and the expiry periods.
-  returned: success, but not in check mode when keys are missing
+  returned: for V(present), but not in check mode when keys are missing
   type: list
   elements: str
   sample: ["stable: 2 of 3 keys (0a1b2c3d, 4e5f6071, 8293a4b5)"]
 single_key:
   description: Says which roles one key alone can sign for.
-  returned: success, but not in check mode when keys are missing
+  returned: for V(present), but not in check mode when keys are missing
   type: list
   elements: str
+proposal:
+  description: The proposal that waits for further signatures, as M(fleet.ota.proposal) returns it, or null.
+  returned: for V(present), but not in check mode when keys are missing
+  type: dict
+repository:
+  description: What state the repository is in, from its verified metadata.
+  returned: for V(shown)
+  type: dict
+  contains:
+    exists: {description: Whether there is one., type: bool, returned: success}
+    roles:
+      description: Every role, channel and approvals role.
+      type: list
+      elements: dict
+      returned: success
+      contains:
+        name: {description: Its name., type: str, returned: success}
+        kind: {description: "V(role), V(channel) or V(approvals).", type: str, returned: success}
+        version: {description: Version of its metadata., type: int, returned: success}
+        expires: {description: When its metadata expires., type: str, returned: success}
+        days_left: {description: Days until then., type: int, returned: success}
+        expired: {description: Whether it did., type: bool, returned: success}
+        threshold: {description: How many keys must sign., type: int, returned: success}
+        single_key: {description: Whether one key alone can sign., type: bool, returned: success}
+        keys:
+          description: Its keys, each with C(name), C(id), C(scheme), and whether it C(signed) the metadata.
+          type: list
+          elements: dict
+          returned: success
+    releases: {description: What the channels list., type: list, elements: dict, returned: success}
+    documents:
+      description: What approvals roles and the targets role list.
+      type: list
+      elements: str
+      returned: success
+    proposals:
+      description: Every proposal, as M(fleet.ota.proposal) returns it.
+      type: list
+      elements: dict
+      returned: success
+    warnings:
+      description: What expires soon and where one key is enough.
+      type: list
+      elements: str
+      returned: success
+lines:
+  description: The same as a table for people; a star stands behind the keys that signed.
+  returned: for V(shown)
+  type: list
+  elements: str
+  sample: ["channel   stable           v4     2 of 3 (anna*, ben*, carla)  expires 2026-11-02"]
 """

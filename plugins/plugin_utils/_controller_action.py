@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import datetime
+import getpass
 import os
 import pathlib
 import typing as t
@@ -15,18 +17,33 @@ import typing as t
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ._control.errors import ControlError
+from ._control.errors import ControlError, TrustError
+
+if t.TYPE_CHECKING:
+    from ._control.keys import Ring
+    from ._control.proposal import Request
 
 Arguments = dict[str, t.Any]
 Result = dict[str, t.Any]
 
 #: Where a passphrase is looked for when no file is named.
 ENVIRONMENT_VARIABLE = "FLEET_OTA_KEY_PASSPHRASE"
+#: And the PIN of a token.
+PIN_VARIABLE = "FLEET_OTA_KEY_PIN"
 
-#: Options of whoever signs.
-SIGNING: Arguments = {
-    "keys": {"type": "list", "elements": "path", "no_log": False},
+#: Options with the secrets of keys.
+UNLOCKING: Arguments = {
     "passphrase_file": {"type": "path", "no_log": False},
+    "pin_file": {"type": "path", "no_log": False},
+}
+#: Options of whoever signs.
+SIGNING: Arguments = {"keys": {"type": "list", "elements": "str", "no_log": False}, **UNLOCKING}
+#: Options of whoever proposes a change to others.
+PROPOSING: Arguments = {
+    "propose": {"type": "bool", "default": False},
+    "title": {"type": "str", "default": ""},
+    "requested_by": {"type": "str"},
+    "proposal_days": {"type": "int"},
 }
 
 
@@ -97,8 +114,59 @@ def here(path: str) -> pathlib.Path:
 
 def passphrase(arguments: Arguments) -> bytes | None:
     """The passphrase for encrypted keys: from ``passphrase_file``, else from the environment, else None."""
+    return _secret(arguments, "passphrase_file", ENVIRONMENT_VARIABLE)
+
+
+def pin(arguments: Arguments) -> bytes | None:
+    """The PIN of a token: from ``pin_file``, else from the environment, else None."""
+    return _secret(arguments, "pin_file", PIN_VARIABLE)
+
+
+def key_place(text: str) -> pathlib.Path | str:
+    """Where a key is: a URI as it is, anything else as a path."""
+    from ._control import signers
+
+    return text if signers.scheme_of(text) else here(os.path.expanduser(os.path.expandvars(text)))
+
+
+def signing_ring(arguments: Arguments) -> Ring:
+    """The keys that the options :data:`SIGNING` name."""
+    from ._control.keys import Ring
+
+    places = [key_place(text) for text in arguments["keys"] or []]
+    return Ring.load(places, passphrase(arguments), pin(arguments))
+
+
+def pinned_root(arguments: Arguments, repository: pathlib.Path) -> bytes | None:
+    """The root metadata in the file that the option C(trust_root) names, if it is given.
+
+    A repository that is not made yet has none that could be read.
+    """
+    if not arguments["trust_root"] or not (repository / "metadata").is_dir():
+        return None
+    path = here(arguments["trust_root"])
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise TrustError(f"the trust root {path} cannot be read ({error.strerror})", code="TRUST_ROOT") from error
+
+
+def request(arguments: Arguments) -> Request | None:
+    """How the options :data:`PROPOSING` want a change to be proposed; None if it is not to be."""
+    from ._control.proposal import Request
+
+    if not arguments["propose"]:
+        return None
+    days = arguments["proposal_days"]
+    if days is not None and days < 1:
+        raise ControlError(f"proposal_days: {days} is no time to sign in; give 1 or more", code="PROPOSAL")
+    ends = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days) if days else None
+    return Request(arguments["requested_by"] or getpass.getuser(), arguments["title"], expires=ends)
+
+
+def _secret(arguments: Arguments, option: str, variable: str) -> bytes | None:
     from ._control import keys
 
-    if arguments.get("passphrase_file"):
-        return keys.passphrase_from(here(arguments["passphrase_file"]))
-    return os.environb.get(ENVIRONMENT_VARIABLE.encode()) or None
+    if arguments.get(option):
+        return keys.passphrase_from(here(arguments[option]))
+    return os.environb.get(variable.encode()) or None

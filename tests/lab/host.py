@@ -73,16 +73,24 @@ def prepare() -> None:
         raise LabError(reason)
     packages = sorted({package for program, package in PROGRAMS.items() if shutil.which(program) is None})
     if packages:
-        install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *packages]
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        if subprocess.run(install, env=environment, capture_output=True, check=False).returncode:
-            run(["apt-get", "update", "-q"])
-            done = subprocess.run(install, env=environment, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise LabError(f"cannot install {' '.join(packages)}: {done.stderr.strip()}; install them by hand")
+        install(packages)
     limit = Path("/proc/sys/fs/inotify/max_user_instances")
     if int(limit.read_text()) < INOTIFY_INSTANCES:
         limit.write_text(str(INOTIFY_INSTANCES))
+
+
+def install(packages: list[str]) -> None:
+    """Install Debian packages with apt-get.
+
+    :raises LabError: when that fails
+    """
+    command = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *packages]
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    if subprocess.run(command, env=environment, capture_output=True, check=False).returncode:
+        run(["apt-get", "update", "-q"])
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise LabError(f"cannot install {' '.join(packages)}: {done.stderr.strip()}; install them by hand")
 
 
 def cgroup_mount() -> Path | None:

@@ -15,7 +15,8 @@ import typing as t
 
 from . import store
 from .errors import RepositoryError
-from .keys import NAME_FIELD
+from .keys import name_of
+from .signing import Need, sign
 from .store import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, State
 
 try:
@@ -28,6 +29,7 @@ try:
         Role,
         Root,
         Snapshot,
+        TargetFile,
         Targets,
         Timestamp,
     )
@@ -51,6 +53,9 @@ class Holders:
 class Edit:
     """Collects changes; :meth:`finish` signs what they touched and everything that depends on it.
 
+    Root, targets and delegated roles are signed by people, perhaps on several machines: :meth:`prepare` is their part
+    alone. Snapshot and timestamp follow in :meth:`finish`.
+
     ``state`` is None for a repository that is being made; ``periods`` are days until expiry by role.
     """
 
@@ -69,13 +74,20 @@ class Edit:
             self.channels = copy.deepcopy(state.channels)
         self.touched: set[str] = set() if state else {ROOT, TARGETS, SNAPSHOT, TIMESTAMP}
         self._new = set(self.touched)
+        #: Target paths given to :meth:`enter`.
+        self.entered: list[str] = []
+        self._prepared: dict[str, Metadata[t.Any]] = {}
 
     def hold(self, holders: t.Mapping[str, Holders]) -> None:
         """Give the top-level roles in ``holders`` to these keys."""
         root = self.root.signed
         before = root.to_dict()
+        top: dict[str, Metadata[t.Any]] = {ROOT: self.root, TARGETS: self.targets}
+        top.update({SNAPSHOT: self.snapshot, TIMESTAMP: self.timestamp})
         for name, those in holders.items():
-            root.roles[name] = Role([key.keyid for key in those.keys], those.threshold)
+            role = Role([key.keyid for key in those.keys], those.threshold)
+            self._revoke(name, root.roles.get(name), role, top[name])
+            root.roles[name] = role
             for key in those.keys:
                 root.keys.setdefault(key.keyid, key)  # a renamed key file is no reason for a new root
         used = {keyid for role in root.roles.values() for keyid in role.keyids}
@@ -84,14 +96,16 @@ class Edit:
             self.touched.add(ROOT)
 
     def delegate(self, channels: t.Mapping[str, Holders]) -> None:
-        """Make or change channels: terminating delegations for ``CHANNEL/*/*``. Others stay as they are."""
+        """Make or change delegated roles: terminating delegations for ``ROLE/*/*``. Others stay as they are."""
         targets = self.targets.signed
         before = targets.to_dict()
         keys = dict(targets.delegations.keys) if targets.delegations else {}
         roles = dict(targets.delegations.roles or {}) if targets.delegations else {}
         for name, those in channels.items():
             keyids = [key.keyid for key in those.keys]
-            roles[name] = DelegatedRole(name, keyids, those.threshold, terminating=True, paths=[f"{name}/*/*"])
+            role = DelegatedRole(name, keyids, those.threshold, terminating=True, paths=[f"{name}/*/*"])
+            self._revoke(name, roles.get(name), role, self.channels.get(name))
+            roles[name] = role
             for key in those.keys:
                 keys.setdefault(key.keyid, key)
             if name not in self.channels:
@@ -104,37 +118,107 @@ class Edit:
         if targets.to_dict() != before:
             self.touched.add(TARGETS)
 
+    def enter(self, role: str, targets: t.Mapping[str, TargetFile], remove: t.Iterable[str] = ()) -> None:
+        """List ``targets`` in ``role`` (:data:`TARGETS` or a delegated one), and no longer those in ``remove``."""
+        signed = self.targets.signed if role == TARGETS else self.channels[role].signed
+        before = signed.to_dict()
+        self.entered += targets
+        for path in remove:
+            signed.targets.pop(path, None)
+        signed.targets.update(targets)
+        if signed.to_dict() != before:
+            self.touched.add(role)
+
+    def adopt(self, proposed: t.Mapping[str, Metadata[t.Any]]) -> None:
+        """Take roles as they were prepared before; their versions, expiry and (verified) signatures stay."""
+        for name, metadata in proposed.items():
+            if name == ROOT:
+                self.root = metadata
+            elif name == TARGETS:
+                self.targets = metadata
+            else:
+                self.channels[name] = metadata
+            self._prepared[name] = metadata
+            self.touched.add(name)
+
+    def prepare(self) -> dict[str, Metadata[t.Any]]:
+        """What this touches of root, targets and delegated roles, signed with the keys at hand, enough or not."""
+        if not _verifies(self.root.signed, TARGETS, self.targets):
+            self.touched.add(TARGETS)
+        for name, metadata in self.channels.items():
+            if not _verifies(self.targets.signed, name, metadata):
+                self.touched.add(name)
+        offline: list[tuple[str, Metadata[t.Any]]] = [(ROOT, self.root), (TARGETS, self.targets)]
+        for name, metadata in [*offline, *self.channels.items()]:
+            if name in self.touched and name not in self._prepared:
+                self._sign(name, metadata)
+                self._prepared[name] = metadata
+        return self._prepared
+
+    def role(self, name: str) -> Role:
+        """Keys and threshold of the role ``name``, as they will be."""
+        return self._roles(name)[0]
+
+    def keyids(self, role: str) -> list[str]:
+        """The keys that may sign ``role``: for the top-level roles also those of the root before."""
+        return list(dict.fromkeys(keyid for one in self._roles(role) for keyid in one.keyids))
+
+    def verified(self, role: str, metadata: Metadata[t.Any]) -> tuple[set[str], set[str]]:
+        """Which keys have signed ``metadata`` rightly, and which belong to its role. ValueError if nobody does."""
+        delegators: list[Root | Targets] = [self.root.signed] if role in store.TOP else [self.targets.signed]
+        if role in store.TOP and self.old is not None:
+            delegators.append(self.old.root)
+        good: set[str] = set()
+        known: set[str] = set()
+        for delegator in delegators:
+            result = delegator.get_verification_result(role, metadata.signed_bytes, metadata.signatures)
+            good.update(result.signed)
+            known.update(result.signed, result.unsigned)
+        return good, known
+
+    def state(self) -> State:
+        """What this makes of the repository, signed or not."""
+        roots = [*(self.old.roots if self.old else []), self.root]
+        return State(roots, self.timestamp, self.snapshot, self.targets, self.channels)
+
+    def needs(self) -> list[Need]:
+        """Who signed and who may still sign what is prepared."""
+        return [need for name, metadata in self.prepare().items() for need in self._needs(name, metadata)]
+
+    def complete(self) -> bool:
+        """Whether the keys at hand suffice for everything."""
+        return all(need.met for need in self.needs()) and self.online()
+
+    def online(self) -> bool:
+        """Whether the keys at hand suffice for snapshot and timestamp."""
+        return self.can_sign(SNAPSHOT) and self.can_sign(TIMESTAMP)
+
     def finish(self) -> dict[str, bytes]:
         """Files to write, by name below the repository; empty when nothing changed.
 
         Raises :class:`RepositoryError` with ``THRESHOLD`` when the keys at hand do not suffice.
         """
-        root = self.root.signed
-        for name, metadata in ((TARGETS, self.targets), (SNAPSHOT, self.snapshot), (TIMESTAMP, self.timestamp)):
-            if not _verifies(root, name, metadata):
+        staged = {_file(name, metadata): self._enough(name, metadata) for name, metadata in self.prepare().items()}
+        online: list[tuple[str, Metadata[t.Any]]] = [(SNAPSHOT, self.snapshot), (TIMESTAMP, self.timestamp)]
+        for name, metadata in online:
+            if not _verifies(self.root.signed, name, metadata):
                 self.touched.add(name)
-        for name, metadata in self.channels.items():
-            if not _verifies(self.targets.signed, name, metadata):
-                self.touched.add(name)
-        staged: dict[str, bytes] = {}
-        if ROOT in self.touched:
-            staged.update(self._sign(ROOT, self.root))
         for name, metadata in ((TARGETS, self.targets), *self.channels.items()):
-            if name in self.touched:
-                staged.update(self._sign(name, metadata))
             self._follow(self.snapshot.signed.meta, name, metadata.signed.version, SNAPSHOT)
         if SNAPSHOT in self.touched:
-            staged.update(self._sign(SNAPSHOT, self.snapshot))
+            self._sign(SNAPSHOT, self.snapshot)
+            staged[_file(SNAPSHOT, self.snapshot)] = self._enough(SNAPSHOT, self.snapshot)
         if self.timestamp.signed.snapshot_meta.version != self.snapshot.signed.version:
             self.timestamp.signed.snapshot_meta = MetaFile(self.snapshot.signed.version)
             self.touched.add(TIMESTAMP)
         if TIMESTAMP in self.touched:
-            staged.update(self._sign(TIMESTAMP, self.timestamp))
+            self._sign(TIMESTAMP, self.timestamp)
+            staged[_file(TIMESTAMP, self.timestamp)] = self._enough(TIMESTAMP, self.timestamp)
         return staged
 
     def period(self, role: str) -> datetime.timedelta:
         """How long metadata of ``role`` is valid."""
-        return datetime.timedelta(days=self.periods[role if role in store.TOP else "channels"])
+        return datetime.timedelta(days=self.periods[store.period_of(role)])
 
     def can_sign(self, role: str) -> bool:
         """Whether the keys at hand reach the threshold of ``role``."""
@@ -158,41 +242,59 @@ class Edit:
             roles.append(self.old.root.roles[role])
         return roles
 
-    def _sign(self, role: str, metadata: Metadata[t.Any]) -> dict[str, bytes]:
+    def _revoke(self, name: str, old: Role | None, new: Role, metadata: Metadata[t.Any] | None) -> None:
+        """What a key signed that loses the role is signed anew by those that stay."""
+        if old is not None and metadata is not None:
+            if set(old.keyids).difference(new.keyids).intersection(metadata.signatures):
+                self.touched.add(name)
+
+    def _sign(self, role: str, metadata: Metadata[t.Any]) -> None:
         signed = metadata.signed
         if role not in self._new:
             signed.version += 1
         signed.expires = (self.now + self.period(role)).replace(microsecond=0)
-        roles = self._roles(role)
         metadata.signatures.clear()
-        for keyid in dict.fromkeys(keyid for one in roles for keyid in one.keyids):
-            if keyid in self.ring.signers:
-                metadata.sign(self.ring.signers[keyid], append=True)
-        # a new root needs the old one's threshold; for the other roles the old keys are a courtesy
-        for one in roles if role == ROOT else roles[:1]:
-            self._enough(role, one, set(metadata.signatures))
-        name = "timestamp.json" if role == TIMESTAMP else f"{signed.version}.{role}.json"
-        return {f"metadata/{name}": metadata.to_bytes()}
+        sign(metadata, self.keyids(role), self.ring)
 
-    def _enough(self, role: str, wanted: Role, signed: set[str]) -> None:
-        have = len(signed.intersection(wanted.keyids))
-        if have < wanted.threshold:
-            missing = ", ".join(self._name(keyid) for keyid in wanted.keyids if keyid not in signed)
-            raise RepositoryError(
-                f"{role} needs {wanted.threshold} of {len(wanted.keyids)} signatures and {have} can be made; give "
-                f"also private keys of: {missing}",
-                code="THRESHOLD",
-                role=role,
+    def _needs(self, role: str, metadata: Metadata[t.Any]) -> list[Need]:
+        roles = self._roles(role)
+        if role != ROOT or (len(roles) == 2 and roles[0].to_dict() == roles[1].to_dict()):
+            roles = roles[:1]  # a new root needs the old one's threshold; for other roles old keys are a courtesy
+        return [
+            Need(
+                role,
+                one.threshold,
+                tuple(self.name_of(keyid) for keyid in one.keyids if keyid in metadata.signatures),
+                tuple(self.name_of(keyid) for keyid in one.keyids if keyid not in metadata.signatures),
+                previous=number > 0,
             )
+            for number, one in enumerate(roles)
+        ]
 
-    def _name(self, keyid: str) -> str:
+    def _enough(self, role: str, metadata: Metadata[t.Any]) -> bytes:
+        for need in self._needs(role, metadata):
+            if not need.met:
+                total = need.have + len(need.missing)
+                raise RepositoryError(
+                    f"{role} needs {need.threshold} of {total} signatures and {need.have} can be made; give also "
+                    f"private keys of: {', '.join(need.missing)}{self.ring.hint()}",
+                    code="THRESHOLD",
+                    role=role,
+                )
+        return metadata.to_bytes()
+
+    def name_of(self, keyid: str) -> str:
+        """How messages call the key."""
         known: dict[str, Key] = dict(self.root.signed.keys)
         if self.old is not None:
             known.update(self.old.root.keys)
         if self.targets.signed.delegations:
             known.update(self.targets.signed.delegations.keys)
-        name = known[keyid].unrecognized_fields.get(NAME_FIELD) if keyid in known else None
-        return f"{name} ({keyid[:8]})" if name else keyid[:8]
+        return name_of(keyid, known.get(keyid))
+
+
+def _file(role: str, metadata: Metadata[t.Any]) -> str:
+    return f"metadata/{'timestamp.json' if role == TIMESTAMP else f'{metadata.signed.version}.{role}.json'}"
 
 
 def _verifies(delegator: Root | Targets, role: str, metadata: Metadata[t.Any]) -> bool:

@@ -9,12 +9,16 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing as t
 
+from . import store
 from .errors import RepositoryError
 
 if t.TYPE_CHECKING:
     from tuf.api.metadata import TargetFile
+
+_SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +90,22 @@ def admit(wanted: Listed, known: list[Listed], channels: list[str]) -> Listed | 
             code="ROLLBACK",
         )
     return None
+
+
+def admit_document(role: str, paths: t.Iterable[str], delegated: list[str]) -> None:
+    """Raise RepositoryError unless documents may be listed under ``paths`` in ``role``."""
+    if role != store.TARGETS and not (store.is_approvals(role) and role in delegated):
+        known = [store.TARGETS, *filter(store.is_approvals, sorted(delegated))]
+        raise RepositoryError(
+            f"documents are listed in {', '.join(known)}, not in {role!r}; add an approvals role with "
+            "fleet.ota.repository"
+        )
+    for path in paths:
+        first, *rest = path.split("/")
+        shape = not rest if role == store.TARGETS else first == role and len(rest) == 2
+        if not shape or not all(_SEGMENT.fullmatch(part) for part in (first, *rest)):
+            form = "FILE" if role == store.TARGETS else f"{role}/NAME/FILE"
+            raise RepositoryError(f"{path!r} cannot be listed in {role}; name it {form}")
 
 
 def by_counter(entry: Listed) -> tuple[str, str, int]:

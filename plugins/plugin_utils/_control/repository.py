@@ -15,67 +15,28 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import pathlib
-import re
 import typing as t
 
-from . import files, libraries, source, store
-from .editing import Edit, Holders
+from . import changes, files, libraries, source, store
+from .changes import Change
+from .conclusion import conclude
+from .config import Config
+from .editing import Edit
 from .errors import RepositoryError
-from .keys import Ring
-from .listing import Listed, admit, by_counter, listed, no_channel, target_of
-from .store import State, Store
+from .judgement import content_name
+from .listing import Listed, admit, admit_document, by_counter, target_of
+from .proposal import Request
+from .store import Store
 
 try:
     from tuf.api.metadata import TargetFile
 except ImportError:  # libraries.require() tells
     pass
 
-#: These would collide with the repository's own names.
-RESERVED = frozenset({*store.TOP, "payloads", "approvals", "mirrors"})
+if t.TYPE_CHECKING:
+    from .keys import Ring
 
-_CHANNEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-
-
-@dataclasses.dataclass(frozen=True)
-class Change:
-    """What was done, or would be: the lists of releases and roles before and after as lines for people."""
-
-    changed: bool
-    before: list[str]
-    after: list[str]
-    release: Listed | None = None
-    warnings: list[str] = dataclasses.field(default_factory=list)
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """Who holds which role and channel; ``periods`` are days until expiry (:data:`store.PERIODS`)."""
-
-    roles: t.Mapping[str, Holders]
-    channels: t.Mapping[str, Holders]
-    periods: t.Mapping[str, int]
-
-    def problems(self) -> list[str]:
-        """Every mistake in it."""
-        found = [
-            f"roles.{name}: unknown; there are {', '.join(store.TOP)}" for name in set(self.roles) - set(store.TOP)
-        ]
-        for name in self.channels:
-            if name in RESERVED or not _CHANNEL.fullmatch(name):
-                found.append(f"channels: {name!r} cannot name a channel; use letters, digits, dash, underscore")
-        for name, those in (*self.roles.items(), *self.channels.items()):
-            values = {str(key.keyval) for key in those.keys}
-            if len(values) != len(those.keys):
-                # two ids of one key would meet a threshold of two alone
-                found.append(f"{name}: the same key is given twice; every signature must come from another key")
-            if not 1 <= those.threshold <= len(those.keys):
-                found.append(f"{name}: a threshold of {those.threshold} does not fit {len(those.keys)} keys")
-        for name, days in self.periods.items():
-            if name not in store.PERIODS:
-                found.append(f"expiry_days.{name}: unknown; there are {', '.join(sorted(store.PERIODS))}")
-            elif not 1 <= days <= 36500:
-                found.append(f"expiry_days.{name}: must be 1 to 36500 days, not {days}")
-        return found
+__all__ = ["Change", "Config", "Repository"]
 
 
 class Repository:
@@ -93,24 +54,34 @@ class Repository:
         self.trust_root = trust_root
         self.now = now or datetime.datetime.now(datetime.UTC)
 
-    def ensure(self, config: Config, ring: Ring, *, check: bool = False) -> Change:
+    def ensure(self, config: Config, ring: Ring, *, check: bool = False, propose: Request | None = None) -> Change:
         """Make the repository, or change roles, channels and periods to ``config``; others stay as they are.
 
-        Raises :class:`RepositoryError`.
+        With ``propose``, what lacks signatures waits for them as a proposal (:class:`Proposals`) instead of being
+        refused. Raises :class:`RepositoryError`.
         """
         problems = config.problems()
         if problems:
             raise RepositoryError("the repository cannot be made: " + "; ".join(problems), problems=problems)
         if check:
-            return self._ensure(config, ring, check=True)
+            return self._ensure(config, ring, check=True, propose=propose)
         files.make_directory(self.store.directory)
         with self.store.lock():
-            return self._ensure(config, ring, check=False)
+            return self._ensure(config, ring, check=False, propose=propose)
 
-    def publish(self, channel: str, document: pathlib.Path, ring: Ring, *, check: bool = False) -> Change:
+    def publish(
+        self,
+        channel: str,
+        document: pathlib.Path,
+        ring: Ring,
+        *,
+        check: bool = False,
+        propose: Request | None = None,
+    ) -> Change:
         """List the release that ``document`` (a release.yml) describes in ``channel``.
 
-        Payloads are read, described and copied; the same digest again changes nothing. Raises
+        Payloads are read, described and copied; the same digest again changes nothing. ``propose`` as for
+        :meth:`ensure`. Raises
         :class:`RepositoryError` (``RELEASE`` with every mistake in the document, ``THRESHOLD``...).
         """
         described, content, payloads = source.read(document)
@@ -125,38 +96,77 @@ class Repository:
             length=len(content),
         )
         if check:
-            return self._list(wanted, content, payloads, ring, check=True)
+            return self._list(wanted, content, payloads, ring, check=True, propose=propose)
         with self._locked():
-            return self._list(wanted, content, payloads, ring, check=False)
+            return self._list(wanted, content, payloads, ring, check=False, propose=propose)
 
-    def promote(self, name: str, version: str, channel: str, ring: Ring, *, check: bool = False) -> Change:
+    def promote(
+        self,
+        name: str,
+        version: str,
+        channel: str,
+        ring: Ring,
+        *,
+        check: bool = False,
+        propose: Request | None = None,
+    ) -> Change:
         """List in ``channel`` the release that another channel lists already: the same digest, the same bytes.
 
-        Raises :class:`RepositoryError`.
+        ``propose`` as for :meth:`ensure`. Raises :class:`RepositoryError`.
         """
         if check:
-            return self._promote(name, version, channel, ring, check=True)
+            return self._promote(name, version, channel, ring, check=True, propose=propose)
         with self._locked():
-            return self._promote(name, version, channel, ring, check=False)
+            return self._promote(name, version, channel, ring, check=False, propose=propose)
 
-    def refresh(self, ring: Ring, *, check: bool = False) -> Change:
+    def propose_document(
+        self,
+        role: str,
+        target: str,
+        content: bytes,
+        *,
+        custom: t.Mapping[str, t.Any],
+        ring: Ring,
+        title: str,
+        details: t.Mapping[str, t.Any],
+        requested_by: str,
+        expires: datetime.datetime | None = None,
+        remove: t.Iterable[str] = (),
+        apply: bool = True,
+        check: bool = False,
+    ) -> Change:
+        """List a document that is no release: ``ROLE/NAME/FILE`` in an approvals role, or ``FILE`` in ``targets``.
+
+        It becomes a proposal, signed with the keys in ``ring``; with ``apply``, and when these are all that it takes,
+        it is listed at once. A document under the same target is replaced; those under ``remove`` are no longer
+        listed. The same content again changes nothing. Raises :class:`RepositoryError`.
+        """
+        request = Request(requested_by, title, details, expires, apply)
+        removed = tuple(remove)
+        if check:
+            return self._document(role, target, content, custom, removed, ring, request, check=True)
+        with self._locked():
+            return self._document(role, target, content, custom, removed, ring, request, check=False)
+
+    def refresh(self, ring: Ring, *, check: bool = False, propose: Request | None = None) -> Change:
         """Sign again what is close to its expiry.
 
         Timestamp and snapshot when half of their time is over (their keys must be at hand), other roles when less
-        than a quarter is left and their keys are at hand; without keys they are named in the warnings.
+        than a quarter is left and their keys are at hand; without keys they are named in the warnings. With
+        ``propose``, roles for which some of the keys are at hand become a proposal.
         """
         if check:
-            return self._refresh(ring, check=True)
+            return self._refresh(ring, check=True, propose=propose)
         with self._locked():
-            return self._refresh(ring, check=False)
+            return self._refresh(ring, check=False, propose=propose)
 
     def releases(self, channel: str | None = None) -> list[Listed]:
         """What the channels (or the one) list, by channel, name and counter."""
-        return _releases(self.store.load(self.trust_root), channel)
+        return changes.releases(self.store.load(self.trust_root), channel)
 
     # -- steps --------------------------------------------------------------------------------------------------
 
-    def _ensure(self, config: Config, ring: Ring, *, check: bool) -> Change:
+    def _ensure(self, config: Config, ring: Ring, *, check: bool, propose: Request | None) -> Change:
         state = self.store.load(self.trust_root) if self.store.exists else None
         old_periods = self.store.periods() if state else None
         periods = {**(old_periods or store.PERIODS), **config.periods}
@@ -165,23 +175,33 @@ class Repository:
             raise RepositoryError(f"a new repository needs keys for every role; give roles for {missing}")
         edit = Edit(state, ring, periods, self.now)
         edit.hold(config.roles)
-        edit.delegate(config.channels)
-        staged = edit.finish()
-        self._apply(staged, check=check)
-        if periods != old_periods and not check:
+        edit.delegate({**config.channels, **config.approvals})
+        kind = "roles" if state else "repository"
+        new_periods = periods if periods != old_periods else None
+        changed, proposal = conclude(self, edit, {}, kind, propose, check=check, expiry_days=new_periods)
+        if new_periods and not check and not proposal:
             self.store.write_periods(periods)
-        after = _role_lines(edit, periods)
-        before = _role_lines(Edit(state, ring, old_periods or {}, self.now), old_periods or {}) if state else []
-        return Change(bool(staged) or periods != old_periods, before, after, warnings=_single(edit))
+        after = changes.role_lines(edit, periods)
+        before = changes.role_lines(Edit(state, ring, old_periods or {}, self.now), old_periods or {}) if state else []
+        if not proposal:
+            changed = changed or new_periods is not None
+        return Change(changed, before, after, warnings=changes.single(edit), proposal=proposal)
 
     def _list(
-        self, wanted: Listed, content: bytes, payloads: t.Mapping[str, pathlib.Path], ring: Ring, *, check: bool
+        self,
+        wanted: Listed,
+        content: bytes,
+        payloads: t.Mapping[str, pathlib.Path],
+        ring: Ring,
+        *,
+        check: bool,
+        propose: Request | None,
     ) -> Change:
         state = self.store.load(self.trust_root)
         edit = Edit(state, ring, self.store.periods(), self.now)
-        before = _releases(state)
-        known = admit(wanted, before, sorted(edit.channels))
-        document = f"targets/{wanted.channel}/{wanted.name}/{wanted.digest}.{wanted.version}.json"
+        before = changes.releases(state)
+        known = admit(wanted, before, changes.channels(edit.channels))
+        document = content_name(wanted.target, wanted.digest)
         if not check:
             # before the metadata that leads to them; also heals payloads that got lost
             for sha256, path in payloads.items():
@@ -192,19 +212,21 @@ class Repository:
             return Change(False, _lines(before), _lines(before), known)
         custom = {"name": wanted.name, "version": wanted.version, "counter": wanted.counter}
         entry = TargetFile(wanted.length, {"sha256": wanted.digest}, wanted.target, {"custom": custom})
-        edit.channels[wanted.channel].signed.targets[wanted.target] = entry
-        edit.touched.add(wanted.channel)
-        staged = {document: content, **edit.finish()}
-        self._apply(staged, check=check, target=wanted.target)
+        edit.enter(wanted.channel, {wanted.target: entry})
+        if propose and not propose.title:
+            propose = dataclasses.replace(propose, title=f"{wanted.name} {wanted.version} in {wanted.channel}")
+        changed, proposal = conclude(self, edit, {document: content}, "release", propose, check=check)
         after = sorted([*before, wanted], key=by_counter)
-        return Change(True, _lines(before), _lines(after), wanted)
+        return Change(changed, _lines(before), _lines(after), wanted, proposal=proposal)
 
-    def _promote(self, name: str, version: str, channel: str, ring: Ring, *, check: bool) -> Change:
+    def _promote(
+        self, name: str, version: str, channel: str, ring: Ring, *, check: bool, propose: Request | None
+    ) -> Change:
         listed = [entry for entry in self.releases() if (entry.name, entry.version) == (name, version)]
         if not listed:
             raise RepositoryError(f"no channel lists {name}/{version}; publish it first", code="RELEASE")
         origin = listed[0]
-        path = self.store.directory / "targets" / origin.channel / name / f"{origin.digest}.{version}.json"
+        path = self.store.directory / content_name(origin.target, origin.digest)
         try:
             content = path.read_bytes()
         except OSError as error:
@@ -212,37 +234,62 @@ class Repository:
         if source.digest(content) != origin.digest:
             raise RepositoryError(f"{path} is not what was signed; publish the release again", code="HASH_MISMATCH")
         wanted = dataclasses.replace(origin, channel=channel, target=target_of(channel, name, version))
-        return self._list(wanted, content, {}, ring, check=check)
+        return self._list(wanted, content, {}, ring, check=check, propose=propose)
 
-    def _refresh(self, ring: Ring, *, check: bool) -> Change:
+    def _document(
+        self,
+        role: str,
+        target: str,
+        content: bytes,
+        custom: t.Mapping[str, t.Any],
+        remove: tuple[str, ...],
+        ring: Ring,
+        request: Request,
+        *,
+        check: bool,
+    ) -> Change:
         state = self.store.load(self.trust_root)
         edit = Edit(state, ring, self.store.periods(), self.now)
-        warnings = []
-        for name, metadata in _all_roles(edit):
+        admit_document(role, (target, *remove), list(edit.channels))
+        signed = edit.targets.signed if role == store.TARGETS else edit.channels[role].signed
+        before = changes.content_lines(role, signed)
+        digest = source.digest(content)
+        more = {"custom": dict(custom)} if custom else {}
+        edit.enter(role, {target: TargetFile(len(content), {"sha256": digest}, target, more)}, remove)
+        changed, proposal = conclude(
+            self, edit, {content_name(target, digest): content}, "document", request, check=check
+        )
+        return Change(changed, before, changes.content_lines(role, signed), proposal=proposal)
+
+    def _refresh(self, ring: Ring, *, check: bool, propose: Request | None) -> Change:
+        state = self.store.load(self.trust_root)
+        edit = Edit(state, ring, self.store.periods(), self.now)
+        warnings, lacking = [], []
+        for name, metadata in changes.all_roles(edit):
             left = metadata.signed.expires - self.now
-            share = 2 if name in (store.SNAPSHOT, store.TIMESTAMP) else 4
-            if left * share >= edit.period(name):
+            online = name in (store.SNAPSHOT, store.TIMESTAMP)
+            if left * (2 if online else 4) >= edit.period(name):
                 continue
-            if share == 2 or edit.can_sign(name):
+            if (edit.can_sign(name) and edit.online()) or (online and not propose):
                 edit.touched.add(name)
+            elif propose and not online and any(keyid in ring.signers for keyid in edit.keyids(name)):
+                lacking.append(name)
             else:
                 warnings.append(f"{name} expires on {metadata.signed.expires:%Y-%m-%d} and its keys were not given")
-        before = _expiry_lines(edit)
-        staged = edit.finish()
-        self._apply(staged, check=check)
-        return Change(bool(staged), before, _expiry_lines(edit), warnings=warnings)
+        before = changes.expiry_lines(edit)
+        changed, _none = conclude(self, edit, {}, "renewal", None, check=check)
+        after, proposal = changes.expiry_lines(edit), None
+        if lacking:
+            rest = Edit(state if check else self.store.load(self.trust_root), ring, edit.periods, self.now)
+            rest.touched.update(lacking)
+            new, proposal = conclude(self, rest, {}, "renewal", propose, check=check)
+            changed = changed or new
+        return Change(changed, before, after, warnings=warnings, proposal=proposal)
 
     def _locked(self) -> t.ContextManager[None]:
         if not self.store.exists:
             self.store.load()  # raises and says what to do
         return self.store.lock()
-
-    def _apply(self, staged: t.Mapping[str, bytes], *, check: bool, target: str | None = None) -> None:
-        if not staged:
-            return
-        self.store.check(staged, self.trust_root, target)
-        if not check:
-            self.store.commit(staged)
 
     def _take_in(self, sha256: str, path: pathlib.Path) -> None:
         place = self.store.directory / "targets" / "payloads" / sha256
@@ -253,42 +300,5 @@ class Repository:
         files.copy_hashed(files.read_chunks(path), place, sha256=sha256, length=length)
 
 
-def _releases(state: State, channel: str | None = None) -> list[Listed]:
-    names = sorted(state.channels) if channel is None else [channel]
-    if channel is not None and channel not in state.channels:
-        raise RepositoryError(no_channel(channel, sorted(state.channels)))
-    return [entry for name in names for entry in listed(name, state.channels[name].signed.targets)]
-
-
 def _lines(releases: t.Iterable[Listed]) -> list[str]:
     return [str(entry) for entry in releases]
-
-
-def _all_roles(edit: Edit) -> list[tuple[str, t.Any]]:
-    top = [(store.ROOT, edit.root), (store.TARGETS, edit.targets)]
-    return [*top, *sorted(edit.channels.items()), (store.SNAPSHOT, edit.snapshot), (store.TIMESTAMP, edit.timestamp)]
-
-
-def _expiry_lines(edit: Edit) -> list[str]:
-    return [
-        f"{name}: version {one.signed.version}, expires {one.signed.expires:%Y-%m-%d}" for name, one in _all_roles(edit)
-    ]
-
-
-def _delegated(edit: Edit) -> dict[str, t.Any]:
-    delegations = edit.targets.signed.delegations
-    top = {name: edit.root.signed.roles[name] for name in store.TOP}
-    return {**top, **((delegations.roles or {}) if delegations else {})}
-
-
-def _role_lines(edit: Edit, periods: t.Mapping[str, int]) -> list[str]:
-    roles = [
-        f"{name}: {one.threshold} of {len(one.keyids)} keys ({', '.join(keyid[:8] for keyid in one.keyids)})"
-        for name, one in _delegated(edit).items()
-    ]
-    return roles + [f"{name}: expires after {days} days" for name, days in sorted(periods.items())]
-
-
-def _single(edit: Edit) -> list[str]:
-    alone = [name for name, one in _delegated(edit).items() if one.threshold == 1]
-    return [f"one key alone can sign for {', '.join(alone)}; a threshold of 2 survives a stolen key"] if alone else []

@@ -16,6 +16,7 @@ import contextlib
 import dataclasses
 import json
 import pathlib
+import re
 import shutil
 import tempfile
 import typing as t
@@ -37,10 +38,23 @@ if t.TYPE_CHECKING:
 
 ROOT, TIMESTAMP, SNAPSHOT, TARGETS = "root", "timestamp", "snapshot", "targets"
 TOP = (ROOT, TARGETS, SNAPSHOT, TIMESTAMP)
-#: Days until metadata of a role expires; ``channels`` stands for every channel.
-PERIODS: t.Mapping[str, int] = {ROOT: 365, TARGETS: 365, "channels": 90, SNAPSHOT: 7, TIMESTAMP: 7}
+#: Days until metadata of a role expires; ``channels`` and ``approvals`` stand for every one of that kind.
+PERIODS: t.Mapping[str, int] = {ROOT: 365, TARGETS: 365, "channels": 90, "approvals": 30, SNAPSHOT: 7, TIMESTAMP: 7}
 
 _SETTINGS = "fleet-ota.json"
+_APPROVALS = re.compile(r"approvals(-[A-Za-z0-9][A-Za-z0-9_-]{0,53})?")
+
+
+def is_approvals(role: str) -> bool:
+    """Whether the delegated ``role`` lists approvals, and no releases."""
+    return bool(_APPROVALS.fullmatch(role))
+
+
+def period_of(role: str) -> str:
+    """The name in :data:`PERIODS` that goes for ``role``."""
+    if role in TOP:
+        return role
+    return "approvals" if is_approvals(role) else "channels"
 
 
 @dataclasses.dataclass
@@ -137,17 +151,19 @@ class Store:
         for name in [name for name in staged if name not in last] + last:
             self._write(self.directory / name, staged[name])
 
-    def check(self, staged: t.Mapping[str, bytes], trust_root: bytes | None = None, target: str | None = None) -> None:
+    def check(
+        self, staged: t.Mapping[str, bytes], trust_root: bytes | None = None, targets: t.Iterable[str] = ()
+    ) -> None:
         """Be a client of the repository as it will be with ``staged``, with python-tuf's whole workflow.
 
-        ``target`` is downloaded too. Raises :class:`RepositoryError` with the client's reason.
+        ``targets`` are downloaded too. Raises :class:`RepositoryError` with the client's reason.
         """
-        reason = self._refused(staged, trust_root, target)
+        reason = self._refused(staged, trust_root, targets)
         if reason:
             raise self._error(f"would not be accepted by its own clients: {reason}; nothing was changed")
 
     def _refused(
-        self, staged: t.Mapping[str, bytes], trust_root: bytes | None = None, target: str | None = None
+        self, staged: t.Mapping[str, bytes], trust_root: bytes | None = None, targets: t.Iterable[str] = ()
     ) -> str | None:
         bootstrap = trust_root or staged.get("metadata/1.root.json") or self.first_root().read_bytes()
         with tempfile.TemporaryDirectory(prefix="fleet-ota-check-") as folder:
@@ -155,7 +171,7 @@ class Store:
             try:
                 client = Updater(folder, "metadata/", folder, "targets/", fetcher, bootstrap=bootstrap)
                 client.refresh()
-                if target is not None:
+                for target in targets:
                     info = client.get_targetinfo(target)
                     if info is None:
                         return f"{target} is not found"

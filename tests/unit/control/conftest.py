@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import gzip
 import io
 import json
 import pathlib
@@ -25,7 +26,8 @@ from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository impo
 def tarball(path: pathlib.Path, content: bytes) -> None:
     """A reproducible archive with one file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w:gz") as archive:
+    # gzip would write down the time, and a second later the same would be something else
+    with gzip.GzipFile(path, "wb", mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
         entry = tarfile.TarInfo("bin/app")
         entry.size, entry.mode = len(content), 0o755
         archive.addfile(entry, io.BytesIO(content))
