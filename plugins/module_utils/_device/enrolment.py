@@ -1,0 +1,60 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+"""Parts of an enrolment beside identity and trust root: TLS towards mirrors, and sealed mode."""
+
+from __future__ import annotations
+
+import typing as t
+
+from . import durable, sealed, sealing, tls
+from .layout import Layout
+
+
+class Change(t.NamedTuple):
+    """A part of an enrolment: what people see of it before and after, and how it is done."""
+
+    changed: bool
+    before: t.Dict[str, t.Any]
+    after: t.Dict[str, t.Any]
+    apply: t.Callable[[], None]
+
+
+def changes(layout: Layout, request: t.Mapping[str, t.Any]) -> list[Change]:
+    """What the request asks for; checked, and not done yet. What it does not name stays as it is."""
+    found = []
+    if request.get("tls") is not None:
+        found.append(_tls(layout, request["tls"]))
+    if request.get("sealed") is not None:
+        found.append(_sealed(layout, request["sealed"], bool(request.get("check"))))
+    return found
+
+
+def described(reply: dict[str, t.Any], more: list[Change]) -> dict[str, t.Any]:
+    """``reply`` with ``before`` and ``after`` of every part."""
+    for one in more:
+        reply["before"] = {**(reply["before"] or {}), **one.before}
+        reply["after"] = {**reply["after"], **one.after}
+    return reply
+
+
+def _tls(layout: Layout, value: t.Any) -> Change:
+    wanted, found = tls.check(layout, value), tls.load(layout)
+    return Change(
+        wanted != found, {"tls": tls.shown(found)}, {"tls": tls.shown(wanted)}, lambda: tls.store(layout, wanted)
+    )
+
+
+def _sealed(layout: Layout, value: t.Any, check: bool) -> Change:
+    settings = sealed.check(value)
+    if not check:  # the login may not be there yet
+        sealing.check(layout, settings)
+    found = durable.read_json(sealed.path(layout))
+    return Change(
+        not sealing.is_done(layout, settings),
+        {"sealed": found},
+        {"sealed": settings.as_dict()},
+        lambda: sealing.seal(layout, settings),
+    )
