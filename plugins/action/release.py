@@ -19,6 +19,14 @@ from ..plugin_utils._controller_action import SIGNING, Arguments, ControllerActi
 CACHE = "~/.cache/fleet-ota"
 
 
+#: The controller's TLS files for an https repository; the same for every module that fetches.
+TLS: Arguments = {
+    "type": "dict",
+    "options": {name: {"type": "path", "no_log": False} for name in ("ca", "certificate", "key")},
+    "required_together": [("certificate", "key")],
+}
+
+
 class ActionModule(ControllerAction):
     """C(fleet.ota.release)."""
 
@@ -30,6 +38,7 @@ class ActionModule(ControllerAction):
         "release": {"type": "str"},
         "trust_root": {"type": "path"},
         "cache": {"type": "path", "default": CACHE},
+        "tls": TLS,
         **SIGNING,
     }
     constraints: t.ClassVar[Arguments] = {
@@ -47,7 +56,7 @@ class ActionModule(ControllerAction):
             return self._fetch(arguments)
         if fetchers.is_url(arguments["repository"]):
             raise RepositoryError(
-                f"{arguments['repository']} cannot be changed over HTTP; give the directory that is served there"
+                f"{fetchers.shown(arguments['repository'])} cannot be changed over HTTP; give the directory that is served there"
             )
         change = self._change(arguments)
         return {
@@ -88,6 +97,7 @@ def fetched(arguments: Arguments) -> Bundle:
         channel=arguments["channel"],
         release=arguments["release"],
         cache=here(arguments["cache"]),
+        tls={name: str(here(path)) for name, path in (arguments["tls"] or {}).items() if path} or None,
     )
 
 

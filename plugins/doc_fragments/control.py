@@ -35,3 +35,20 @@ options:
       - Without it the environment variable E(FLEET_OTA_KEY_PASSPHRASE) of the controller is used.
     type: path
 """
+
+    TLS = r"""
+options:
+  tls:
+    description: TLS files of the controller for an https repository, PEM. Verification is never off.
+    type: dict
+    suboptions:
+      ca:
+        description: The only CA that the repository's server is believed by. Without it, the system's store.
+        type: path
+      certificate:
+        description: A client certificate of the controller, with intermediates if need be.
+        type: path
+      key:
+        description: The private key of O(tls.certificate), without a passphrase.
+        type: path
+"""

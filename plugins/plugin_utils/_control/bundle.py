@@ -19,7 +19,6 @@ from .errors import ControlError, TrustError
 
 try:
     from tuf.api.exceptions import DownloadError
-    from tuf.ngclient.urllib3_fetcher import Urllib3Fetcher
 except ImportError:  # libraries.require() tells
     pass
 
@@ -51,6 +50,8 @@ class Bundle:
     release: str
     repository: str
     cache: str
+    #: paths of the controller's TLS files for that repository
+    tls: dict[str, str] | None = None
 
     @property
     def document(self) -> dict[str, t.Any]:
@@ -143,9 +144,10 @@ class Bundle:
 
     def _download(self, path: pathlib.Path, entry: t.Mapping[str, t.Any]) -> None:
         libraries.require()
-        url = f"{self.repository.rstrip('/')}/targets/payloads/{entry['sha256']}"
+        fetcher = fetchers.HttpFetcher(self.repository, self.tls)
+        url = f"{fetcher.base}/targets/payloads/{entry['sha256']}"
         try:
-            chunks = Urllib3Fetcher().fetch(url)
+            chunks = fetcher.fetch(url)
             files.copy_hashed(chunks, path, sha256=entry["sha256"], length=entry["length"], mode=0o600)
         except DownloadError as error:
             raise TrustError(f"{url} cannot be fetched: {error}; try again later", code="FETCH") from error

@@ -23,7 +23,6 @@ try:
     from tuf.api.metadata import Metadata, Root, Targets
     from tuf.api.serialization import DeserializationError
     from tuf.ngclient import Updater, UpdaterConfig
-    from tuf.ngclient.urllib3_fetcher import Urllib3Fetcher
 except ImportError:  # libraries.require() tells
     pass
 
@@ -31,7 +30,15 @@ if t.TYPE_CHECKING:
     from tuf.ngclient.fetcher import FetcherInterface
 
 
-def prepare(*, repository: str, trust_root: pathlib.Path, channel: str, release: str, cache: pathlib.Path) -> Bundle:
+def prepare(
+    *,
+    repository: str,
+    trust_root: pathlib.Path,
+    channel: str,
+    release: str,
+    cache: pathlib.Path,
+    tls: fetchers.Tls | None = None,
+) -> Bundle:
     """The verified bundle of ``release`` (``NAME`` for the newest, or ``NAME/VERSION``) in ``channel``.
 
     ``repository`` is a directory or an http(s) URL, ``trust_root`` the pinned root metadata, ``cache`` a directory
@@ -51,21 +58,22 @@ def prepare(*, repository: str, trust_root: pathlib.Path, channel: str, release:
     folder = cache / hashlib.sha256(repository.encode() + b"\0" + pinned).hexdigest()[:16]
     files.make_directory(folder / "metadata", 0o700)
     with files.lock(folder / ".lock"):  # ngclient: one process per cache
-        return _Client(repository, pinned, folder).find(channel, release)
+        return _Client(repository, pinned, folder, tls).find(channel, release)
 
 
 class _Client:
     """One verification run in one cache folder, which the caller has locked."""
 
-    def __init__(self, repository: str, pinned: bytes, folder: pathlib.Path) -> None:
+    def __init__(self, repository: str, pinned: bytes, folder: pathlib.Path, tls: fetchers.Tls | None = None) -> None:
         self.repository = repository
+        self.tls = dict(tls) if tls else None
         self.pinned = pinned
         self.folder = folder
         self.metadata = folder / "metadata"
         self.fetcher: FetcherInterface
         if fetchers.is_url(repository):
-            base = repository.rstrip("/") + "/"
-            self.fetcher = Urllib3Fetcher(app_user_agent="fleet.ota")
+            http = fetchers.HttpFetcher(repository, tls)
+            self.fetcher, base = http, http.base + "/"
         else:
             base = ""
             self.fetcher = fetchers.DirectoryFetcher(pathlib.Path(repository))
@@ -147,6 +155,7 @@ class _Client:
             release=content.decode(),
             repository=self.repository,
             cache=str(self.folder),
+            tls=self.tls,
             **texts,
         )
 
@@ -177,7 +186,7 @@ class _Client:
         return metadata
 
     def _error(self, reason: str, **more: t.Any) -> TrustError:
-        return TrustError(f"the repository {self.repository} {reason}", **more)
+        return TrustError(f"the repository {fetchers.shown(self.repository)} {reason}", **more)
 
 
 def _code(error: Exception) -> str:

@@ -4,18 +4,23 @@
 #
 # PRIVATE to the collection: may change without notice.
 
-"""How python-tuf reaches repositories that are not behind HTTP."""
+"""How python-tuf reaches repositories: directories, and HTTP with TLS files and credentials of the controller."""
 
 from __future__ import annotations
 
 import pathlib
+import re
+import ssl
 import typing as t
 import urllib.parse
+import urllib.request
 
 from . import files
+from .errors import TrustError
 
 try:
-    from tuf.api.exceptions import DownloadHTTPError
+    import urllib3
+    from tuf.api.exceptions import DownloadHTTPError, SlowRetrievalError
     from tuf.ngclient.fetcher import FetcherInterface
 except ImportError:  # libraries.require() tells
     FetcherInterface = object  # type: ignore[assignment, misc]
@@ -38,6 +43,75 @@ class DirectoryFetcher(FetcherInterface):
         if ".." in path.parts or not path.is_file():
             raise DownloadHTTPError(f"{path}: no such file", 404)  # what the client workflow expects
         return files.read_chunks(path)
+
+
+#: Paths of PEM files: ``ca``, ``certificate`` and ``key``.
+Tls = t.Mapping[str, str]
+_TIMEOUT = 30.0
+
+
+class HttpFetcher(FetcherInterface):
+    """Reads over HTTP(S) with the pinned CA, client certificate and credentials of one repository.
+
+    With any of these nobody is followed elsewhere. ``base`` is the repository's address without credentials: what
+    python-tuf asks for, and what its messages may show.
+    """
+
+    def __init__(self, repository: str, tls: Tls | None = None) -> None:
+        place = urllib.parse.urlsplit(repository)
+        pair, _at, host = place.netloc.rpartition("@")
+        self.base = urllib.parse.urlunsplit(place._replace(netloc=host)).rstrip("/")
+        self._headers = {"User-Agent": "fleet.ota"}
+        if pair:
+            self._headers.update(urllib3.make_headers(basic_auth=urllib.parse.unquote(pair)))
+        self._redirect = not (pair or tls)
+        more = {"ssl_context": _context(tls)} if tls else {}
+        proxy = None if urllib.request.proxy_bypass(host) else urllib.request.getproxies().get(place.scheme)
+        self._pool = urllib3.ProxyManager(proxy, **more) if proxy else urllib3.PoolManager(**more)
+
+    def _fetch(self, url: str) -> t.Iterator[bytes]:
+        answer = self._pool.request(
+            "GET",
+            url,
+            headers=self._headers,
+            preload_content=False,
+            redirect=self._redirect,
+            timeout=urllib3.Timeout(_TIMEOUT),
+        )
+        if answer.status >= 300:
+            answer.close()
+            raise DownloadHTTPError(f"HTTP {answer.status}", answer.status)
+        return self._chunks(answer)
+
+    def _chunks(self, answer: t.Any) -> t.Iterator[bytes]:
+        try:
+            yield from answer.stream(1 << 18)
+        except urllib3.exceptions.TimeoutError as error:
+            raise SlowRetrievalError from error
+        finally:
+            answer.release_conn()
+
+
+def _context(tls: Tls) -> ssl.SSLContext:
+    try:
+        made = ssl.create_default_context(cafile=tls.get("ca"))
+        if tls.get("certificate"):
+            # an empty passphrase: an encrypted key is an error, and nobody is asked on a terminal
+            made.load_cert_chain(tls["certificate"], tls.get("key"), password="")
+    except (OSError, ValueError) as error:
+        names = ", ".join(tls[name] for name in sorted(tls))
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+        raise TrustError(
+            f"the TLS files {names} cannot be used ({reason}); give PEM files that belong together, the key without a "
+            "passphrase",
+            code="TLS",
+        ) from error
+    return made
+
+
+def shown(repository: str) -> str:
+    """``repository`` without user and password, for people."""
+    return re.sub(r"//.*@", "//***@", repository, flags=re.DOTALL)
 
 
 def is_url(repository: str) -> bool:

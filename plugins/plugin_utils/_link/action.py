@@ -35,6 +35,11 @@ RELEASE: Spec = {
     "repository": {"type": "str"},
     "trust_root": {"type": "path"},
     "cache": {"type": "path", "default": "~/.cache/fleet-ota"},
+    "tls": {
+        "type": "dict",
+        "options": {name: {"type": "path", "no_log": False} for name in ("ca", "certificate", "key")},
+        "required_together": [["certificate", "key"]],
+    },
 }
 #: How payloads reach a device.
 TRANSFER: Spec = {
@@ -113,6 +118,7 @@ class EngineAction(ActionBase):
             channel=args["channel"],
             release=args["release"],
             cache=Path(args["cache"]),
+            tls={name: path for name, path in (args["tls"] or {}).items() if path} or None,
         )
 
     def offer(self) -> Offer:
