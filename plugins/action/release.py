@@ -55,9 +55,8 @@ class ActionModule(ControllerAction):
         if arguments["state"] == "fetched":
             return self._fetch(arguments)
         if fetchers.is_url(arguments["repository"]):
-            raise RepositoryError(
-                f"{fetchers.shown(arguments['repository'])} cannot be changed over HTTP; give the directory that is served there"
-            )
+            shown = fetchers.shown(arguments["repository"])
+            raise RepositoryError(f"{shown} cannot be changed over HTTP; give the directory that is served there")
         change = self._change(arguments)
         return {
             "changed": change.changed,

@@ -14,8 +14,8 @@ from tests.lab import Device, Fleet, debs, evidence, service
 
 from .engine import STATE, Engine
 from .project import Project
-from .test_engine_deb import published
 from .site import assert_same, look
+from .test_engine_deb import published
 
 
 @pytest.fixture

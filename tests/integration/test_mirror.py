@@ -81,8 +81,16 @@ def rollout_inside(site: Site, **variables: Any) -> tuple[int, str]:
     """A rollout by a controller that is in the devices' network itself: its exit code and what it said."""
     command = site.fleet.enter(site.command("rollout", **variables))
     environment = {key: value for key, value in site.environment().items() if "proxy" not in key.lower()}
-    options: dict[str, Any] = {"env": environment, "cwd": site.journals, "text": True, "check": False, "timeout": 300}
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, **options)
+    done = subprocess.run(
+        command,
+        env=environment,
+        cwd=site.journals,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
     return done.returncode, done.stdout + done.stderr
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab import Device, Fleet, archives, evidence
+from tests.lab import Fleet, archives, evidence
 
 from . import sealing
 from .engine import STATE, Engine
@@ -51,7 +51,7 @@ SCRIPTS = {
     "a shell": f"sudo -n -s touch {OWNED}",
     "a login shell": f"sudo -n -i touch {OWNED}",
     "sh -c": f"sudo -n /bin/sh -c 'touch {OWNED}'",
-    "the interpreter": f"sudo -n /usr/bin/python3 -c 'open(\"{OWNED}\", \"w\")'",
+    "the interpreter": f'sudo -n /usr/bin/python3 -c \'open("{OWNED}", "w")\'',
     "sudoedit": f"EDITOR='touch {OWNED}' sudoedit -n /etc/passwd",
     "another user": f"sudo -n -u edge {PROGRAM}",
     "another group": f"sudo -n -g root {PROGRAM}",
@@ -90,7 +90,7 @@ SURROUNDINGS = {
     "a link to it": f"mkdir {EVIL}/link; ln -s {PROGRAM} {EVIL}/link/fleet-ota; exec sudo -n {EVIL}/link/fleet-ota",
     "a strange mask": f"umask 0777; exec {ASK}",
     "little of everything": f"ulimit -c 0; ulimit -n 20; exec {ASK}",
-    "a terminal of mine": f"""exec python3 -c 'import pty,sys; sys.exit(pty.spawn(["sh", "-c", "stty -echo; {ASK}"]))'""",
+    "a terminal of mine": f"""exec python3 -c 'import pty; pty.spawn(["sh", "-c", "stty -echo; {ASK}"])'""",
 }
 
 
@@ -150,7 +150,9 @@ def test_no_terminal_and_no_forwarding(thief: Thief) -> None:
     plain = thief.device.ssh("tty", user=sealing.LOGIN)
     forced = subprocess.run([*plain[:1], "-tt", *plain[1:]], capture_output=True, check=False, timeout=30)
     assert b"/dev/" not in forced.stdout
-    inside = subprocess.run([*plain[:1], "-W", "127.0.0.1:22", *plain[1:-1]], capture_output=True, check=False, timeout=30)
+    inside = subprocess.run(
+        [*plain[:1], "-W", "127.0.0.1:22", *plain[1:-1]], capture_output=True, check=False, timeout=30
+    )
     assert b"SSH-" not in inside.stdout
 
 
@@ -166,13 +168,14 @@ def requests(project: Project, foreign: Project) -> dict[str, dict[str, Any]]:
     digest = "a" * 64
     check = {"name": "x", "type": "command", "command": ["touch", OWNED]}
     identity = {"format": 1, "name": "dev1", "hardware": "edge-gw-1", "site": "", "labels": {}}
+    first = project.fetch("gateway/1").wire()
     piece = {"length": 5, "offset": 0, "size": 5}
     unsigned = {**timestamp, "signatures": []}
     older = {**timestamp, "signed": {**timestamp["signed"], "version": 1}}
     return {
         "another trust root": {"verb": "enroll", "identity": identity, "trust_root": foreign.trust_root.read_text()},
         "another identity": {"verb": "enroll", "identity": {**identity, "hardware": "x"}, "trust_root": "{}"},
-        "other settings": {"verb": "enroll", "sealed": {"login": sealing.LOGIN, "rollback": True}, "identity": identity},
+        "other settings": {"verb": "enroll", "identity": identity, "sealed": {"login": "x", "rollback": True}},
         "a path as digest": {"verb": "stage", "put": {**piece, "sha256": "../trust/root.json"}},
         "a longer path as digest": {"verb": "stage", "put": {**piece, "sha256": "../../../../etc/owned"}},
         "a file to pull": {"verb": "stage", "files": [{"sha256": digest, "length": 9}], "pull": {digest: ["file:///etc/shadow"]}},
@@ -182,12 +185,12 @@ def requests(project: Project, foreign: Project) -> dict[str, dict[str, Any]]:
         "another state by dots": {"verb": "info", "state_dir": f"{STATE}/../../../{EVIL}"},
         "another repository": {"verb": "apply", "bundle": theirs},
         "a release of another repository": {"verb": "apply", "bundle": {**mine, "release": theirs["release"]}},
-        "its channel": {"verb": "apply", "bundle": {**theirs, "timestamp": mine["timestamp"], "snapshot": mine["snapshot"]}},
+        "its channel": {"verb": "apply", "bundle": {**mine, "delegated": theirs["delegated"]}},
         "a changed release": {"verb": "apply", "bundle": {**mine, "release": json.dumps(document)}},
         "no signature": {"verb": "apply", "bundle": {**mine, "timestamp": json.dumps(unsigned)}},
         "older metadata": {"verb": "apply", "bundle": {**mine, "timestamp": json.dumps(older)}},
-        "an older release": {"verb": "apply", "bundle": project.fetch("gateway/1").wire()},
-        "an older release retried": {"verb": "apply", "bundle": project.fetch("gateway/1").wire(), "retry_rejected": True},
+        "an older release": {"verb": "apply", "bundle": first},
+        "an older release retried": {"verb": "apply", "bundle": first, "retry_rejected": True},
         "nothing as bundle": {"verb": "apply", "bundle": {}},
         "no guard": {"verb": "apply", "bundle": mine, "guard": "none"},
         "a guard that dies": {"verb": "apply", "bundle": mine, "guard": "process"},
@@ -289,7 +292,9 @@ def test_files_swapped_while_they_are_applied(thief: Thief, site: Site) -> None:
     assert expected <= set(installed)
     after = sealing.everything(thief.device)
     records = ("/trust", "/installed.json", "/snapshots")  # newer signed metadata, and that this release went back
-    changed = [path for path in evidence.differences(before, after) if not path.startswith(tuple(STATE + r for r in records))]
+    changed = [
+        path for path in evidence.differences(before, after) if not path.startswith(tuple(STATE + r for r in records))
+    ]
     assert changed in ([], [STATE])
     assert thief.ask("apply", bundle=bundle.wire(), rollout="again")["code"] == "REJECTED"
 

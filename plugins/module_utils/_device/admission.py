@@ -14,6 +14,7 @@ administrator, not by the request.
 from __future__ import annotations
 
 import json
+import math
 import re
 import typing as t
 
@@ -74,7 +75,7 @@ def _allowed_by(name: str) -> Rule:
 def _wait(value: t.Any, settings: Settings) -> t.Any:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError("must be a number of seconds")
-    return max(0, min(value, _LONGEST_WAIT)) if value == value else 0
+    return max(0, min(value, _LONGEST_WAIT)) if not math.isnan(value) else 0
 
 
 def _deadline(value: t.Any, settings: Settings) -> t.Any:
@@ -126,7 +127,7 @@ def _message(value: t.Any, settings: Settings) -> t.Any:
 def _numbers(*names: str) -> Rule:
     """A mapping with ``sha256`` and whole numbers under ``names``."""
 
-    rules: t.Dict[str, schema.Rule] = {"sha256": schema.matching(schema.SHA256)}
+    rules: dict[str, schema.Rule] = {"sha256": schema.matching(schema.SHA256)}
     rules.update((name, schema.whole(0)) for name in names)
 
     def check(value: t.Any, settings: Settings) -> t.Any:
@@ -149,7 +150,7 @@ def _files(value: t.Any, settings: Settings) -> t.Any:
 
 _TEXT = _keeps(lambda value: schema.text(value) or (None if len(value) <= 200 else "is longer than 200 characters"))
 _BUNDLE = _keeps(lambda value: None if isinstance(value, dict) else "must be a mapping")
-_TRANSACTION: t.Dict[str, Rule] = {
+_TRANSACTION: dict[str, Rule] = {
     "rollout": _TEXT,
     "generation": _keeps(schema.whole(0, 1 << 31)),
     "deadline": _deadline,
@@ -161,10 +162,10 @@ _TRANSACTION: t.Dict[str, Rule] = {
     "wait": _wait,
     "check": _flag,
 }
-_WHICH: t.Dict[str, Rule] = {"transaction": _TEXT, "rollout": _TEXT, "wait": _wait, "check": _flag}
+_WHICH: dict[str, Rule] = {"transaction": _TEXT, "rollout": _TEXT, "wait": _wait, "check": _flag}
 
 #: Verbs that a sealed device answers, with the keys it hears. What is not here does not get through.
-TABLE: t.Dict[str, t.Dict[str, Rule]] = {
+TABLE: dict[str, dict[str, Rule]] = {
     "info": {},
     "verify": {"bundle": _BUNDLE, "retry_rejected": _allowed_by("retry_rejected")},
     "stage": {"files": _files, "put": _numbers("length", "offset", "size"), "pull": _pull, "check": _flag},

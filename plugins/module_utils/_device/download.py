@@ -166,4 +166,3 @@ def _start(answer: http.client.HTTPResponse, have: int, length: int) -> int:
     if not have or not found or int(found.group(1)) != have or found.group(3) not in ("*", str(length)):
         raise OSError("another range was sent than asked for: %r" % answer.headers.get("Content-Range", "")[:80])
     return have
-

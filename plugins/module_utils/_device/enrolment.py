@@ -17,8 +17,8 @@ class Change(t.NamedTuple):
     """A part of an enrolment: what people see of it before and after, and how it is done."""
 
     changed: bool
-    before: t.Dict[str, t.Any]
-    after: t.Dict[str, t.Any]
+    before: dict[str, t.Any]
+    after: dict[str, t.Any]
     apply: t.Callable[[], None]
 
 

@@ -13,7 +13,6 @@ import os
 import sys
 import traceback
 
-
 #: In bytes; the metadata of a bundle have limits of their own far below it.
 LONGEST_REQUEST = 64 << 20
 

@@ -36,8 +36,8 @@ class Settings:
     require_approval: bool = True
     rollback: bool = False
     retry_rejected: bool = False
-    protect: t.Tuple[str, ...] = ()
-    mirrors: t.Tuple[str, ...] = ()
+    protect: tuple[str, ...] = ()
+    mirrors: tuple[str, ...] = ()
     longest_deadline: int = 86400
     inbox_bytes: int = 4 << 30
 
@@ -74,7 +74,7 @@ def check(value: t.Any) -> Settings:
     problems.mapping("sealed", value, _RULES, required=("login",))
     if problems.found:
         raise OtaError("SEALED", "the settings of sealed mode have errors: %s" % "; ".join(problems.found))
-    found = {key: tuple(entry) if isinstance(entry, list) else entry for key, entry in value.items()}
+    found: dict[str, t.Any] = {key: tuple(entry) if isinstance(entry, list) else entry for key, entry in value.items()}
     found.pop("format", None)
     return Settings(**found)
 

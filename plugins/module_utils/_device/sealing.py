@@ -136,7 +136,7 @@ def _is(path: str, content: bytes, mode: int) -> bool:
 
 def _safe(path: str, entry: pwd.struct_passwd) -> None:
     """OtaError ``SEALED`` if the login could change ``path`` or put something else in its place."""
-    for start in {path, os.path.realpath(path)}:
+    for start in (path, os.path.realpath(path)):
         place = start
         while True:
             if os.path.lexists(place):

@@ -65,7 +65,7 @@ class HttpFetcher(FetcherInterface):
         if pair:
             self._headers.update(urllib3.make_headers(basic_auth=urllib.parse.unquote(pair)))
         self._redirect = not (pair or tls)
-        more = {"ssl_context": _context(tls)} if tls else {}
+        more: dict[str, t.Any] = {"ssl_context": _context(tls)} if tls else {}
         proxy = None if urllib.request.proxy_bypass(host) else urllib.request.getproxies().get(place.scheme)
         self._pool = urllib3.ProxyManager(proxy, **more) if proxy else urllib3.PoolManager(**more)
 
@@ -112,6 +112,15 @@ def _context(tls: Tls) -> ssl.SSLContext:
 def shown(repository: str) -> str:
     """``repository`` without user and password, for people."""
     return re.sub(r"//.*@", "//***@", repository, flags=re.DOTALL)
+
+
+def hidden(value: t.Any) -> t.Any:
+    """``value`` of a task with every address in it :func:`shown`: callbacks get the arguments of each task."""
+    if isinstance(value, t.Mapping):
+        return {key: hidden(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [hidden(entry) for entry in value]
+    return shown(value) if isinstance(value, str) and re.match(r"[a-z]+://", value) else value
 
 
 def is_url(repository: str) -> bool:

@@ -37,7 +37,7 @@ def read(fetcher: fetchers.HttpFetcher) -> bytes:
 
 def refused(fetcher: fetchers.HttpFetcher) -> str:
     """What python-tuf's exceptions say, with their causes."""
-    with pytest.raises(Exception) as caught:  # noqa: PT011 - of two libraries
+    with pytest.raises(Exception) as caught:
         read(fetcher)
     found: BaseException | None = caught.value
     text = ""

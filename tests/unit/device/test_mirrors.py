@@ -78,12 +78,16 @@ def drip(stop: threading.Event, first: bytes, then: bytes) -> hostile.Behaviour:
     return hostile.for_ever(first, then, stop, 0.05)
 
 
-def nothing(stop: threading.Event) -> hostile.Behaviour:
-    return lambda stream, head: stop.wait(20) and None
+def stalls(stop: threading.Event, first: bytes = b"") -> hostile.Behaviour:
+    def behave(stream: socket.socket, head: bytes) -> None:
+        stream.sendall(first)
+        stop.wait(20)
+
+    return behave
 
 
 HOSTILE: dict[str, t.Callable[[threading.Event], hostile.Behaviour]] = {
-    "says nothing": nothing,
+    "says nothing": stalls,
     "hangs up": lambda stop: hostile.says(b""),
     "garbage": lambda stop: hostile.says(b"\x00\xff" * 5000),
     "a banner": lambda stop: hostile.says(b"SSH-2.0-OpenSSH_9.2\r\n"),
@@ -108,7 +112,7 @@ HOSTILE: dict[str, t.Callable[[threading.Event], hostile.Behaviour]] = {
     "dripping headers": lambda stop: drip(stop, b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),
     "dripping bytes": lambda stop: drip(stop, OK, b"x"),
     "promises for ever": lambda stop: drip(stop, b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
-    "stalls": lambda stop: lambda stream, head: (stream.sendall(OK + CONTENT[:5000]), stop.wait(20)) and None,
+    "stalls": lambda stop: stalls(stop, OK + CONTENT[:5000]),
 }
 
 
@@ -155,7 +159,9 @@ def test_what_a_mirror_that_lied_left_is_not_held_against_the_next(site: Site) -
     assert site.whole.read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize("answered", [b"bytes 0-9/100000", b"bytes 60001-99999/100000", b"bytes 60000-99999/7", b"", b"x"])
+@pytest.mark.parametrize(
+    "answered", [b"bytes 0-9/100000", b"bytes 60001-99999/100000", b"bytes 60000-99999/7", b"", b"x"]
+)
 def test_a_wrong_range_is_not_put_together(site: Site, answered: bytes) -> None:
     site.part.write_bytes(CONTENT[:60000])
     head = b"HTTP/1.1 206 Partial\r\nContent-Range: %s\r\nContent-Length: 40000\r\n\r\n" % answered
@@ -164,7 +170,9 @@ def test_a_wrong_range_is_not_put_together(site: Site, answered: bytes) -> None:
     assert site.part.read_bytes() == CONTENT[:60000]  # still good to go on from
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://127.0.0.1/x", "data:,x", "http:///x", "x", "http://127.0.0.1:x/"])
+@pytest.mark.parametrize(
+    "url", ["file:///etc/passwd", "ftp://127.0.0.1/x", "data:,x", "http:///x", "x", "http://127.0.0.1:x/"]
+)
 def test_other_addresses_are_not_taken(site: Site, url: str) -> None:
     site.refused(url)
 
@@ -186,7 +194,9 @@ def test_user_and_password_of_an_address_are_sent_and_never_shown(site: Site) ->
     assert "//***@127.0.0.1" in message
 
 
-@pytest.mark.parametrize("pair", ["user:s3cr3t", "user:p@s3cr3t", "user:p/s3cr3t", "user:p#s3cr3t", "s3cr3t", "u:s3cr3t\n"])
+@pytest.mark.parametrize(
+    "pair", ["user:s3cr3t", "user:p@s3cr3t", "user:p/s3cr3t", "user:p#s3cr3t", "s3cr3t", "u:s3cr3t\n"]
+)
 @pytest.mark.parametrize("scheme", ["http", "file", "https"])
 def test_no_piece_of_odd_credentials_is_shown(site: Site, scheme: str, pair: str) -> None:
     assert "s3cr3t" not in site.refused("%s://%s@127.0.0.1:1/x" % (scheme, pair))

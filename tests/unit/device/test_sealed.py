@@ -178,7 +178,7 @@ def test_settings_never_allow_to_lose_what_others_changed() -> None:
 
 
 def test_keys_that_this_engine_does_not_know_never_reach_it() -> None:
-    assert admit("status", require_approval=False, settings={}, own=True) == {"v": 1, "verb": "status"}
+    assert admit("status", require_approval=False, login="x", own=True) == {"v": 1, "verb": "status"}
 
 
 def test_the_way_back_stays_open_whatever_is_said_about_it() -> None:
