@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,6 +58,11 @@ def test_rollouts_by_playbook_with_the_login_alone(sealed: Site) -> None:
     run = again(sealed, "status")
     assert run.play("status", **LOGIN) == 0, run.said()
     assert "gateway 2" in run.said()
+    rollout = again(sealed, "2").journal()[0]["rollout"]
+    back = again(sealed, "2")
+    assert back.play("rollback", fleet_ota_rollout_id=rollout, **LOGIN) != 0
+    assert '"SEALED"' in "".join(path.read_text() for path in back.journals.glob("back*/journal.jsonl")), back.said()
+    assert answers(device) == "2"
 
 
 def test_state_and_program_are_for_root_alone(sealed: Site) -> None:
@@ -72,6 +79,45 @@ def test_state_and_program_are_for_root_alone(sealed: Site) -> None:
     assert wrong == {}
     program = (device.root / sealing.PROGRAM.lstrip("/")).stat()
     assert (program.st_uid, program.st_gid, oct(program.st_mode & 0o7777)) == (0, 0, "0o755")
+
+
+def test_an_engine_of_another_version_is_asked_all_the_same(sealed: Site) -> None:
+    """The controller was renewed, the device not yet."""
+    (device,) = sealed.devices
+    (engine,) = (device.root / STATE.lstrip("/") / "engine").glob("*.pyz")
+    other = engine.with_name(f"{'0' * 64}.pyz")
+    other.write_bytes(engine.read_bytes())
+    with zipfile.ZipFile(other, "a") as archive:
+        archive.writestr("fleet_ota/other.txt", "another version")
+    program = device.root / sealing.PROGRAM.lstrip("/")
+    program.write_text(program.read_text().replace(engine.stem, other.stem))
+    engine.unlink()
+    run = again(sealed, "1")
+    assert run.rollout("gateway/1", **LOGIN) == 0, run.said()
+    assert not engine.exists()
+    run = again(sealed, "renewed")
+    assert run.play("enroll", fleet_ota_hosts="dev1", **sealing.variables(sealed.fleet)) == 0, run.said()
+    assert engine.stem in program.read_text()
+
+
+def test_sealing_in_check_mode(
+    lab_fleet: Fleet, lab_devices: Callable[[int], list[Device]], project: Project, tmp_path: Path
+) -> None:
+    (device,) = lab_devices(1)
+    site = Site(project, lab_fleet, tmp_path / "journals")
+    command = site.command("enroll", fleet_ota_hosts="dev1", **sealing.variables(lab_fleet))
+    done = subprocess.run(
+        [*command, "--check", "--diff"],
+        env=site.environment(),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "require_approval: False" in done.stdout
+    for path in (sealing.PROGRAM, "/etc/sudoers.d/fleet-ota", f"{STATE}/sealed.json", f"{STATE}/identity.json"):
+        assert not (device.root / path.lstrip("/")).exists()
 
 
 def test_sealing_again_changes_nothing_and_only_admin_rights_may(sealed: Site) -> None:

@@ -89,6 +89,8 @@ def check(layout: Layout, settings: sealed.Settings) -> None:
     interpreter, engine = detach.program()[0], detach.program()[-1]
     for path in (interpreter, engine, PROGRAM, SUDOERS):
         _safe(path, entry)
+    if os.stat(layout.state).st_mode & 0o077:
+        raise OtaError("SEALED", "%s is open to others than root; chmod 700 it" % layout.state)
 
 
 def seal(layout: Layout, settings: sealed.Settings) -> None:
