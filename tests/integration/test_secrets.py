@@ -20,6 +20,7 @@ import pytest
 from tests.lab import Device, Fleet, archives, evidence, packages
 from tests.unit.device.hostile import Authority
 
+from . import sealing
 from .engine import STATE
 from .project import Project
 from .site import Site
@@ -32,6 +33,7 @@ WORDS = {
     "become password": "canary-become-1618033988",
     "ssh password": "canary-ssh-1414213562",
     "repository password": "canary-repository-1732050807",
+    "sealed password": "canary-sealed-2449489742",
     "mirror password": "canary-mirror-2236067977",
 }
 
@@ -178,9 +180,11 @@ def play_everything(controller: Controller, authority: Authority) -> None:
     }
     swapped = {**tls, "key": str(files["mirror"].with_suffix(".key"))}
     assert controller.play("enroll", **login, fleet_ota_device_tls=swapped) != 0
-    assert controller.play("enroll", **login, fleet_ota_device_tls=tls) == 0
-
     url = f"https://{mirror.address}:{PORT}"
+    seal = sealing.variables(site.fleet, mirrors=[with_password(url, WORDS["sealed password"])])
+    assert controller.play("enroll", **login, **seal, fleet_ota_device_tls=tls) == 0
+    unsafe = {**seal, "fleet_ota_sealed_login": "root"}
+    assert controller.play("enroll", **login, **unsafe) != 0
     remote = {
         "fleet_ota_repository": with_password(url, WORDS["repository password"]),
         "fleet_ota_tls_ca": str(authority.path),
@@ -210,6 +214,7 @@ def belongs(name: str, path: Path) -> bool:
     fits = {
         "device.key": place.endswith(f"{STATE}/tls/key.pem"),
         "mirror.key": place.endswith("/etc/fleet-ota-mirror/server.key"),
+        "sealed password": place.endswith(f"{STATE}/sealed.json"),
         # To bring payloads, the controller needs the address again: in its own cache.
         "repository password": "/cache/" in place,
     }

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import typing as t
 
-from . import durable, sealed, sealing, tls
+from . import sealed, sealing, tls
+from .errors import OtaError
 from .layout import Layout
 
 
@@ -51,10 +52,18 @@ def _sealed(layout: Layout, value: t.Any, check: bool) -> Change:
     settings = sealed.check(value)
     if not check:  # the login may not be there yet
         sealing.check(layout, settings)
-    found = durable.read_json(sealed.path(layout))
+    found = _found(layout)
     return Change(
         not sealing.is_done(layout, settings),
-        {"sealed": found},
-        {"sealed": settings.as_dict()},
+        {"sealed": found.shown() if found else None},
+        {"sealed": settings.shown()},
         lambda: sealing.seal(layout, settings),
     )
+
+
+def _found(layout: Layout) -> sealed.Settings | None:
+    """The settings that are here; damaged ones are none, so that an administrator can put new ones in their place."""
+    try:
+        return sealed.load(layout)
+    except OtaError:
+        return None

@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from . import durable, schema
+from . import download, durable, schema
 from .errors import OtaError
 from .layout import Layout
 
@@ -42,9 +42,13 @@ class Settings:
     inbox_bytes: int = 4 << 30
 
     def as_dict(self) -> dict[str, t.Any]:
-        """The settings as ``sealed.json`` and replies have them."""
+        """The settings as ``sealed.json`` has them."""
         found = dataclasses.asdict(self)
         return {"format": FORMAT, **found, "protect": list(self.protect), "mirrors": list(self.mirrors)}
+
+    def shown(self) -> dict[str, t.Any]:
+        """The settings as replies have them: without what addresses hold of credentials."""
+        return {**self.as_dict(), "mirrors": [download.shown(url) for url in self.mirrors]}
 
 
 def _mirror(value: t.Any) -> str | None:

@@ -78,7 +78,7 @@ def info(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
 
 def _sealed(layout: Layout) -> Reply | None:
     found = sealed.load(layout)
-    return found.as_dict() if found else None
+    return found.shown() if found else None
 
 
 def enroll(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
