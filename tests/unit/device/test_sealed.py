@@ -195,7 +195,8 @@ def test_every_key_that_the_engine_reads_was_thought_about() -> None:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get":
                 found = (node.func.value, node.args[0])
             elif isinstance(node, ast.Subscript):
-                found = (node.value, node.slice)
+                inner: t.Any = node.slice
+                found = (node.value, inner.value if type(inner).__name__ == "Index" else inner)  # until Python 3.8
             if found and isinstance(found[0], ast.Name) and found[0].id == "request":
                 if isinstance(found[1], ast.Constant):
                     read.add(found[1].value)
