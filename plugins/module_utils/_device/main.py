@@ -14,7 +14,7 @@ import sys
 import traceback
 
 #: In bytes; the metadata of a bundle have limits of their own far below it.
-LONGEST_REQUEST = 64 << 20
+LONGEST_REQUEST = 32 << 20
 
 
 def main() -> None:
