@@ -11,7 +11,7 @@ import typing as t
 from ..plugin_utils._control import plan, rollback, rollouts
 from ..plugin_utils._control.bundle import Bundle
 from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, here, plain
-from .release import CACHE, bundle_path, fetched
+from .release import CACHE, TLS, bundle_path, fetched
 
 _TRUST = ("repository", "trust_root", "channel", "release")
 
@@ -29,6 +29,7 @@ class ActionModule(ControllerAction):
         "channel": {"type": "str"},
         "release": {"type": "str"},
         "cache": {"type": "path", "default": CACHE},
+        "tls": TLS,
         "journal_dir": {"type": "path"},
         "back_from": {"type": "str"},
         "wave": {"type": "str"},

@@ -29,6 +29,14 @@ from ..plugin_utils._controller_action import (
 CACHE = "~/.cache/fleet-ota"
 
 
+#: The controller's TLS files for an https repository; the same for every module that fetches.
+TLS: Arguments = {
+    "type": "dict",
+    "options": {name: {"type": "path", "no_log": False} for name in ("ca", "certificate", "key")},
+    "required_together": [("certificate", "key")],
+}
+
+
 class ActionModule(ControllerAction):
     """C(fleet.ota.release)."""
 
@@ -40,6 +48,7 @@ class ActionModule(ControllerAction):
         "release": {"type": "str"},
         "trust_root": {"type": "path"},
         "cache": {"type": "path", "default": CACHE},
+        "tls": TLS,
         **SIGNING,
         **PROPOSING,
     }
@@ -57,9 +66,8 @@ class ActionModule(ControllerAction):
         if arguments["state"] == "fetched":
             return self._fetch(arguments)
         if fetchers.is_url(arguments["repository"]):
-            raise RepositoryError(
-                f"{arguments['repository']} cannot be changed over HTTP; give the directory that is served there"
-            )
+            shown = fetchers.shown(arguments["repository"])
+            raise RepositoryError(f"{shown} cannot be changed over HTTP; give the directory that is served there")
         change = self._change(arguments)
         return {
             "changed": change.changed,
@@ -101,6 +109,7 @@ def fetched(arguments: Arguments) -> Bundle:
         channel=arguments["channel"],
         release=arguments["release"],
         cache=here(arguments["cache"]),
+        tls={name: str(here(path)) for name, path in (arguments["tls"] or {}).items() if path} or None,
     )
 
 

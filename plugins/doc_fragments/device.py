@@ -51,6 +51,19 @@ options:
     description: With O(release), where verified metadata and fetched payloads are kept on the controller.
     type: path
     default: ~/.cache/fleet-ota
+  tls:
+    description: With O(release), TLS files of the controller for an https repository, PEM. Verification is never off.
+    type: dict
+    suboptions:
+      ca:
+        description: The only CA that the repository's server is believed by. Without it, the system's store.
+        type: path
+      certificate:
+        description: A client certificate of the controller, with intermediates if need be.
+        type: path
+      key:
+        description: The private key of O(tls.certificate), without a passphrase.
+        type: path
 """
 
     RETRY = r"""

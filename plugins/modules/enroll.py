@@ -12,6 +12,7 @@ short_description: Give a device its identity and pin its trust root
 description:
   - The identity is what releases are compared with, never an inventory variable.
   - A trust root that is pinned already stays; another root of the same version is refused.
+  - O(tls) and O(sealed) that are not given leave what the device has.
 version_added: 0.1.0
 author:
   - fleet.ota contributors (@fleet-ota)
@@ -44,6 +45,55 @@ options:
     description: The root.json to pin, a file on the controller.
     type: path
     required: true
+  tls:
+    description:
+      - How the device talks to https mirrors, PEM files on the controller. They lie on the device for root only.
+      - What is left out is removed from the device; V({}) removes all.
+    type: dict
+    suboptions:
+      ca:
+        description: The only CA that mirrors are believed by. Without it, the device's own store.
+        type: path
+      certificate:
+        description: The device's client certificate, with intermediates if need be.
+        type: path
+      key:
+        description: The private key of O(tls.certificate), without a passphrase.
+        type: path
+  sealed:
+    description:
+      - Seals the device. From then on O(sealed.login) may run one root-owned program and nothing else, and that program
+        holds the controller to these settings. Needs admin rights and sudo on the device.
+      - Running it again with admin rights also renews the engine of a sealed device.
+    type: dict
+    suboptions:
+      login:
+        description: The login of the controller; it must exist, and be in no group but its own.
+        type: str
+        required: true
+      require_approval:
+        description: Whether a release needs an approved plan. The device's default is true.
+        type: bool
+      rollback:
+        description: Whether the controller may go back from a confirmed release. The device's default is false.
+        type: bool
+      retry_rejected:
+        description: Whether it may offer a release again that failed here. The device's default is false.
+        type: bool
+      protect:
+        description: Absolute paths that it may name under C(protect). The device's default is none.
+        type: list
+        elements: str
+      mirrors:
+        description: URLs of repositories from which it may let the device pull. The device's default is none.
+        type: list
+        elements: str
+      longest_deadline:
+        description: Seconds that it may leave the device unconfirmed. The device's default is 86400.
+        type: int
+      inbox_bytes:
+        description: Bytes that it may stage. The device's default is 4294967296.
+        type: int
 seealso:
   - module: fleet.ota.info
   - module: fleet.ota.verify

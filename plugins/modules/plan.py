@@ -22,6 +22,7 @@ author:
 extends_documentation_fragment:
   - fleet.ota.attributes.controller
   - fleet.ota.control.requirements
+  - fleet.ota.control.tls
 options:
   hosts:
     description: The targets in inventory order. The default is every host of the play (C(ansible_play_hosts_all)).

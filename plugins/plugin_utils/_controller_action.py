@@ -18,6 +18,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ._control.errors import ControlError, TrustError
+from ._control.fetchers import hidden
 
 if t.TYPE_CHECKING:
     from ._control.keys import Ring
@@ -65,9 +66,11 @@ class ControllerAction(ActionBase):
     def run(self, tmp: str | None = None, task_vars: Arguments | None = None) -> Result:
         """Validate, work, and tell a :class:`ControlError` as an ordinary failure with its code and detail."""
         result: Result = super().run(tmp, task_vars)
+        given = self.__dict__.setdefault("_given", self._task.args)  # a retried task runs this again
         # null means "not given", also to what the validator requires
-        self._task.args = {key: value for key, value in self._task.args.items() if value is not None}
+        self._task.args = {key: value for key, value in given.items() if value is not None}
         _validation, arguments = self.validate_argument_spec(argument_spec=self.argument_spec, **self.constraints)
+        self._task.args = hidden(self._task.args)
         try:
             result.update(self.perform(plain(arguments), task_vars or {}))
         except ControlError as error:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 
@@ -109,7 +110,8 @@ def _unstage(layout: Layout, done: Transaction) -> None:
                 os.rename(os.path.join(folder, name), os.path.join(inbox, name))
     else:
         for name in os.listdir(inbox):
-            os.unlink(os.path.join(inbox, name))
+            with contextlib.suppress(FileNotFoundError):  # somebody may be staging right now
+                os.unlink(os.path.join(inbox, name))
     shutil.rmtree(folder, ignore_errors=True)
 
 

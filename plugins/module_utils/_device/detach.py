@@ -12,6 +12,7 @@ all its children. Elsewhere a session of its own.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -39,6 +40,8 @@ def by_systemd(layout: Layout) -> bool:
 def start(layout: Layout, name: str, arguments: t.Sequence[str], log: str) -> int | None:
     """Start the engine with ``arguments`` as ``name``; the pid where there is no unit. ``log`` gets its output."""
     argv = [*program(), *arguments]
+    with contextlib.suppress(OSError):  # for root only; and no room for a log must not stop a way back
+        os.close(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600))
     if by_systemd(layout):
         unit = ["systemd-run", "--quiet", "--collect", "--no-block", "--unit=%s.service" % name]
         result = command.run(

@@ -13,33 +13,25 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 import typing as t
-import urllib.error
-import urllib.request
 
-from . import durable, hashing, schema
+from . import download, durable, hashing, inbox, tls
 from .errors import OtaError
 from .layout import Layout
 
 File = t.Mapping[str, t.Any]
 _BLOCK = 1 << 18
-#: A mirror that sends less than this many bytes a second on the whole costs time, not for ever (slow drip).
-SLOWEST = 1024
-#: Seconds that any file may take.
-PATIENCE = 60
 
 
 def missing(layout: Layout, files: t.Iterable[File]) -> list[dict[str, t.Any]]:
     """Which of ``files`` {sha256, length} are not staged yet, each with the ``offset`` to go on from."""
     result = []
     for entry in files:
-        _name(entry["sha256"])
-        if _size(layout.file("inbox", entry["sha256"])) != entry["length"]:
-            offset = _size(_part(layout, entry["sha256"])) or 0
-            result.append(
-                {"sha256": entry["sha256"], "length": entry["length"], "offset": min(offset, entry["length"])}
-            )
+        if _size(layout.file("inbox", inbox.name(entry["sha256"]))) != entry["length"]:
+            offset = _size(inbox.part(layout, entry["sha256"])) or 0
+            if offset > entry["length"]:
+                offset = 0  # something else; it is thrown away
+            result.append({"sha256": entry["sha256"], "length": entry["length"], "offset": offset})
     return result
 
 
@@ -48,54 +40,71 @@ def put(layout: Layout, piece: File, stream: t.IO[bytes]) -> None:
 
     Raises OtaError ``HASH_MISMATCH`` (and forgets the file) or ``FETCH`` when pieces do not fit together.
     """
-    _name(piece["sha256"])
-    part = _part(layout, piece["sha256"])
-    have = _size(part) or 0
-    if piece["offset"] != have or piece["offset"] + piece["size"] > piece["length"]:
-        raise OtaError(
-            "FETCH", "piece at %d does not follow the %d bytes that are here" % (piece["offset"], have), offset=have
-        )
-    _room(layout, piece["length"] - have)
-    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(fd, "ab") as handle:
+    with inbox.own(layout, piece["sha256"]) as handle:
+        have = handle.seek(0, os.SEEK_END)
+        if have > piece["length"]:
+            handle.truncate(0)
+            have = handle.seek(0)
+        if piece["offset"] != have or piece["offset"] + piece["size"] > piece["length"]:
+            message = "piece at %d does not follow the %d bytes that are here"
+            raise OtaError("FETCH", message % (piece["offset"], have), offset=have)
+        inbox.room(layout, piece["sha256"], piece["length"] - have)
         left = piece["size"]
         while left:
             block = stream.read(min(left, _BLOCK))
             if not block:
                 break
-            handle.write(block)
+            inbox.room(layout, piece["sha256"], len(block))
+            _write(handle, block)
             left -= len(block)
-        handle.flush()
         os.fsync(handle.fileno())
-    if left:
-        raise OtaError("FETCH", "the connection ended %d bytes early; staging goes on from there" % left)
-    if _size(part) == piece["length"]:
-        _complete(layout, piece)
+        if left:
+            raise OtaError("FETCH", "the connection ended %d bytes early; staging goes on from there" % left)
+        if have + piece["size"] == piece["length"] and not inbox.complete(layout, piece["sha256"], handle):
+            message = "payload %s arrived with other bytes than were signed"
+            raise OtaError("HASH_MISMATCH", message % piece["sha256"][:12])
 
 
 def pull(layout: Layout, entry: File, urls: t.Sequence[str]) -> None:
     """Download one file {sha256, length} from the first of ``urls`` that has it; resumes a part that is here.
 
-    Raises OtaError ``FETCH`` with what each source answered, or ``HASH_MISMATCH``.
+    Raises OtaError ``FETCH`` with what each source answered: whatever was wrong with a mirror, another one or another
+    day may have the right bytes.
     """
-    _name(entry["sha256"])
-    _room(layout, entry["length"] - (_size(_part(layout, entry["sha256"])) or 0))
     answers = []
-    for url in urls:
-        try:
-            _download(layout, entry, url)
-            _complete(layout, entry)
-            return
-        except (OSError, ValueError) as error:
-            answers.append("%s: %s" % (url, getattr(error, "reason", error)))
+    with inbox.own(layout, entry["sha256"]) as handle:
+        inbox.room(layout, entry["sha256"], entry["length"] - handle.seek(0, os.SEEK_END))
+        for url in urls:
+            try:
+                if _pulled(layout, entry, url, handle):
+                    return
+                answers.append("%s: other bytes than were signed" % download.shown(url))
+            except download.DownloadError as error:
+                answers.append(str(error))
+            except OSError as error:  # of our own disk
+                message = "payload %s cannot be kept in %s: %s"
+                raise OtaError("NO_SPACE", message % (entry["sha256"][:12], layout.state, error.strerror)) from error
     raise OtaError("FETCH", "no source has payload %s: %s" % (entry["sha256"][:12], "; ".join(answers) or "none given"))
+
+
+def _pulled(layout: Layout, entry: File, url: str, handle: inbox.Handle) -> bool:
+    """Whether ``url`` completed the file. What it continued may be to blame for wrong bytes: then all from here."""
+    while True:
+        have = handle.seek(0, os.SEEK_END)
+        if have < entry["length"]:
+            download.download(url, handle, have, entry["length"], lambda: tls.context(layout))
+            os.fsync(handle.fileno())
+        if inbox.complete(layout, entry["sha256"], handle):
+            return True
+        if not have:
+            return False
 
 
 def take(layout: Layout, folder: str, files: t.Iterable[File]) -> dict[str, str]:
     """Move staged files into ``folder``, for root only, and check them there: what is checked is what is used.
 
-    Returns ``{sha256: path}``. A file in the inbox that belongs to somebody else, or has a second name, is copied
-    while it is hashed. Raises OtaError ``HASH_MISMATCH`` or ``LENGTH_MISMATCH``.
+    Returns ``{sha256: path}``. A file in the inbox that belongs to somebody else, has a second name or is open
+    elsewhere is copied. Raises OtaError ``HASH_MISMATCH`` or ``LENGTH_MISMATCH``.
     """
     durable.make_directory(folder)
     result = {}
@@ -103,7 +112,7 @@ def take(layout: Layout, folder: str, files: t.Iterable[File]) -> dict[str, str]
         source, path = layout.file("inbox", entry["sha256"]), os.path.join(folder, entry["sha256"])
         if os.path.lexists(source):
             info = os.lstat(source)
-            if info.st_uid == os.geteuid() and info.st_nlink == 1 and os.path.isfile(source):
+            if inbox.is_ours_alone(source, info):
                 os.rename(source, path)
             else:
                 _copy(source, path)
@@ -117,49 +126,10 @@ def take(layout: Layout, folder: str, files: t.Iterable[File]) -> dict[str, str]
     return result
 
 
-def _download(layout: Layout, entry: File, url: str) -> None:
-    part, length = _part(layout, entry["sha256"]), entry["length"]
-    have = _size(part) or 0
-    if have == length:
-        return
-    if not url.startswith(("http://", "https://")):
-        raise ValueError("only http and https are taken")
-    request = urllib.request.Request(url, headers={"Range": "bytes=%d-" % have} if have else {})
-    allowed = PATIENCE + length / SLOWEST
-    end = time.monotonic() + allowed
-    with urllib.request.build_opener(_NoRedirect()).open(request, timeout=30) as answer:
-        if have and answer.status != 206:
-            have = 0  # a server without ranges starts over
-        with open(part, "r+b" if have else "wb") as handle:
-            handle.seek(have)
-            while have < length:
-                # Never a byte more than was signed; and what is here, not what a slow mirror may still send.
-                block = answer.read1(min(_BLOCK, length - have))
-                if not block:
-                    raise OSError("ended after %d of %d bytes" % (have, length))
-                handle.write(block)
-                have += len(block)
-                if time.monotonic() > end:
-                    raise OSError("too slow: %d of %d bytes in %d s" % (have, length, allowed))
-            handle.flush()
-            os.fsync(handle.fileno())
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A mirror serves the file itself; to be sent elsewhere is not an answer."""
-
-    def redirect_request(self, *args: t.Any, **kwargs: t.Any) -> None:
-        """Do not follow."""
-        return
-
-
-def _complete(layout: Layout, entry: File) -> None:
-    part = _part(layout, entry["sha256"])
-    if hashing.of_file(part) != entry["sha256"]:
-        durable.remove(part)
-        raise OtaError("HASH_MISMATCH", "payload %s arrived with other bytes than were signed" % entry["sha256"][:12])
-    os.rename(part, layout.file("inbox", entry["sha256"]))
-    durable.sync_directory(layout.file("inbox"))
+def _write(handle: inbox.Handle, block: bytes) -> None:
+    view = memoryview(block)
+    while view:
+        view = view[handle.write(view) :]
 
 
 def _copy(source: str, path: str) -> None:
@@ -167,23 +137,6 @@ def _copy(source: str, path: str) -> None:
         shutil.copyfileobj(handle, copy, _BLOCK)
         copy.flush()
         os.fsync(copy.fileno())
-
-
-def _room(layout: Layout, needed: int) -> None:
-    info = os.statvfs(layout.file("inbox"))
-    if info.f_bavail * info.f_frsize < needed:
-        raise OtaError(
-            "NO_SPACE", "%d bytes are needed in %s, %d are free" % (needed, layout.state, info.f_bavail * info.f_frsize)
-        )
-
-
-def _name(digest: t.Any) -> None:
-    if not isinstance(digest, str) or not schema.SHA256.match(digest):
-        raise OtaError("METADATA", "%r is not a SHA-256" % (digest,))
-
-
-def _part(layout: Layout, digest: str) -> str:
-    return layout.file("inbox", digest + ".part")
 
 
 def _size(path: str) -> int | None:

@@ -13,20 +13,28 @@ import os
 import sys
 import traceback
 
+#: In bytes; the metadata of a bundle have limits of their own far below it.
+LONGEST_REQUEST = 32 << 20
+
 
 def main() -> None:
     """Answer one request, or do detached work when started with arguments."""
     os.umask(0o022)  # what maintainer scripts expect; our own files name their modes
     if sys.version_info < (3, 8):  # noqa: UP036 - a device may have less
         raise SystemExit("fleet-ota: Python 3.8 or newer is needed, this is %s" % sys.version.split()[0])
-    from . import verbs  # only now: an older Python could not read it
+    from . import layout, verbs  # only now: an older Python could not read it
 
-    if len(sys.argv) > 1:
-        verbs.background(sys.argv[1:])
+    arguments = sys.argv[1:]
+    # The program of a sealed device says where the state is; its caller cannot give arguments.
+    fixed = layout.Layout(*arguments[1:3]) if arguments[:1] == ["sealed"] else None
+    if arguments and fixed is None:
+        verbs.background(arguments)
         return
     try:
-        request = json.loads(sys.stdin.buffer.readline())
-        reply = verbs.answer(request, sys.stdin.buffer)
+        line = sys.stdin.buffer.readline(LONGEST_REQUEST + 1)
+        if len(line) > LONGEST_REQUEST:
+            raise ValueError("a request has at most %d bytes" % LONGEST_REQUEST)
+        reply = verbs.answer(json.loads(line), sys.stdin.buffer, fixed)
     except Exception as error:  # the controller must get an answer whatever happens
         text = "%s: %s" % (type(error).__name__, error)
         reply = {"error": {"code": "ENGINE", "message": text, "detail": {"trace": traceback.format_exc()[-2000:]}}}

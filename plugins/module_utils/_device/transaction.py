@@ -97,8 +97,9 @@ class Transaction:
 
     def log(self, text: str) -> None:
         """Add to the transaction's log, for people; a full disk must not stop what is being logged."""
-        with contextlib.suppress(OSError), open(self.folder("log"), "a", encoding="utf-8") as handle:
-            handle.write("%s %s\n" % (memory.stamp(), text.rstrip()))
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+        with contextlib.suppress(OSError), os.fdopen(os.open(self.folder("log"), flags, 0o600), "ab") as handle:
+            handle.write(("%s %s\n" % (memory.stamp(), text.rstrip())).encode("utf-8", "replace"))
 
     def reply(self) -> dict[str, t.Any]:
         """The transaction reply of the protocol."""

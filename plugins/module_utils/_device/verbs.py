@@ -14,6 +14,7 @@ import time
 import typing as t
 
 from . import (
+    admission,
     apply,
     checks,
     command,
@@ -22,6 +23,7 @@ from . import (
     detach,
     documents,
     durable,
+    enrolment,
     fetch,
     health,
     identity,
@@ -30,6 +32,7 @@ from . import (
     memory,
     rollback,
     schema,
+    sealed,
     snapshots,
     transaction,
     tree,
@@ -57,6 +60,7 @@ def info(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
         "enrolled": os.path.exists(layout.file("trust", "root.json")),
         "releases": known["releases"],
         "rejected": known["rejected"],
+        "sealed": _sealed(layout),
         "transaction": found.reply() if found else None,
         "capabilities": {
             "payload_types": installers.types_known(),
@@ -72,6 +76,11 @@ def info(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
     }
 
 
+def _sealed(layout: Layout) -> Reply | None:
+    found = sealed.load(layout)
+    return found.shown() if found else None
+
+
 def enroll(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
     """Write the identity and pin the trust root; a root that is pinned already stays and must be the same one."""
     wanted = identity.check(request["identity"])
@@ -84,7 +93,8 @@ def enroll(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
         if pinned["version"] == offered["version"] and trust.canonical(pinned) != trust.canonical(offered):
             message = "this device trusts another root of version %d; remove %s there to enroll it anew"
             raise OtaError("TRUST_ROOT", message % (pinned["version"], os.path.dirname(path)))
-    changed = before != wanted or pinned is None
+    more = enrolment.changes(layout, request)
+    changed = before != wanted or pinned is None or any(one.changed for one in more)
     if changed and not request.get("check"):
         layout.prepare()
         with lock.hold(layout, wait=30):
@@ -92,7 +102,10 @@ def enroll(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
             if pinned is None:
                 durable.write(path, request["trust_root"].encode())
                 durable.write_json(layout.file("trust", "floor.json"), {"time": int(time.time())})
-    return {"changed": changed, "before": before, "after": wanted, "root_version": (pinned or offered)["version"]}
+            for one in more:
+                one.apply()
+    reply = {"changed": changed, "before": before, "after": wanted, "root_version": (pinned or offered)["version"]}
+    return enrolment.described(reply, more)
 
 
 def stage(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
@@ -344,12 +357,17 @@ VERBS: dict[str, t.Callable[[Layout, Request, t.IO[bytes]], Reply]] = {
 }
 
 
-def answer(request: t.Any, stream: t.IO[bytes]) -> Reply:
-    """The reply to one request; every OtaError becomes ``{"error": ...}``."""
+def answer(request: t.Any, stream: t.IO[bytes], fixed: Layout | None = None) -> Reply:
+    """The reply to one request; every OtaError becomes ``{"error": ...}``.
+
+    ``fixed`` is given by the program of a sealed device: where its state is, whatever a request says.
+    """
     try:
+        if fixed is not None:
+            request = admission.admit(fixed, sealed.required(fixed), request, VERSION)
         if not isinstance(request, dict) or request.get("v") != VERSION or request.get("verb") not in VERBS:
             raise OtaError("ENGINE", "this engine does not know the request (version %d)" % VERSION)
-        layout = Layout(request.get("root") or "/", request.get("state_dir") or "/var/lib/fleet-ota")
+        layout = fixed or Layout(request.get("root") or "/", request.get("state_dir") or "/var/lib/fleet-ota")
         return VERBS[request["verb"]](layout, request, stream)
     except OtaError as error:
         return {"error": error.as_dict(), "outcome": error.outcome}

@@ -68,6 +68,7 @@ def _prepare_update(transaction: Transaction) -> None:
     for entry in files:
         if entry["sha256"] in missing:
             fetch.pull(layout, entry, pull.get(entry["sha256"], []))
+    durable.remove(transaction.folder("request.json"))  # its addresses may hold credentials
     paths = fetch.take(layout, transaction.folder("payload"), files)
     payloads = documents.installers_of(transaction, document, paths)
     for payload in payloads:

@@ -14,8 +14,10 @@ import pathlib
 import typing as t
 
 from ...module_utils._device import release
-from . import fetchers, files, libraries, source
+from . import fetchers, files, libraries, policies, source
+from .approvals import Approved
 from .errors import ControlError, TrustError
+from .policies import Policy
 
 try:
     from tuf.api.exceptions import DownloadError
@@ -33,7 +35,8 @@ class Bundle:
 
     ``digest`` is of the release document, ``target`` its TUF path, ``root`` the texts of every root above version 1;
     ``timestamp``, ``snapshot`` and ``targets`` are texts too, ``roles`` those of every delegated role that is asked on
-    the way to a document, ``documents`` the contents of targets by their path, ``target`` among them.
+    the way to a document, ``documents`` the contents of targets by their path, ``target`` among them. ``approvals`` are
+    the paths of the approvals of its rollouts, ``custody`` lines for people on what is proven about its making.
     ``repository`` and ``cache`` tell where payloads come from and are kept.
     """
 
@@ -49,8 +52,12 @@ class Bundle:
     targets: str
     roles: dict[str, str]
     documents: dict[str, str]
+    approvals: list[str]
+    custody: list[str]
     repository: str
     cache: str
+    #: paths of the controller's TLS files for that repository
+    tls: dict[str, str] | None = None
 
     @property
     def release(self) -> str:
@@ -79,7 +86,23 @@ class Bundle:
         """``bundle`` of docs/reference/engine.md."""
         texts: dict[str, t.Any] = {key: getattr(self, key) for key in TEXTS}
         found = {"channel": self.channel, "target": self.target, "root": list(self.root), **texts}
-        return {**found, "roles": dict(self.roles), "documents": dict(self.documents)}
+        return {**found, "roles": self.roles, "documents": self.documents, "approvals": self.approvals}
+
+    @property
+    def policy(self) -> Policy | None:
+        """The fleet's policy, None if the repository has none."""
+        content = self.documents.get(policies.TARGET)
+        return policies.parse(content.encode()) if content is not None else None
+
+    def approved(self) -> list[Approved]:
+        """The approvals of rollouts of this release, whether they still hold or not."""
+        return [Approved.read(path, self.documents[path]) for path in self.approvals]
+
+    def with_approvals(self, paths: t.Collection[str]) -> Bundle:
+        """The same bundle with these approvals alone: what a device needs to see."""
+        left_out = set(self.approvals) - set(paths)
+        documents = {path: content for path, content in self.documents.items() if path not in left_out}
+        return dataclasses.replace(self, documents=documents, approvals=sorted(paths))
 
     def payload(self, sha256: str) -> pathlib.Path:
         """A local file with the payload, its length and digest checked.
@@ -149,9 +172,10 @@ class Bundle:
 
     def _download(self, path: pathlib.Path, entry: t.Mapping[str, t.Any]) -> None:
         libraries.require()
-        url = f"{self.repository.rstrip('/')}/targets/payloads/{entry['sha256']}"
+        fetcher = fetchers.HttpFetcher(self.repository, self.tls)
+        url = f"{fetcher.base}/targets/payloads/{entry['sha256']}"
         try:
-            chunks = fetchers.HttpFetcher().fetch(url)
+            chunks = fetcher.fetch(url)
             files.copy_hashed(chunks, path, sha256=entry["sha256"], length=entry["length"], mode=0o600)
         except DownloadError as error:
             raise TrustError(f"{url} cannot be fetched: {error}; try again later", code="FETCH") from error

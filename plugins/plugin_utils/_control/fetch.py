@@ -14,7 +14,7 @@ import typing as t
 import urllib.parse
 
 from ...module_utils._device import release as releases
-from . import fetchers, files, libraries
+from . import beside, custody, fetchers, files, libraries, store
 from .bundle import Bundle
 from .errors import TrustError
 from .listing import Listed, listed
@@ -31,7 +31,15 @@ if t.TYPE_CHECKING:
     from tuf.ngclient.fetcher import FetcherInterface
 
 
-def prepare(*, repository: str, trust_root: pathlib.Path, channel: str, release: str, cache: pathlib.Path) -> Bundle:
+def prepare(
+    *,
+    repository: str,
+    trust_root: pathlib.Path,
+    channel: str,
+    release: str,
+    cache: pathlib.Path,
+    tls: fetchers.Tls | None = None,
+) -> Bundle:
     """The verified bundle of ``release`` (``NAME`` for the newest, or ``NAME/VERSION``) in ``channel``.
 
     ``repository`` is a directory or an http(s) URL, ``trust_root`` the pinned root metadata, ``cache`` a directory
@@ -51,21 +59,22 @@ def prepare(*, repository: str, trust_root: pathlib.Path, channel: str, release:
     folder = cache / hashlib.sha256(repository.encode() + b"\0" + pinned).hexdigest()[:16]
     files.make_directory(folder / "metadata", 0o700)
     with files.lock(folder / ".lock"):  # ngclient: one process per cache
-        return _Client(repository, pinned, folder).find(channel, release)
+        return _Client(repository, pinned, folder, tls).find(channel, release)
 
 
 class _Client:
     """One verification run in one cache folder, which the caller has locked."""
 
-    def __init__(self, repository: str, pinned: bytes, folder: pathlib.Path) -> None:
+    def __init__(self, repository: str, pinned: bytes, folder: pathlib.Path, tls: fetchers.Tls | None = None) -> None:
         self.repository = repository
+        self.tls = dict(tls) if tls else None
         self.pinned = pinned
         self.folder = folder
         self.metadata = folder / "metadata"
         self.fetcher: FetcherInterface
         if fetchers.is_url(repository):
-            base = repository.rstrip("/") + "/"
-            self.fetcher = fetchers.HttpFetcher()
+            http = fetchers.HttpFetcher(repository, tls)
+            self.fetcher, base = http, http.base + "/"
         else:
             base = ""
             self.fetcher = fetchers.DirectoryFetcher(pathlib.Path(repository))
@@ -91,27 +100,57 @@ class _Client:
                 raise self._error(f"lists {entry.target} in two ways", code="METADATA")
             path = updater.download_target(info, str(self.folder / "release.json"))
             content = pathlib.Path(path).read_bytes()
+            more = self._beside(updater, entry)
             roots, roles = self._roots(), self._roles(entry.target)
+            for path in more.documents:
+                roles.update(self._roles(path))
         except (exceptions.RepositoryError, exceptions.DownloadError, DeserializationError) as error:
             raise self._error(f"cannot be trusted: {_sentence(error)}", code=_code(error)) from error
         except (OSError, ValueError) as error:
             raise self._error(f"cannot be verified: {error}") from error
-        return self._bundle(entry, content, roots, roles)
+        return self._bundle(entry, content, roots, roles, more)
+
+    def _beside(self, updater: Updater, entry: Listed) -> beside.Beside:
+        """What is listed beside the release, each verified by ngclient."""
+
+        def download(path: str) -> bytes | None:
+            info = updater.get_targetinfo(path)
+            if info is None:
+                return None
+            return pathlib.Path(updater.download_target(info, str(self.folder / "beside"))).read_bytes()
+
+        targets = self._targets()
+        delegations = targets.delegations.roles if targets.delegations else None
+        roles = {}
+        for role in filter(store.is_approvals, delegations or {}):
+            updater.get_targetinfo(f"{role}/{entry.name}/-")  # makes ngclient verify and keep what the role says
+            roles[role] = self._delegated(targets, role).targets
+        return beside.gather(entry, self._delegated(targets, entry.channel).targets, roles, download)
+
+    def _targets(self) -> Targets:
+        """The top-level targets, verified again as they lie in the cache."""
+        targets = self._cached(Targets, "targets")
+        self._cached(Root, "root").signed.verify_delegate("targets", targets.signed_bytes, targets.signatures)
+        return targets.signed
+
+    def _delegated(self, targets: Targets, role: str) -> Targets:
+        """What a role says to which ``targets`` delegates, verified again."""
+        own = self._cached(Targets, role)
+        targets.verify_delegate(role, own.signed_bytes, own.signatures)
+        return own.signed
 
     def _choose(self, channel: str, name: str, version: str) -> Listed:
         """The entry for ``name`` and ``version``, or the newest of the name, from verified objects only."""
-        root = self._cached(Root, "root")
-        targets = self._cached(Targets, "targets")
-        root.signed.verify_delegate("targets", targets.signed_bytes, targets.signatures)
-        delegations = targets.signed.delegations
-        channels = sorted(delegations.roles or {}) if delegations else []
+        targets = self._targets()
+        delegations = targets.delegations
+        channels = (
+            sorted(role for role in (delegations.roles or {}) if not store.is_approvals(role)) if delegations else []
+        )
         if channel not in channels:
             raise self._error(f"has no channel {channel!r}, only {', '.join(channels) or 'none'}; correct the name")
         if not (self.metadata / f"{channel}.json").is_file():
             raise self._error(f"never asks channel {channel} for {channel}/{name}: another delegation comes first")
-        own = self._cached(Targets, channel)
-        targets.signed.verify_delegate(channel, own.signed_bytes, own.signatures)
-        entries = listed(channel, own.signed.targets)
+        entries = listed(channel, self._delegated(targets, channel).targets)
         found = [entry for entry in entries if entry.name == name and version in ("", entry.version)]
         if not found:
             there = ", ".join(f"{entry.name}/{entry.version}" for entry in entries) or "nothing"
@@ -119,7 +158,9 @@ class _Client:
             raise self._error(f"lists no {wanted} in channel {channel}, only {there}; publish or correct it")
         return max(found, key=lambda entry: entry.counter)
 
-    def _bundle(self, entry: Listed, content: bytes, roots: list[str], roles: dict[str, str]) -> Bundle:
+    def _bundle(
+        self, entry: Listed, content: bytes, roots: list[str], roles: dict[str, str], more: beside.Beside
+    ) -> Bundle:
         try:
             document = releases.parse(content)
         except releases.ReleaseError as error:
@@ -144,9 +185,12 @@ class _Client:
             target=entry.target,
             root=roots,
             roles=roles,
-            documents={entry.target: content.decode()},
+            documents={entry.target: content.decode(), **more.documents},
+            approvals=[one.path for one in more.approvals],
+            custody=custody.check(more.attachments, document, entry.digest, entry.channel, more.policy),
             repository=self.repository,
             cache=str(self.folder),
+            tls=self.tls,
             **texts,
         )
 
@@ -204,7 +248,7 @@ class _Client:
         return metadata
 
     def _error(self, reason: str, **more: t.Any) -> TrustError:
-        return TrustError(f"the repository {self.repository} {reason}", **more)
+        return TrustError(f"the repository {fetchers.shown(self.repository)} {reason}", **more)
 
 
 def _code(error: Exception) -> str:

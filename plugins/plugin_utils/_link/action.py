@@ -15,6 +15,7 @@ from ansible.plugins.action import ActionBase
 
 from .._control.bundle import Bundle
 from .._control.errors import ControlError
+from .._control.fetchers import hidden
 from .device import Device, Reply
 from .errors import DeviceLost, DeviceRefusal
 from .offer import Offer
@@ -35,6 +36,11 @@ RELEASE: Spec = {
     "repository": {"type": "str"},
     "trust_root": {"type": "path"},
     "cache": {"type": "path", "default": "~/.cache/fleet-ota"},
+    "tls": {
+        "type": "dict",
+        "options": {name: {"type": "path", "no_log": False} for name in ("ca", "certificate", "key")},
+        "required_together": [["certificate", "key"]],
+    },
 }
 #: How payloads reach a device.
 TRANSFER: Spec = {
@@ -68,7 +74,9 @@ class EngineAction(ActionBase):
         result: Result = super().run(tmp, task_vars)
         self.task_vars = task_vars or {}
         self.host = str(self.task_vars.get("inventory_hostname", "device"))
+        self._task.args = self.__dict__.setdefault("_given", self._task.args)  # a retried task runs this again
         _checked, self.arguments = self.validate_argument_spec(argument_spec={**DEVICE, **self.SPEC}, **self.RULES)
+        self._task.args = hidden(self._task.args)
         self.check = bool(self._task.check_mode)
         self.device = Device(
             self, root=self.arguments["root"], state_dir=self.arguments["state_dir"], python=self._python()
@@ -113,6 +121,7 @@ class EngineAction(ActionBase):
             channel=args["channel"],
             release=args["release"],
             cache=Path(args["cache"]),
+            tls={name: path for name, path in (args["tls"] or {}).items() if path} or None,
         )
 
     def offer(self) -> Offer:

@@ -29,7 +29,9 @@ if t.TYPE_CHECKING:
     from ansible.plugins.action import ActionBase
 
 Reply = dict[str, t.Any]
-_NO_ENGINE, _NO_PYTHON = 97, 98
+_NO_ENGINE, _NO_PYTHON, _NOT_SEALED = 97, 98, 99
+#: What the login of a sealed device may run (``_device/sealing.py``); the device itself says whether it is one.
+SEALED_PROGRAM = "/usr/local/sbin/fleet-ota"
 #: Receives the program on standard input and puts it where it belongs, whole and durable.
 _RECEIVE = """
 import hashlib, os, sys
@@ -106,7 +108,15 @@ class Device:
 
     def _command(self) -> str:
         engine = shlex.quote(self._engine_path())
-        return "%s; test -f %s || exit %d; exec $P -I -S -B %s" % (self._find_python(), engine, _NO_ENGINE, engine)
+        start = "%s; test -f %s || exit %d; exec $P -I -S -B %s" % (self._find_python(), engine, _NO_ENGINE, engine)
+        return self._sealed() + start
+
+    def _sealed(self) -> str:
+        """Whoever is not root on a sealed device asks its one program; found out on the way, at no round trip."""
+        if self.root != "/":
+            return ""  # a directory that plays a device
+        ask = "if test -x %s && test $(id -u) != 0; then sudo -n %s; R=$?; test $R != 1 || exit %d; exit $R; fi; "
+        return ask % (SEALED_PROGRAM, SEALED_PROGRAM, _NOT_SEALED)
 
     def _send_engine(self) -> None:
         path = shlex.quote(self._engine_path())
@@ -140,6 +150,9 @@ class Device:
 
     def _reply(self, result: t.Mapping[str, t.Any]) -> Reply:
         self._python_missing(result)
+        if result["rc"] == _NOT_SEALED:  # what sudo says no with; the engine itself always ends with 0
+            message = "this login may not run %s (%s); use the login with which the device was sealed, or admin rights"
+            raise DeviceRefusal("SEALED", message % (SEALED_PROGRAM, _tail(result)))
         lines = str(result["stdout"]).strip().splitlines()
         try:
             reply = json.loads(lines[-1]) if lines else None

@@ -122,7 +122,7 @@ def _copy(real: str, pack: t.IO[bytes]) -> tuple[int, str]:
 
 def _reserve(path: str, size: int) -> None:
     """Hold ``size`` bytes of the disk."""
-    with open(path, "wb") as handle:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as handle:
         try:
             os.posix_fallocate(handle.fileno(), 0, size)
         except OSError as error:

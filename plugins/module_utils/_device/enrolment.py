@@ -1,0 +1,69 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+"""Parts of an enrolment beside identity and trust root: TLS towards mirrors, and sealed mode."""
+
+from __future__ import annotations
+
+import typing as t
+
+from . import sealed, sealing, tls
+from .errors import OtaError
+from .layout import Layout
+
+
+class Change(t.NamedTuple):
+    """A part of an enrolment: what people see of it before and after, and how it is done."""
+
+    changed: bool
+    before: dict[str, t.Any]
+    after: dict[str, t.Any]
+    apply: t.Callable[[], None]
+
+
+def changes(layout: Layout, request: t.Mapping[str, t.Any]) -> list[Change]:
+    """What the request asks for; checked, and not done yet. What it does not name stays as it is."""
+    found = []
+    if request.get("tls") is not None:
+        found.append(_tls(layout, request["tls"]))
+    if request.get("sealed") is not None:
+        found.append(_sealed(layout, request["sealed"], bool(request.get("check"))))
+    return found
+
+
+def described(reply: dict[str, t.Any], more: list[Change]) -> dict[str, t.Any]:
+    """``reply`` with ``before`` and ``after`` of every part."""
+    for one in more:
+        reply["before"] = {**(reply["before"] or {}), **one.before}
+        reply["after"] = {**reply["after"], **one.after}
+    return reply
+
+
+def _tls(layout: Layout, value: t.Any) -> Change:
+    wanted, found = tls.check(layout, value), tls.load(layout)
+    return Change(
+        wanted != found, {"tls": tls.shown(found)}, {"tls": tls.shown(wanted)}, lambda: tls.store(layout, wanted)
+    )
+
+
+def _sealed(layout: Layout, value: t.Any, check: bool) -> Change:
+    settings = sealed.check(value)
+    if not check:  # the login may not be there yet
+        sealing.check(layout, settings)
+    found = _found(layout)
+    return Change(
+        not sealing.is_done(layout, settings),
+        {"sealed": found.shown() if found else None},
+        {"sealed": settings.shown()},
+        lambda: sealing.seal(layout, settings),
+    )
+
+
+def _found(layout: Layout) -> sealed.Settings | None:
+    """The settings that are here; damaged ones are none, so that an administrator can put new ones in their place."""
+    try:
+        return sealed.load(layout)
+    except OtaError:
+        return None
