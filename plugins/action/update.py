@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
 from ansible_collections.fleet.ota.plugins.plugin_utils._link import action
@@ -46,14 +47,16 @@ class ActionModule(action.EngineAction):
 
     def work(self) -> action.Result:
         """One step of the transaction; see the module's documentation."""
-        args = self.arguments
+        args, state = self.arguments, self.arguments["state"]
         if self.check:
             return self._checked()
         record = Record(args["journal"], self.host, args["rollout"], args["generation"])
         keys = ("guard", "snapshot", "protect", "retry_rejected")
         options = Options(args["deadline"], args["timeout"], args["wait"], {key: args[key] for key in keys})
+        if state == "restored" and args["outcome"] == "lost":
+            # its whole deadline was waited for just now: one more try, not another wait
+            options = dataclasses.replace(options, first_contact=0)
         updater = Updater(self.device, record, options)
-        state = args["state"]
         if state == "applied":
             return self._result(updater.apply(self.offer()))
         if state == "rolled_back":

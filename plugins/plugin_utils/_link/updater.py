@@ -30,12 +30,17 @@ GRACE = 20.0
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Times in seconds: ``deadline`` for the confirm, ``timeout`` for the whole way to it, ``wait`` within one call."""
+    """Times in seconds.
+
+    ``deadline`` is for the confirm, ``timeout`` for the whole way to it, ``wait`` is spent within one call, and
+    ``first_contact`` is for how long a device that has not answered yet is tried.
+    """
 
     deadline: int = 600
     timeout: float = 1800
     wait: float = 20
     transaction: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
+    first_contact: float = FIRST_CONTACT
 
 
 @dataclasses.dataclass
@@ -182,7 +187,7 @@ class Updater:
             except DeviceLost:
                 now = time.monotonic()
                 lost_at = lost_at or now
-                longest = self.options.deadline + GRACE if self.device.answered else FIRST_CONTACT
+                longest = self.options.deadline + GRACE if self.device.answered else self.options.first_contact
                 if now - lost_at + pause > longest:
                     raise
                 self.device.forget_connection()

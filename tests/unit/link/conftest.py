@@ -10,7 +10,7 @@ import pathlib
 import typing as t
 
 import pytest
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.bundle import Bundle
+from ansible_collections.fleet.ota.plugins.plugin_utils._control import bundle as bundles
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import Journal
 from ansible_collections.fleet.ota.plugins.plugin_utils._link import updater
 from ansible_collections.fleet.ota.plugins.plugin_utils._link.device import Device, Reply
@@ -115,7 +115,7 @@ class Link:
 
     def apply(self, *, pull: bool = False) -> Result:
         """Offer the release."""
-        bundle = t.cast("Bundle", OneFile())
+        bundle = t.cast(bundles.Bundle, OneFile())
         return self.updater.apply(Offer(bundle, "pull" if pull else "push", ["http://127.0.0.1/copy/"] if pull else []))
 
     @property

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
 import pytest
@@ -123,6 +124,12 @@ def test_a_device_that_never_answered_is_lost_after_a_few_tries(link: Link) -> N
     # every further try begins with a new connection
     assert link.device.forgotten == len(link.device.calls) - 1
     assert link.events == ["device.pending", "lost"]
+
+
+def test_a_device_whose_deadline_was_waited_for_is_tried_once_more_and_not_waited_for_again(link: Link) -> None:
+    link.updater.options = dataclasses.replace(link.updater.options, first_contact=0)
+    assert link.script(LOST).updater.restore("TEAM_CHECK", "it was lost").outcome == "lost"
+    assert len(link.device.calls) == 1
 
 
 def test_a_device_that_boots_just_now_is_not_lost(link: Link) -> None:
