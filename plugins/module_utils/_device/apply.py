@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import typing as t
 
-from . import detach, durable, fetch, guard, installers, release, worker
+from . import authorize, detach, durable, fetch, guard, installers, release, sealed, worker
 from .conclude import settle
 from .errors import OtaError
 from .identity import Identity
@@ -26,12 +26,13 @@ Request = t.Mapping[str, t.Any]
 
 
 class Offer(t.NamedTuple):
-    """A release that was verified and is for this device."""
+    """A release that was verified, is for this device and was approved for it as the fleet's policy asks."""
 
     accepted: Accepted
     document: release.Document
     identity: Identity
     memory: Memory
+    approvals: dict[str, t.Any]
 
     @property
     def release(self) -> dict[str, t.Any]:
@@ -39,17 +40,30 @@ class Offer(t.NamedTuple):
         return {**{key: self.document[key] for key in ("name", "version", "counter")}, "digest": self.accepted.digest}
 
 
-def examine(layout: Layout, bundle: Request, *, retry_rejected: bool = False, keep: bool = True) -> Offer:
+def examine(
+    layout: Layout, bundle: Request, *, retry_rejected: bool = False, keep: bool = True, rollout: str | None = None
+) -> Offer:
     """Verify a bundle and everything about it that needs no payload; OtaError with the reason code otherwise."""
-    identity = Identity(layout)
-    accepted = Trust(layout).accept(bundle, keep=keep)
+    identity, trust = Identity(layout), Trust(layout)
+    accepted = trust.accept(bundle, keep=keep)
     document = release.parse(accepted.content)
     identity.match(document.get("compatible", {}))
+    asked, settings = authorize.Asked(identity.words, trust.now, rollout), sealed.load(layout)
+    required = settings is not None and settings.require_approval
+    approvals = authorize.check(accepted, _paths(bundle), asked, required=required)
     memory = Memory(layout)
     last = Transaction.load(layout)
     ours = last is not None and last.release["digest"] == accepted.digest
     memory.check(document, accepted.digest, retry_rejected, last.reply() if last and ours else None)
-    return Offer(accepted, document, identity, memory)
+    return Offer(accepted, document, identity, memory, approvals)
+
+
+def _paths(bundle: Request) -> list[str]:
+    """The approvals that a bundle names."""
+    found = bundle.get("approvals") or []
+    if not isinstance(found, list) or not all(isinstance(path, str) for path in found):
+        raise OtaError("METADATA", "the bundle's approvals are not a list of paths")
+    return found
 
 
 def is_current(layout: Layout, offer: Offer) -> bool:
@@ -85,7 +99,11 @@ def apply(layout: Layout, request: Request) -> dict[str, t.Any]:
     """
     running = settle(layout)
     offer = examine(
-        layout, request["bundle"], retry_rejected=bool(request.get("retry_rejected")), keep=not request.get("check")
+        layout,
+        request["bundle"],
+        retry_rejected=bool(request.get("retry_rejected")),
+        keep=not request.get("check"),
+        rollout=request.get("rollout"),
     )
     if running is not None and running.is_open:
         if running.kind == "update" and _same_rollout(running, offer, request):
@@ -118,6 +136,7 @@ def apply(layout: Layout, request: Request) -> dict[str, t.Any]:
         before=offer.memory.of(offer.document["name"])["current"],
         diff=diff,
         guard=kind,
+        approvals=offer.approvals,
         **options(request),
     )
     durable.write(transaction.folder("release.json"), offer.accepted.content)

@@ -127,8 +127,9 @@ def verify(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
     """Everything that would be checked before installing, without changing anything."""
     offer = apply.examine(layout, request["bundle"], retry_rejected=bool(request.get("retry_rejected")), keep=False)
     accepted = offer.accepted
-    verdict = {"channel": accepted.channel, "target": accepted.target, "threshold": accepted.threshold}
-    return {"release": offer.release, "verdict": dict(verdict, root_version=accepted.root_version)}
+    verdict: Reply = {"channel": accepted.channel, "target": accepted.target, "threshold": accepted.threshold}
+    verdict.update(root_version=accepted.root_version, approvals=offer.approvals)
+    return {"release": offer.release, "verdict": verdict}
 
 
 def _locked(function: t.Callable[[Layout, Request], Reply]) -> t.Callable[[Layout, Request, t.IO[bytes]], Reply]:

@@ -33,7 +33,7 @@ _GENERATE = {
     "rsa": ["RSA", "-pkeyopt", "rsa_keygen_bits:2048"],
 }
 _SCHEMES = {"ecdsa": "ecdsa-sha2-nistp256", "ed25519": "ed25519", "rsa": "rsassa-pss-sha256"}
-PSS = ["-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:32"]
+PSS = ("-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:32")
 
 
 class Key:
@@ -87,6 +87,8 @@ class Repository:
         self.targets: dict[str, t.Any] = {}
         self.release = b""
         self.others: list[dict[str, t.Any]] = []
+        #: What the top-level role itself lists.
+        self.top: dict[str, t.Any] = {}
         self.documents: dict[str, str] = {}
         self.made: dict[t.Any, str] = {}
 
@@ -122,11 +124,12 @@ class Repository:
         self.expires[name] = FUTURE
 
     def add(self, name: str, path: str, content: bytes, custom: t.Mapping[str, t.Any] | None = None) -> None:
-        """List a document in a role that :meth:`delegate` made, and put it into bundles."""
+        """List a document in `targets` or a role that :meth:`delegate` made, and put it into bundles."""
         entry = {"length": len(content), "hashes": {"sha256": hashlib.sha256(content).hexdigest()}}
         if custom is not None:
             entry["custom"] = dict(custom)
-        next(other for other in self.others if other["role"]["name"] == name)["targets"][path] = entry
+        lists = {"targets": self.top, **{other["role"]["name"]: other["targets"] for other in self.others}}
+        lists[name][path] = entry
         self.documents[path] = content.decode()
         for role in self.versions:
             self.versions[role] += 1
@@ -144,7 +147,7 @@ class Repository:
         keys = {key.id: key.public for key in self.signers["delegated"]}
         keys.update({key.id: key.public for other in self.others for key in other["keys"]})
         roles = [delegation, *(other["role"] for other in self.others)]
-        body = {"_type": "targets", "targets": {}, "delegations": {"keys": keys, "roles": roles}}
+        body = {"_type": "targets", "targets": self.top, "delegations": {"keys": keys, "roles": roles}}
         targets = self._sign("targets", body, self.versions["targets"])
         texts = {self.channel: delegated}
         meta = {
