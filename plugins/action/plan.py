@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
+import datetime
 import typing as t
 
-from ..plugin_utils._control import plan, rollback, rollouts
+from ..plugin_utils._control import approvals, plan, rollback, rollouts
 from ..plugin_utils._control.bundle import Bundle
 from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, here, plain
 from .release import CACHE, TLS, bundle_path, fetched
@@ -33,6 +34,7 @@ class ActionModule(ControllerAction):
         "journal_dir": {"type": "path"},
         "back_from": {"type": "str"},
         "wave": {"type": "str"},
+        "approved": {"type": "bool", "default": False},
     }
     constraints: t.ClassVar[Arguments] = {
         "required_one_of": [("bundle", "repository", "back_from")],
@@ -49,19 +51,14 @@ class ActionModule(ControllerAction):
         hosts, groups = arguments["hosts"], plain(task_vars.get("groups", {}))
         if hosts is None:
             hosts = plain(task_vars.get("ansible_play_hosts_all", []))
-        path = None
+        bundle, path, verdict = None, None, approvals.Verdict({}, [], None)
         if arguments["back_from"]:
             directory, rollout = here(arguments["journal_dir"]), arguments["back_from"]
             made = rollback.make(
                 directory=directory, rollout=rollout, hosts=hosts, groups=groups, wave=arguments["wave"]
             )
         else:
-            if arguments["bundle"]:
-                path = here(arguments["bundle"])
-                bundle = Bundle.load(path)
-            else:
-                bundle = fetched(arguments)
-                path = bundle.save(bundle_path(bundle))
+            bundle = Bundle.load(here(arguments["bundle"])) if arguments["bundle"] else fetched(arguments)
             made = plan.make(
                 hosts=hosts,
                 groups=groups,
@@ -70,6 +67,14 @@ class ActionModule(ControllerAction):
                 limits=arguments["limits"],
                 bytes_per_device=bundle.size(),
             )
+            now = datetime.datetime.now(datetime.UTC)
+            verdict = approvals.judge(
+                bundle.policy, bundle.approved(), made, lambda: identities(plan.order(made), task_vars), now
+            )
+            if arguments["approved"]:
+                verdict.insist(made)
+            bundle = bundle.with_approvals(verdict.paths)
+            path = bundle.save(bundle_path(bundle))
         stored = None
         if arguments["journal_dir"]:
             stored = rollouts.stored_plan(here(arguments["journal_dir"]), made["rollout"])
@@ -80,14 +85,19 @@ class ActionModule(ControllerAction):
             "serial": plan.serial(made),
             "order": plan.order(made),
             "bundle": str(path) if path else None,
-            "summary_lines": plan.lines(made),
-            **self.diff(_detail(stored), _detail(made), f"plan {made['rollout']}"),
+            "approvals": verdict.needed,
+            "missing_approvals": verdict.missing,
+            "summary_lines": [*plan.lines(made), *verdict.lines(), *(bundle.custody if bundle else [])],
+            **self.diff(plan.detail(stored), plan.detail(made), f"plan {made['rollout']}"),
         }
 
 
-def _detail(made: plan.Plan | None) -> list[str]:
-    """The plan with a line for each device, so that a difference shows who moved."""
-    if made is None:
-        return []
-    devices = [f"{wave['name']}: {name}" for wave in made["waves"] for name in wave["hosts"]]
-    return [*plan.lines(made), *devices, *(f"skipped: {entry['host']}" for entry in made["skipped"])]
+def identities(names: t.Iterable[str], task_vars: Arguments) -> dict[str, dict[str, str]]:
+    """What the inventory says of each device, in the words of its identity; labels never hide the fixed ones."""
+    found = {}
+    for name in names:
+        known = task_vars["hostvars"][name]
+        labels = plain(known.get("fleet_ota_labels") or {})
+        fixed = {"hardware": known.get("fleet_ota_hardware", ""), "site": known.get("fleet_ota_site", "")}
+        found[name] = {**labels, **{key: str(plain(value)) for key, value in fixed.items()}, "name": name}
+    return found

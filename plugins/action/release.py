@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import pathlib
 import typing as t
 
-from ..plugin_utils._control import fetch, fetchers
+from ..plugin_utils._control import custody, fetch, fetchers, rederive
 from ..plugin_utils._control.bundle import Bundle
 from ..plugin_utils._control.errors import RepositoryError
 from ..plugin_utils._control.repository import Change, Repository
@@ -41,11 +42,16 @@ class ActionModule(ControllerAction):
     """C(fleet.ota.release)."""
 
     argument_spec: t.ClassVar[Arguments] = {
-        "state": {"type": "str", "choices": ["published", "promoted", "refreshed", "fetched"], "default": "published"},
+        "state": {
+            "type": "str",
+            "choices": ["published", "promoted", "refreshed", "verified", "fetched"],
+            "default": "published",
+        },
         "repository": {"type": "str", "required": True},
         "source": {"type": "path"},
         "channel": {"type": "str"},
         "release": {"type": "str"},
+        "attachments": {"type": "list", "elements": "path", "default": []},
         "trust_root": {"type": "path"},
         "cache": {"type": "path", "default": CACHE},
         "tls": TLS,
@@ -57,6 +63,7 @@ class ActionModule(ControllerAction):
             ("state", "published", ("source", "channel", "keys")),
             ("state", "promoted", ("release", "channel", "keys")),
             ("state", "refreshed", ("keys",)),
+            ("state", "verified", ("source", "channel")),
             ("state", "fetched", ("release", "channel", "trust_root")),
         ]
     }
@@ -68,6 +75,8 @@ class ActionModule(ControllerAction):
         if fetchers.is_url(arguments["repository"]):
             shown = fetchers.shown(arguments["repository"])
             raise RepositoryError(f"{shown} cannot be changed over HTTP; give the directory that is served there")
+        if arguments["state"] == "verified":
+            return self._verify(arguments)
         change = self._change(arguments)
         return {
             "changed": change.changed,
@@ -84,13 +93,23 @@ class ActionModule(ControllerAction):
         ring, propose = signing_ring(arguments), request(arguments)
         if arguments["state"] == "refreshed":
             return repository.refresh(ring, check=self.check, propose=propose)
+        more: t.Any = {
+            "attachments": [custody.read(here(path)) for path in arguments["attachments"]],
+            "check": self.check,
+            "propose": propose,
+        }
         if arguments["state"] == "published":
-            source = here(arguments["source"])
-            return repository.publish(arguments["channel"], source, ring, check=self.check, propose=propose)
+            return repository.publish(arguments["channel"], here(arguments["source"]), ring, **more)
         name, _slash, version = arguments["release"].partition("/")
         if not version:
             raise RepositoryError(f"release: {name!r} names no version; promote NAME/VERSION")
-        return repository.promote(name, version, arguments["channel"], ring, check=self.check, propose=propose)
+        return repository.promote(name, version, arguments["channel"], ring, **more)
+
+    def _verify(self, arguments: Arguments) -> Result:
+        place = here(arguments["repository"])
+        repository = Repository(place, trust_root=pinned_root(arguments, place))
+        found = rederive.derive(repository, arguments["channel"], here(arguments["source"]))
+        return {"changed": False, "digest": found.digest, "standing": found.where, "payloads": found.lines}
 
     def _fetch(self, arguments: Arguments) -> Result:
         bundle = fetched(arguments)
@@ -114,5 +133,8 @@ def fetched(arguments: Arguments) -> Bundle:
 
 
 def bundle_path(bundle: Bundle) -> pathlib.Path:
-    """Where the actions keep a bundle for the devices' tasks."""
-    return pathlib.Path(bundle.cache) / "bundles" / f"{bundle.channel}-{bundle.digest}.json"
+    """Where the actions keep a bundle for the devices' tasks: two rollouts with different approvals keep out of each
+    other's way."""
+    more = hashlib.sha256("\n".join(bundle.approvals).encode()).hexdigest()[:8] if bundle.approvals else ""
+    name = "-".join(filter(None, [bundle.channel, bundle.digest, more]))
+    return pathlib.Path(bundle.cache) / "bundles" / f"{name}.json"

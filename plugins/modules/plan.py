@@ -72,6 +72,13 @@ options:
       - Instead of a release, the id of a recorded rollout. The plan then takes back, in one wave, those of the hosts
         that this rollout left on its release.
     type: str
+  approved:
+    description:
+      - Whether to fail with C(APPROVAL) unless everybody has approved whom the fleet's policy asks for. A rollout
+        begins with V(true).
+      - The devices ask for the same approvals themselves, whatever this says.
+    type: bool
+    default: false
   wave:
     description: With O(back_from), only the devices of the wave of that name.
     type: str
@@ -134,6 +141,15 @@ order:
   elements: str
 bundle:
   description: The file with the verified release, for other tasks of this collection; null with O(back_from).
+  returned: success
+  type: str
+approvals:
+  description: The approvals that the fleet's policy asks for, role to number of people. Empty without a policy.
+  returned: success
+  type: dict
+  sample: {approvals: 2}
+missing_approvals:
+  description: Which of them are not there, and why what is there does not do. Null if nothing is missing.
   returned: success
   type: str
 summary_lines:

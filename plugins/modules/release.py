@@ -16,6 +16,8 @@ description:
     a channel. The same content again changes nothing; other content under the same version, or a counter that is not
     above the channel's newest, is refused.
   - V(promoted) lists in a channel what another channel lists already, the same digest.
+  - V(verified) derives the release again from O(source) and its payloads and compares it, to the last byte, with what
+    is listed or waits for signatures as a proposal. Run it on your own machine before you sign.
   - V(refreshed) signs again what is close to its expiry. Run it from a timer, at least twice within the timestamp's
     period.
   - V(fetched) verifies the repository from a pinned root with the whole TUF client workflow and keeps the release with
@@ -33,14 +35,15 @@ options:
   state:
     description: What to do.
     type: str
-    choices: [published, promoted, refreshed, fetched]
+    choices: [published, promoted, refreshed, verified, fetched]
     default: published
   repository:
     description: The repository's directory; for V(fetched) also its http or https address.
     type: str
     required: true
   source:
-    description: The release document, a YAML file. Its payloads are relative to it. Required for V(published).
+    description: The release document, a YAML file. Its payloads are relative to it. Required for V(published)
+      and V(verified).
     type: path
   channel:
     description: The channel. Required for all states but V(refreshed).
@@ -50,6 +53,15 @@ options:
       - For V(promoted) C(NAME/VERSION).
       - For V(fetched) C(NAME/VERSION), or C(NAME) for the one with the highest counter in the channel.
     type: str
+  attachments:
+    description:
+      - For V(published) and V(promoted), statements about the release (provenance, test result, SBOM), in-toto v1 in
+        DSSE envelopes. They are verified by the fleet's policy before anything is signed, and listed beside the
+        release.
+      - Those that are listed in any channel already go along by themselves.
+    type: list
+    elements: path
+    default: []
   trust_root:
     description:
       - The pinned root metadata. Required for V(fetched).
@@ -102,6 +114,24 @@ EXAMPLES = r"""
     keys: [/srv/ota/keys/snapshot.pem, /srv/ota/keys/timestamp.pem]
   run_once: true
 
+- name: Attach what the test bench says when a release is promoted
+  fleet.ota.release:
+    state: promoted
+    repository: /srv/ota/repository
+    release: gateway/2.0
+    channel: stable
+    attachments: [results/test-result.intoto.json]
+    keys: [/srv/ota/keys]
+  run_once: true
+
+- name: Is what I am asked to sign what was built here?
+  fleet.ota.release:
+    state: verified
+    repository: /srv/ota/repository
+    source: release.yml
+    channel: stable
+  run_once: true
+
 - name: Verify and fetch the newest release of a channel
   fleet.ota.release:
     state: fetched
@@ -147,6 +177,21 @@ proposal:
   description: The proposal that waits for further signatures, as M(fleet.ota.proposal) returns it, or null.
   returned: all states but V(fetched)
   type: dict
+digest:
+  description: The digest that the inputs give.
+  returned: for V(verified)
+  type: str
+standing:
+  description: Where exactly that stands, the channel or proposals.
+  returned: for V(verified)
+  type: list
+  elements: str
+  sample: [stable-3-1a2b3c4d5e6f7a8b]
+payloads:
+  description: The payload files with their digests.
+  returned: for V(verified)
+  type: list
+  elements: str
 bundle:
   description: The file with the verified release for other tasks of this collection.
   returned: for V(fetched)

@@ -245,7 +245,9 @@ class Edit:
     def _revoke(self, name: str, old: Role | None, new: Role, metadata: Metadata[t.Any] | None) -> None:
         """What a key signed that loses the role is signed anew by those that stay."""
         if old is not None and metadata is not None:
-            if set(old.keyids).difference(new.keyids).intersection(metadata.signatures):
+            targets = metadata.signed.targets.values() if store.is_approvals(name) else ()
+            people = {keyid for entry in targets for keyid in (entry.custom or {}).get("approved_by", ())}
+            if set(old.keyids).difference(new.keyids).intersection({*metadata.signatures, *people}):
                 self.touched.add(name)
 
     def _sign(self, role: str, metadata: Metadata[t.Any]) -> None:
@@ -253,8 +255,21 @@ class Edit:
         if role not in self._new:
             signed.version += 1
         signed.expires = (self.now + self.period(role)).replace(microsecond=0)
+        if store.is_approvals(role):
+            self._attest(role, metadata)
         metadata.signatures.clear()
         sign(metadata, self.keyids(role), self.ring)
+
+    def _attest(self, role: str, metadata: Metadata[t.Any]) -> None:
+        """Keep who approved what is listed already, before other people sign for something else.
+
+        A key that lost the role has not approved any more.
+        """
+        for path, entry in metadata.signed.targets.items():
+            if path not in self.entered:
+                custom = entry.custom or {}
+                people = set(custom.get("approved_by", metadata.signatures)).intersection(self.keyids(role))
+                entry.unrecognized_fields["custom"] = {**custom, "approved_by": sorted(people)}
 
     def _needs(self, role: str, metadata: Metadata[t.Any]) -> list[Need]:
         roles = self._roles(role)

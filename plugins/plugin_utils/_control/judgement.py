@@ -18,6 +18,7 @@ from . import changes, store
 from .editing import Edit
 from .keys import Ring
 from .proposal import Proposal, moment, stamp
+from .store import content_name
 
 try:
     from tuf.api.exceptions import LengthOrHashMismatchError
@@ -111,12 +112,6 @@ def edit_of(repository: Repository, state: State | None, proposal: Proposal, rin
     edit = Edit(state, ring, periods, repository.now)
     edit.adopt(proposal.roles)
     return edit
-
-
-def content_name(target: str, sha256: str) -> str:
-    """Where the content of the TUF target path ``target`` lies below the repository (consistent snapshots)."""
-    folder, slash, name = target.rpartition("/")
-    return f"targets/{folder}{slash}{sha256}.{name}"
 
 
 def new_targets(roles: t.Mapping[str, Metadata[t.Any]], state: State | None) -> list[tuple[str, str]]:

@@ -18,7 +18,12 @@ import re
 from .errors import ControlError
 
 #: 7.0.0 does not check a cached delegated role against its current delegator; 7.0.1 passes all of tuf-conformance.
-NEEDED = {"tuf": (7, 0, 1), "securesystemslib": (1, 6), "cryptography": (42,)}
+NEEDED = {
+    "tuf": (7, 0, 1),
+    "securesystemslib": (1, 6),
+    "cryptography": (42,),
+    "in-toto-attestation": (0, 9, 3),
+}
 
 
 def require() -> None:
@@ -36,5 +41,5 @@ def require() -> None:
     if wrong:
         raise ControlError(
             f"{'; '.join(wrong)}; install them for the Python that runs ansible: pip install 'tuf>=7.0.1' "
-            "'securesystemslib[crypto]>=1.6'"
+            "'securesystemslib[crypto]>=1.6' 'in-toto-attestation>=0.9.3'"
         )

@@ -145,6 +145,14 @@ def lines(plan: Plan) -> list[str]:
     return text
 
 
+def detail(plan: Plan | None) -> list[str]:
+    """The plan with a line for each device, so that a difference shows who moved; empty for no plan."""
+    if plan is None:
+        return []
+    devices = [f"{wave['name']}: {name}" for wave in plan["waves"] for name in wave["hosts"]]
+    return [*lines(plan), *devices, *(f"skipped: {entry['host']}" for entry in plan["skipped"])]
+
+
 def _size(count: int) -> str:
     value, unit = float(count), "bytes"
     for larger in ("kB", "MB", "GB", "TB"):

@@ -15,10 +15,11 @@ import typing as t
 from . import changes
 from .changes import Change
 from .errors import RepositoryError
-from .judgement import content_name, edit_of, judge, new_targets
+from .judgement import edit_of, judge, new_targets
 from .proposal import Proposal, Remark, Request, identify, same, stamp
 from .proposal_files import Folder
 from .signing import sign
+from .store import content_name
 
 try:
     from tuf.api.exceptions import LengthOrHashMismatchError

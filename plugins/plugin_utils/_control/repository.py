@@ -17,16 +17,16 @@ import datetime
 import pathlib
 import typing as t
 
-from . import changes, files, libraries, source, store
+from ...module_utils._device import release as releases
+from . import attaching, changes, custody, files, libraries, policies, source, store
 from .changes import Change
 from .conclusion import conclude
 from .config import Config
 from .editing import Edit
 from .errors import RepositoryError
-from .judgement import content_name
 from .listing import Listed, admit, admit_document, by_counter, target_of
 from .proposal import Request
-from .store import Store
+from .store import Store, content_name
 
 try:
     from tuf.api.metadata import TargetFile
@@ -34,6 +34,7 @@ except ImportError:  # libraries.require() tells
     pass
 
 if t.TYPE_CHECKING:
+    from .custody import Attachment
     from .keys import Ring
 
 __all__ = ["Change", "Config", "Repository"]
@@ -75,14 +76,15 @@ class Repository:
         document: pathlib.Path,
         ring: Ring,
         *,
+        attachments: t.Sequence[Attachment] = (),
         check: bool = False,
         propose: Request | None = None,
     ) -> Change:
-        """List the release that ``document`` (a release.yml) describes in ``channel``.
+        """List the release that ``document`` (a release.yml) describes in ``channel``, with statements about it.
 
-        Payloads are read, described and copied; the same digest again changes nothing. ``propose`` as for
-        :meth:`ensure`. Raises
-        :class:`RepositoryError` (``RELEASE`` with every mistake in the document, ``THRESHOLD``...).
+        Payloads are read, described and copied; the same digest again changes nothing, or adds ``attachments``.
+        ``propose`` as for :meth:`ensure`. Raises :class:`RepositoryError` (``RELEASE`` with every mistake in the
+        document, ``CUSTODY`` when the fleet's policy asks for statements that are not there, ``THRESHOLD``...).
         """
         described, content, payloads = source.read(document)
         digest = source.digest(content)
@@ -96,9 +98,9 @@ class Repository:
             length=len(content),
         )
         if check:
-            return self._list(wanted, content, payloads, ring, check=True, propose=propose)
+            return self._list(wanted, content, payloads, attachments, ring, check=True, propose=propose)
         with self._locked():
-            return self._list(wanted, content, payloads, ring, check=False, propose=propose)
+            return self._list(wanted, content, payloads, attachments, ring, check=False, propose=propose)
 
     def promote(
         self,
@@ -107,17 +109,19 @@ class Repository:
         channel: str,
         ring: Ring,
         *,
+        attachments: t.Sequence[Attachment] = (),
         check: bool = False,
         propose: Request | None = None,
     ) -> Change:
         """List in ``channel`` the release that another channel lists already: the same digest, the same bytes.
 
-        ``propose`` as for :meth:`ensure`. Raises :class:`RepositoryError`.
+        The statements about it go along; ``attachments`` are more of them (a test result). ``propose`` as for
+        :meth:`ensure`. Raises :class:`RepositoryError`.
         """
         if check:
-            return self._promote(name, version, channel, ring, check=True, propose=propose)
+            return self._promote(name, version, channel, attachments, ring, check=True, propose=propose)
         with self._locked():
-            return self._promote(name, version, channel, ring, check=False, propose=propose)
+            return self._promote(name, version, channel, attachments, ring, check=False, propose=propose)
 
     def propose_document(
         self,
@@ -192,6 +196,7 @@ class Repository:
         wanted: Listed,
         content: bytes,
         payloads: t.Mapping[str, pathlib.Path],
+        attachments: t.Sequence[Attachment],
         ring: Ring,
         *,
         check: bool,
@@ -202,25 +207,38 @@ class Repository:
         before = changes.releases(state)
         known = admit(wanted, before, changes.channels(edit.channels))
         document = content_name(wanted.target, wanted.digest)
+        attached = attaching.together(self.store, state, wanted, attachments)
+        proven = custody.check(
+            attached, releases.parse(content), wanted.digest, wanted.channel, policies.in_force(self.store, state)
+        )
         if not check:
             # before the metadata that leads to them; also heals payloads that got lost
             for sha256, path in payloads.items():
                 self._take_in(sha256, path)
-        if known:
-            if not check and not (self.store.directory / document).is_file():
-                self.store.commit({document: content})
-            return Change(False, _lines(before), _lines(before), known)
+        if known and not check and not (self.store.directory / document).is_file():
+            self.store.commit({document: content})
         custom = {"name": wanted.name, "version": wanted.version, "counter": wanted.counter}
         entry = TargetFile(wanted.length, {"sha256": wanted.digest}, wanted.target, {"custom": custom})
-        edit.enter(wanted.channel, {wanted.target: entry})
+        entries, contents = attaching.entries(wanted, attached)
+        if not known:
+            entries, contents = {wanted.target: entry, **entries}, {document: content, **contents}
+        edit.enter(wanted.channel, entries)
         if propose and not propose.title:
             propose = dataclasses.replace(propose, title=f"{wanted.name} {wanted.version} in {wanted.channel}")
-        changed, proposal = conclude(self, edit, {document: content}, "release", propose, check=check)
-        after = sorted([*before, wanted], key=by_counter)
-        return Change(changed, _lines(before), _lines(after), wanted, proposal=proposal)
+        changed, proposal = conclude(self, edit, contents, "release", propose, check=check)
+        after = _lines(before if known else sorted([*before, wanted], key=by_counter))
+        return Change(changed, _lines(before), [*after, *proven] if changed else after, wanted, proposal=proposal)
 
     def _promote(
-        self, name: str, version: str, channel: str, ring: Ring, *, check: bool, propose: Request | None
+        self,
+        name: str,
+        version: str,
+        channel: str,
+        attachments: t.Sequence[Attachment],
+        ring: Ring,
+        *,
+        check: bool,
+        propose: Request | None,
     ) -> Change:
         listed = [entry for entry in self.releases() if (entry.name, entry.version) == (name, version)]
         if not listed:
@@ -234,7 +252,7 @@ class Repository:
         if source.digest(content) != origin.digest:
             raise RepositoryError(f"{path} is not what was signed; publish the release again", code="HASH_MISMATCH")
         wanted = dataclasses.replace(origin, channel=channel, target=target_of(channel, name, version))
-        return self._list(wanted, content, {}, ring, check=check, propose=propose)
+        return self._list(wanted, content, {}, attachments, ring, check=check, propose=propose)
 
     def _document(
         self,

@@ -43,20 +43,26 @@ def read(path: pathlib.Path) -> tuple[dict[str, t.Any], bytes, dict[str, pathlib
     Raises :class:`RepositoryError` with ``RELEASE`` and every mistake in ``detail['problems']``.
     """
     try:
-        with path.open("rb") as handle:
-            written = yaml.load(handle, _Loader)  # noqa: S506 - a SafeLoader that is stricter still
-        described, payloads = release.describe(written, path.parent)
+        described, payloads = release.describe(load(path), path.parent)
         content = release.canonical(described)
         return release.parse(content), content, payloads
     except OSError as error:
-        name = error.filename or path
-        raise RepositoryError(f"{name} cannot be read ({error.strerror}); correct the path", code="RELEASE") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RepositoryError(f"{path} is not YAML: {error}; correct it", code="RELEASE") from error
+        raise _unreadable(path, error) from error
     except release.ReleaseError as error:
         raise RepositoryError(
             f"{path} has errors: {'; '.join(error.problems)}", code="RELEASE", problems=error.problems
         ) from error
+
+
+def load(path: pathlib.Path) -> t.Any:
+    """What the YAML file ``path`` holds, strictly. Raises :class:`RepositoryError` with ``RELEASE``."""
+    try:
+        with path.open("rb") as handle:
+            return yaml.load(handle, _Loader)  # noqa: S506 - a SafeLoader that is stricter still
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RepositoryError(f"{path} is not YAML: {error}; correct it", code="RELEASE") from error
 
 
 def digest(content: bytes) -> str:
@@ -70,3 +76,8 @@ def digest_of(path: pathlib.Path) -> str:
     for chunk in files.read_chunks(path):
         found.update(chunk)
     return found.hexdigest()
+
+
+def _unreadable(path: pathlib.Path, error: OSError) -> RepositoryError:
+    name = error.filename or path
+    return RepositoryError(f"{name} cannot be read ({error.strerror}); correct the path", code="RELEASE")

@@ -25,7 +25,7 @@ from . import fetchers, files
 from .errors import RepositoryError
 
 try:
-    from tuf.api.exceptions import DownloadError, UnsignedMetadataError
+    from tuf.api.exceptions import DownloadError, LengthOrHashMismatchError, UnsignedMetadataError
     from tuf.api.exceptions import RepositoryError as TufError
     from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
     from tuf.api.serialization import DeserializationError
@@ -34,6 +34,8 @@ except ImportError:  # libraries.require() tells
     pass
 
 if t.TYPE_CHECKING:
+    from tuf.api.metadata import TargetFile
+
     Delegator = Root | Targets
 
 ROOT, TIMESTAMP, SNAPSHOT, TARGETS = "root", "timestamp", "snapshot", "targets"
@@ -71,6 +73,12 @@ class State:
     def root(self) -> Root:
         """The newest root."""
         return self.roots[-1].signed
+
+
+def content_name(target: str, sha256: str) -> str:
+    """Where the content of the TUF target path ``target`` lies below the repository (consistent snapshots)."""
+    folder, slash, name = target.rpartition("/")
+    return f"targets/{folder}{slash}{sha256}.{name}"
 
 
 class Store:
@@ -132,6 +140,17 @@ class Store:
             file = f"{self._version(snapshot, name)}.{name}.json"
             channels[name] = self._read(Targets, file, name, [targets.signed])
         return State(roots, timestamp, snapshot, targets, channels)
+
+    def content(self, path: str, entry: TargetFile) -> bytes:
+        """The document that ``entry`` lists as ``path``, checked. Raises :class:`RepositoryError`."""
+        file = self.directory / content_name(path, entry.hashes["sha256"])
+        try:
+            content = file.read_bytes()
+            entry.verify_length_and_hashes(content)
+        except (OSError, LengthOrHashMismatchError) as error:
+            reason = f"has no {file.relative_to(self.directory)} as it was signed ({error}); restore it from a backup"
+            raise self._error(reason, code="HASH_MISMATCH") from error
+        return content
 
     def commit(self, staged: t.Mapping[str, bytes]) -> None:
         """Put ``staged`` (name below the repository to content) in place.

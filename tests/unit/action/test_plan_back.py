@@ -35,7 +35,7 @@ class Back:
         for device, outcome in (("d1", "updated"), ("d2", "restored"), ("d3", "updated")):
             book.outcome(device, outcome)
 
-    def plan(self, hosts: t.Sequence[str] = HOSTS, **arguments: t.Any) -> Result:
+    def plan(self, hosts: t.Sequence[str] = tuple(HOSTS), **arguments: t.Any) -> Result:
         """The plan of the way back for a play on ``hosts``."""
         inventory = {"ansible_play_hosts_all": list(hosts), "groups": {"all": HOSTS}}
         given = {"journal_dir": str(self.folder), "back_from": FROM, **arguments}

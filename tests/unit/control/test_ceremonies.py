@@ -151,8 +151,9 @@ def handed(site: Site, wire: dict[str, t.Any]) -> dict[str, t.Any]:
         return max(paths, key=lambda path: int(path.name.split(".")[0])).read_text()
 
     timestamp = (site.path / "metadata" / "timestamp.json").read_text()
-    more = {"timestamp": timestamp, "snapshot": newest("snapshot"), "delegated": newest("stable")}
-    return {**wire, **more, "target": "stable/gateway/9.0.json", "release": "{}"}
+    more = {"timestamp": timestamp, "snapshot": newest("snapshot"), "roles": {"stable": newest("stable")}}
+    target = "stable/gateway/9.0.json"
+    return {**wire, **more, "target": target, "documents": {target: "{}"}}
 
 
 def test_a_revoked_key_can_no_longer_sign_releases(site: Site, sleeper: Client) -> None:

@@ -85,7 +85,8 @@ def test_the_digest_is_that_of_the_document(published: Site) -> None:
 def test_the_wire_form_is_what_the_engine_reads(published: Site) -> None:
     published.make(roles={**published.config().roles, "timestamp": published.holders("other")}, channels={})
     wire = published.fetch().wire()
-    assert set(wire) == {"channel", "target", "root", "timestamp", "snapshot", "targets", "roles", "documents"}
+    texts = {"timestamp", "snapshot", "targets"}
+    assert set(wire) == {"channel", "target", "root", "roles", "documents", "approvals", *texts}
     assert (wire["channel"], wire["target"]) == ("stable", "stable/gateway/2.0.json")
     metadata = published.path / "metadata"
     assert wire["root"] == [(metadata / "2.root.json").read_text()]

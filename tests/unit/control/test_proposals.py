@@ -524,7 +524,7 @@ def test_the_policy_is_a_target_of_the_top_level_role(team: Site) -> None:
     change = team.repository().propose_document(
         "targets",
         "policy.json",
-        b"{}",
+        b'{"format": 1, "rules": [{"name": "all", "approvals": {}}]}',
         custom={},
         ring=team.ring("anna"),
         title="policy",

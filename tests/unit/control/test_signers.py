@@ -14,7 +14,7 @@ import sys
 import typing as t
 
 import pytest
-from ansible_collections.fleet.ota.plugins.module_utils._device import crypto
+from ansible_collections.fleet.ota.plugins.module_utils._device import crypto, publickey
 from ansible_collections.fleet.ota.plugins.plugin_utils._control import agent, keys, signers
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.editing import Holders
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.errors import KeyFileError, RepositoryError
@@ -31,7 +31,8 @@ ONLINE = ("snapshot", "timestamp")
 
 def accepted_by_a_device(key: t.Any, signature: str, content: bytes) -> bool:
     """The device's own verifier, with what `openssl` or `cryptography` it has."""
-    return crypto.verify(key.to_dict(), signature, content)
+    parsed = publickey.parse(key.to_dict())
+    return parsed is not None and crypto.verify(parsed, bytes.fromhex(signature), content)
 
 
 # -- SSH agents -------------------------------------------------------------------------------------------------

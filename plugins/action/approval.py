@@ -1,0 +1,89 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Ask for approvals of a rollout, show, sign and deny them."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..plugin_utils._control import approvals, keys
+from ..plugin_utils._control.approvals import Requester
+from ..plugin_utils._control.desk import Desk
+from ..plugin_utils._control.repository import Repository
+from ..plugin_utils._controller_action import (
+    SIGNING,
+    Arguments,
+    ControllerAction,
+    Result,
+    here,
+    key_place,
+    passphrase,
+    pinned_root,
+    signing_ring,
+)
+
+
+class ActionModule(ControllerAction):
+    """C(fleet.ota.approval)."""
+
+    argument_spec: t.ClassVar[Arguments] = {
+        "state": {"type": "str", "choices": ["shown", "requested", "signed", "denied"], "default": "shown"},
+        "repository": {"type": "path", "required": True},
+        "trust_root": {"type": "path"},
+        "plan": {"type": "dict"},
+        "roles": {"type": "list", "elements": "str"},
+        "requested_by": {"type": "str"},
+        "requested_by_key": {"type": "str", "no_log": False},
+        "hours": {"type": "float", "default": float(approvals.HOURS)},
+        "proposals": {"type": "list", "elements": "str"},
+        "rollout": {"type": "str"},
+        "remark": {"type": "str"},
+        "by": {"type": "str"},
+        **SIGNING,
+    }
+    constraints: t.ClassVar[Arguments] = {
+        "required_if": [
+            ("state", "requested", ("plan", "roles", "requested_by")),
+            ("state", "signed", ("proposals", "keys")),
+            ("state", "denied", ("proposals", "by", "remark")),
+        ]
+    }
+
+    def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
+        """Bring the approvals to the wanted state."""
+        place = here(arguments["repository"])
+        desk = Desk(Repository(place, trust_root=pinned_root(arguments, place)))
+        if arguments["state"] == "requested":
+            cases = desk.request(
+                arguments["plan"],
+                arguments["roles"],
+                self._requester(arguments),
+                hours=arguments["hours"],
+                check=self.check,
+            )
+            return _told(cases, changed=bool(cases))
+        cases = desk.cases(arguments["proposals"] or (), arguments["rollout"])
+        if arguments["state"] == "denied":
+            by, remark = arguments["by"], arguments["remark"]
+            return _told([desk.deny(case, by, remark, check=self.check) for case in cases], changed=bool(cases))
+        if arguments["state"] == "signed":
+            ring = signing_ring(arguments)
+            done = [desk.sign(case, ring, arguments["remark"] or "", check=self.check) for case in cases]
+            return _told([case for case, _changed in done], changed=any(changed for _case, changed in done))
+        return _told(cases, changed=False)
+
+    def _requester(self, arguments: Arguments) -> Requester:
+        key = arguments["requested_by_key"]
+        keyid = keys.public(key_place(key), passphrase(arguments)).keyid if key else None
+        return Requester(arguments["requested_by"], keyid, arguments["remark"])
+
+
+def _told(cases: t.Sequence[t.Any], *, changed: bool) -> Result:
+    return {
+        "changed": changed,
+        "approvals": [case.as_dict() for case in cases],
+        "ids": [case.proposal.id for case in cases],
+        "summary_lines": [line for case in cases for line in (str(case.proposal), *case.lines)],
+    }

@@ -1,0 +1,52 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Publish the fleet's policy."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..plugin_utils._control import policies
+from ..plugin_utils._control.desk import Desk
+from ..plugin_utils._control.repository import Repository
+from ..plugin_utils._controller_action import (
+    PROPOSING,
+    SIGNING,
+    Arguments,
+    ControllerAction,
+    Result,
+    here,
+    pinned_root,
+    request,
+    signing_ring,
+)
+
+
+class ActionModule(ControllerAction):
+    """C(fleet.ota.policy)."""
+
+    argument_spec: t.ClassVar[Arguments] = {
+        "repository": {"type": "path", "required": True},
+        "trust_root": {"type": "path"},
+        "source": {"type": "path", "required": True},
+        **SIGNING,
+        **PROPOSING,
+    }
+    constraints: t.ClassVar[Arguments] = {"required_one_of": [("keys", "propose")]}
+
+    def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
+        """List the policy in the repository's top-level targets."""
+        place = here(arguments["repository"])
+        desk = Desk(Repository(place, trust_root=pinned_root(arguments, place)))
+        content = policies.read(here(arguments["source"]))
+        before = policies.lines(desk.policy())
+        change = desk.publish(content, signing_ring(arguments), propose=request(arguments), check=self.check)
+        after = policies.lines(policies.parse(content))
+        return {
+            "changed": change.changed,
+            "proposal": change.proposal.id if change.proposal else None,
+            "summary_lines": after,
+            **self.diff(before, after, policies.TARGET),
+        }
