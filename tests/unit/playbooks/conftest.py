@@ -45,6 +45,15 @@ class Publisher:
         for version in (1, 2, 3):
             Repository(self.repository).publish("stable", self._document(version), self._ring)
 
+    @classmethod
+    def copy(cls, other: Publisher, folder: pathlib.Path) -> Publisher:
+        """The same keys and repository in another folder."""
+        shutil.copytree(other.folder, folder)
+        made = cls.__new__(cls)
+        made.folder, made.repository = folder, folder / "repository"
+        made.trust_root = made.repository / "metadata" / "1.root.json"
+        return made
+
     def bundle(self, version: int) -> Bundle:
         """A release as a controller verified it."""
         return fetch.prepare(
