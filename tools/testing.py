@@ -6,12 +6,16 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import contextlib
 import os
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 from tools import ROOT, pythons, results, venvs
 from tools.pythons import Python
@@ -20,7 +24,12 @@ from tools.pythons import Python
 UNIT_TIMEOUT = 180
 LAB_TIMEOUT = 900
 
-Leg = tuple[str, Callable[[str], None]]
+#: A name, and what runs it: with the name, and where its output goes (None: where ours goes).
+Leg = tuple[str, Callable[[str, "Out"], None]]
+Out = IO[bytes] | None
+#: These use the lab and wait for devices most of the time; the others use processors. They run side by side.
+LAB = ("integration", "molecule")
+_printing = threading.Lock()
 
 
 def run(only: list[str]) -> int:
@@ -35,36 +44,55 @@ def run(only: list[str]) -> int:
         except SystemExit as error:
             legs = []
             _fail("environment", str(error))
-        for name, leg in legs:
-            if not only or any(name.startswith(start) for start in only):
-                print(f"\n=== {name}", flush=True)
-                try:
-                    leg(name)
-                except SystemExit as error:  # its environment could not be made; the others may well go
-                    _fail(f"{name}-environment", str(error))
+        lanes = _lanes([(name, leg) for name, leg in legs if not only or any(name.startswith(start) for start in only)])
+        with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, len(lanes))) as pool:
+            for done in [pool.submit(_drive, lane, alone=len(lanes) == 1) for lane in lanes]:
+                done.result()
     total = results.count("test")
     print(f"\ntests: {total}", flush=True)
     return 1 if total.failed or not total.passed else 0
 
 
+def _lanes(legs: list[Leg]) -> list[list[Leg]]:
+    """Legs that run side by side, in their order."""
+    lab = [leg for leg in legs if leg[0] in LAB]
+    return [lane for lane in ([leg for leg in legs if leg not in lab], lab) if lane]
+
+
+def _drive(lane: list[Leg], *, alone: bool) -> None:
+    """Run legs one after the other; beside another lane, each tells its story when it has ended."""
+    for name, leg in lane:
+        log = results.path("test", name).with_suffix(".log")
+        with _printing:
+            print(f"\n=== {name}" if alone else f"=== {name} begins", flush=True)
+        with contextlib.nullcontext() if alone else log.open("wb") as out:
+            try:
+                leg(name, out)
+            except SystemExit as error:  # its environment could not be made; the others may well go
+                _fail(f"{name}-environment", str(error))
+        if not alone:
+            with _printing:
+                print(f"\n=== {name}\n{log.read_text(errors='replace')}", flush=True)
+
+
 def _legs(interpreter: Path) -> Iterator[Leg]:
     main = pythons.current()
-    yield "unit", lambda name: _pytest(name, interpreter, ["tests/unit"], UNIT_TIMEOUT)
-    yield "conformance", lambda name: _pytest(name, interpreter, ["tests/conformance"], UNIT_TIMEOUT)
-    yield "mutation", lambda name: _program(name, [str(interpreter), "-m", "tests.mutation", "--quick"])
+    yield "unit", lambda name, out: _pytest(name, out, interpreter, ["tests/unit"], UNIT_TIMEOUT)
+    yield "conformance", lambda name, out: _pytest(name, out, interpreter, ["tests/conformance"], UNIT_TIMEOUT)
+    yield "mutation", lambda name, out: _program(name, out, [str(interpreter), "-m", "tests.mutation", "--quick"])
     for python in pythons.find().values():
         if python.version != main.version:
             yield f"device-{python.name}", _device_leg(python)
     yield from _core_legs(main)
-    yield "demo", lambda name: _demo(name, interpreter)
-    yield "integration", lambda name: _pytest(name, interpreter, ["tests/integration"], LAB_TIMEOUT)
-    yield "molecule", lambda name: _molecule(name, interpreter)
+    yield "demo", lambda name, out: _demo(name, out, interpreter)
+    yield "integration", lambda name, out: _pytest(name, out, interpreter, ["tests/integration"], LAB_TIMEOUT)
+    yield "molecule", lambda name, out: _molecule(name, out, interpreter)
 
 
-def _device_leg(python: Python) -> Callable[[str], None]:
-    def leg(name: str) -> None:
+def _device_leg(python: Python) -> Callable[[str, Out], None]:
+    def leg(name: str, out: Out) -> None:
         interpreter = venvs.make(venvs.VENVS / name, python, "requirements-device.txt")
-        _pytest(name, interpreter, ["tests/unit/device"], UNIT_TIMEOUT)
+        _pytest(name, out, interpreter, ["tests/unit/device"], UNIT_TIMEOUT)
 
     return leg
 
@@ -77,53 +105,61 @@ def _core_legs(main: Python) -> Iterator[Leg]:
         yield "core-2.19", _core_leg((3, 11), ["ansible-core~=2.19.0"], "ansible-core 2.19 needs Python 3.11 to 3.13")
 
 
-def _core_leg(oldest: tuple[int, int], extra: list[str], needs: str) -> Callable[[str], None]:
-    def leg(name: str) -> None:
+def _core_leg(oldest: tuple[int, int], extra: list[str], needs: str) -> Callable[[str, Out], None]:
+    def leg(name: str, out: Out) -> None:
         able = [python for version, python in pythons.find().items() if oldest <= version <= (3, 13)]
         if not able:
             _skip(name, f"{needs}, and none was found")
             return
         interpreter = venvs.make(venvs.VENVS / name, able[0], "requirements-test.txt", extra)
         # The device engine knows nothing of Ansible and has its own legs.
-        _pytest(name, interpreter, ["tests/unit", "--ignore=tests/unit/device"], UNIT_TIMEOUT)
+        _pytest(name, out, interpreter, ["tests/unit", "--ignore=tests/unit/device"], UNIT_TIMEOUT)
 
     return leg
 
 
-def _pytest(name: str, interpreter: Path, arguments: list[str], timeout: int) -> None:
+def _pytest(name: str, out: Out, interpreter: Path, arguments: list[str], timeout: int) -> None:
     if not (ROOT / arguments[0]).is_dir():
         _skip(name, f"{arguments[0]} does not exist yet")
         return
     report = results.path("test", name)
     command = [str(interpreter), "-m", "pytest", *arguments, "-q", f"--timeout={timeout}", f"--junitxml={report}"]
-    code = subprocess.run(command, cwd=ROOT, check=False, stdin=subprocess.DEVNULL).returncode
+    code = _call(command, out)
     if code and not results.read(report).failed:
         # It died before it could write its report, or found nothing to run.
         results.record("test", f"{name}-run", failure=f"pytest ended with code {code}")
 
 
-def _molecule(name: str, interpreter: Path) -> None:
+def _molecule(name: str, out: Out, interpreter: Path) -> None:
     if not (ROOT / "molecule").is_dir():
         _skip(name, "molecule does not exist yet")
     elif os.geteuid() != 0:
         _skip(name, "its devices are made by root only")
     else:
         path = f"{interpreter.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        _program(name, [str(interpreter), "-m", "molecule", "test"], {**os.environ, "PATH": path})
+        _program(name, out, [str(interpreter), "-m", "molecule", "test"], {**os.environ, "PATH": path})
 
 
-def _demo(name: str, interpreter: Path) -> None:
+def _demo(name: str, out: Out, interpreter: Path) -> None:
     """`make demo` as one test: it ends with 0 only if its story went as told."""
     with tempfile.TemporaryDirectory(prefix="fleet-ota-demo-") as folder:
-        _program(name, [str(interpreter), "-m", "demo", "--folder", folder, "--leave-nothing"])
+        _program(name, out, [str(interpreter), "-m", "demo", "--folder", folder, "--leave-nothing"])
 
 
-def _program(name: str, command: list[str], environment: dict[str, str] | None = None) -> None:
+def _program(name: str, out: Out, command: list[str], environment: dict[str, str] | None = None) -> None:
     """Run a program that is one test as a whole."""
     started = time.monotonic()
-    code = subprocess.run(command, cwd=ROOT, env=environment, check=False, stdin=subprocess.DEVNULL).returncode
+    code = _call(command, out, environment)
     failure = f"{name} ended with code {code}" if code else None
     results.record("test", name, failure=failure, seconds=time.monotonic() - started)
+
+
+def _call(command: list[str], out: Out, environment: dict[str, str] | None = None) -> int:
+    errors = subprocess.STDOUT if out else None
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, check=False, stdin=subprocess.DEVNULL, stdout=out, stderr=errors
+    )
+    return done.returncode
 
 
 def _fail(name: str, reason: str) -> None:

@@ -39,13 +39,29 @@ def test_pytest_reports_are_counted_by_case(tmp_path: Path) -> None:
         "@pytest.mark.skip(reason='not here')\n"
         "def test_skipped(): pass\n"
     )
-    testing._pytest("sample", Path(sys.executable), [str(tmp_path)], 60)
+    testing._pytest("sample", None, Path(sys.executable), [str(tmp_path)], 60)
     assert str(results.count()) == "1 passed, 2 failed, 1 skipped"
 
 
 def test_a_run_that_leaves_no_report_is_a_failure(tmp_path: Path) -> None:
-    testing._pytest("empty", Path(sys.executable), [str(tmp_path)], 60)
+    testing._pytest("empty", None, Path(sys.executable), [str(tmp_path)], 60)
     assert results.count().failed == 1
+
+
+def test_two_lanes_tell_each_leg_whole_and_none_is_lost(capsys: pytest.CaptureFixture[str]) -> None:
+    def leg(name: str, out: testing.Out) -> None:
+        assert out is not None
+        out.write(f"{name} spoke".encode())
+        if name == "molecule":
+            raise SystemExit("no environment")
+        results.record("test", name)
+
+    lanes = testing._lanes([(name, leg) for name in ("unit", "integration", "demo", "molecule")])
+    assert [[name for name, _leg in lane] for lane in lanes] == [["unit", "demo"], ["integration", "molecule"]]
+    for lane in lanes:
+        testing._drive(lane, alone=False)
+    assert str(results.count()) == "3 passed, 1 failed, 0 skipped"
+    assert "=== demo\ndemo spoke" in capsys.readouterr().out
 
 
 def test_a_torn_report_counts_as_nothing(reports: Path) -> None:
