@@ -37,7 +37,7 @@ def act(call: protocol.Call, deadline: float = DEADLINE) -> None:
         call.metadata_url,
         str(call.target_dir) if call.target_dir else None,
         call.target_base_url,
-        HttpFetcher(deadline=deadline),
+        HttpFetcher(call.metadata_url, deadline=deadline),
         bootstrap=pinned.read_bytes(),
     )
     updater.refresh()

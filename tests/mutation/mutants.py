@@ -142,7 +142,7 @@ def _changes(function: Function) -> t.Iterator[Change]:
             other = ast.Name("any" if node.func.id == "all" else "all", ast.Load())
             yield Place(node, "func", None), node.func, other, set()
             yield place, node, ast.Constant(node.func.id == "all"), set()
-        elif isinstance(node, ast.Constant) and type(node.value) is int:
+        elif isinstance(node, ast.Constant) and isinstance(node.value, int) and not isinstance(node.value, bool):
             yield place, node, ast.Constant(node.value + 1), set()
 
 

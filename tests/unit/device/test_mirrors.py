@@ -207,7 +207,6 @@ def test_no_piece_of_odd_credentials_is_shown(site: Site, scheme: str, pair: str
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> hostile.Authority:
-    pytest.importorskip("cryptography")
     return hostile.Authority(tmp_path_factory.mktemp("ca"))
 
 

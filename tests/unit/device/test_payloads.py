@@ -81,45 +81,6 @@ def test_pulling_resumes_and_ends_in_an_update(
     assert reply["state"] == "unconfirmed", reply
 
 
-def test_a_mirror_that_drips_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is never silent for as long as a socket waits, and would take days."""
-    from ansible_collections.fleet.ota.plugins.module_utils._device import fetch
-    from ansible_collections.fleet.ota.plugins.module_utils._device.errors import OtaError
-    from ansible_collections.fleet.ota.plugins.module_utils._device.layout import Layout
-
-    stop = threading.Event()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", "1000000")
-            self.end_headers()
-            try:
-                while not stop.wait(0.02):
-                    self.wfile.write(b"x")
-                    self.wfile.flush()
-            except OSError:
-                pass
-
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    monkeypatch.setattr(fetch, "PATIENCE", 0.2)
-    monkeypatch.setattr(fetch, "SLOWEST", 1e9)
-    layout = Layout(str(tmp_path))
-    layout.prepare()
-    entry = {"name": "app", "sha256": "0" * 64, "length": 1000000}
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        try:
-            with pytest.raises(OtaError, match="too slow") as caught:
-                fetch.pull(layout, entry, ["http://127.0.0.1:%d/x" % server.server_port])
-        finally:
-            stop.set()
-            server.shutdown()
-    assert caught.value.code == "FETCH"
-
-
 @pytest.mark.parametrize("lie", ["other", "short", "gone"])
 def test_a_mirror_that_lies_costs_nothing(
     device: Device, publisher: Publisher, mirror: str, tmp_path: Path, lie: str
