@@ -160,6 +160,13 @@ def play_everything(controller: Controller, authority: Authority) -> None:
     environment = {"FLEET_OTA_KEY_PASSPHRASE": WORDS["passphrase"]}
     assert controller.play("publish", environment, **keys, **two) == 0
     project.trust_root.write_bytes((project.repository / "metadata/1.root.json").read_bytes())
+    rules = project.folder / "policy.yml"
+    rules.write_text(json.dumps({"format": 1, "rules": [{"name": "all", "approvals": {}}]}))
+    asked = {**keys, "fleet_ota_policy": str(rules)}
+    assert controller.play("policy", **asked, fleet_ota_passphrase_file=str(wrong)) != 0
+    assert controller.play("policy", **asked, fleet_ota_passphrase_file=str(right)) == 0
+    assert controller.play("approve", environment, **keys, fleet_ota_answer="sign") == 0
+    assert controller.play("refresh", environment, **keys) == 0
 
     files = {name: authority.folder / f"{name}.pem" for name in ("mirror", "device", "controller")}
     serve = {
