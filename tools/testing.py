@@ -40,7 +40,7 @@ def run(only: list[str]) -> int:
         os.environ["ANSIBLE_HOME"] = home
         try:
             interpreter = venvs.make(ROOT / ".venv", pythons.current(), "requirements-test.txt")
-            legs = list(_legs(interpreter))
+            legs = list(_legs(interpreter, every=bool(only)))
         except SystemExit as error:
             legs = []
             _fail("environment", str(error))
@@ -75,14 +75,15 @@ def _drive(lane: list[Leg], *, alone: bool) -> None:
                 print(f"\n=== {name}\n{log.read_text(errors='replace')}", flush=True)
 
 
-def _legs(interpreter: Path) -> Iterator[Leg]:
+def _legs(interpreter: Path, *, every: bool) -> Iterator[Leg]:
+    """Every leg; the Pythons between the oldest and the newest only with ``every``, for whoever asks for them."""
     main = pythons.current()
+    others = [python for python in pythons.find().values() if python.version != main.version]
     yield "unit", lambda name, out: _pytest(name, out, interpreter, ["tests/unit"], UNIT_TIMEOUT)
     yield "conformance", lambda name, out: _pytest(name, out, interpreter, ["tests/conformance"], UNIT_TIMEOUT)
     yield "mutation", lambda name, out: _program(name, out, [str(interpreter), "-m", "tests.mutation", "--quick"])
-    for python in pythons.find().values():
-        if python.version != main.version:
-            yield f"device-{python.name}", _device_leg(python)
+    for python in others if every else others[:1] + others[1:][-1:]:
+        yield f"device-{python.name}", _device_leg(python)
     yield from _core_legs(main)
     yield "demo", lambda name, out: _demo(name, out, interpreter)
     yield "integration", lambda name, out: _pytest(name, out, interpreter, ["tests/integration"], LAB_TIMEOUT)
