@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import getpass
 import typing as t
 
 from ..plugin_utils._control import approvals, keys
@@ -45,7 +46,7 @@ class ActionModule(ControllerAction):
     }
     constraints: t.ClassVar[Arguments] = {
         "required_if": [
-            ("state", "requested", ("plan", "roles", "requested_by")),
+            ("state", "requested", ("plan", "roles")),
             ("state", "signed", ("proposals", "keys")),
             ("state", "denied", ("proposals", "by", "remark")),
         ]
@@ -77,7 +78,7 @@ class ActionModule(ControllerAction):
     def _requester(self, arguments: Arguments) -> Requester:
         key = arguments["requested_by_key"]
         keyid = keys.public(key_place(key), passphrase(arguments)).keyid if key else None
-        return Requester(arguments["requested_by"], keyid, arguments["remark"])
+        return Requester(arguments["requested_by"] or getpass.getuser(), keyid, arguments["remark"])
 
 
 def _told(cases: t.Sequence[t.Any], *, changed: bool) -> Result:

@@ -46,7 +46,7 @@ options:
     type: list
     elements: str
   requested_by:
-    description: Who asks. Required for V(requested).
+    description: For V(requested), who asks. The default is the controller's user.
     type: str
   requested_by_key:
     description:

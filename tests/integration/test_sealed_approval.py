@@ -84,7 +84,7 @@ def test_nothing_unapproved_reaches_a_sealed_device(site: Site, tmp_path: Path) 
     refused(site.project.fetch("gateway/1").wire(), "APPROVAL")  # the repository has no policy at all
     office = Office(site.project, tmp_path / "people")
     refused(site.project.fetch("gateway/1").wire(), "APPROVAL")
-    assert site.play("plan", fleet_ota_release="gateway/1", fleet_ota_requested_by="dora", **LOGIN) == 0, site.said()
+    assert site.play("plan", fleet_ota_release="gateway/1", fleet_ota_request_approval=True, **LOGIN) == 0, site.said()
     refused(site.project.fetch("gateway/1").wire(), "APPROVAL")  # asked for, and not signed
     office.approve()
     wire = site.project.fetch("gateway/1").wire()

@@ -60,7 +60,13 @@ class Team:
         return self.local("approve", people=people, online=online, fleet_ota_answer=answer, **more)
 
     def ask(self, **more: t.Any) -> Ran:
-        done = self.fleet.play("plan", fleet_ota_requested_by="anna", fleet_ota_remark="ticket 4711", **more)
+        done = self.fleet.play(
+            "plan",
+            fleet_ota_request_approval=True,
+            fleet_ota_requested_by="anna",
+            fleet_ota_remark="ticket 4711",
+            **more,
+        )
         assert done.rc == 0, done.text
         return done
 
@@ -152,7 +158,7 @@ def test_another_answer_leaves_it_as_it_is(team: Team) -> None:
 
 def test_check_mode_signs_and_asks_for_nothing(team: Team) -> None:
     assert team.policy().rc == 0
-    done = team.fleet.play("plan", "--check", fleet_ota_requested_by="anna")
+    done = team.fleet.play("plan", "--check", fleet_ota_request_approval=True)
     assert done.rc == 0, done.text
     assert not (team.office.repository / "proposals").exists() or not list(
         (team.office.repository / "proposals").iterdir()
