@@ -14,15 +14,17 @@ import pathlib
 import typing as t
 
 from ...module_utils._device import release
-from . import fetchers, files, libraries, policies, source
-from .approvals import Approved
+from . import fetchers, files, libraries, source
 from .errors import ControlError, TrustError
-from .policies import Policy
 
 try:
     from tuf.api.exceptions import DownloadError
 except ImportError:  # libraries.require() tells
     pass
+
+if t.TYPE_CHECKING:
+    from .approvals import Approved
+    from .policies import Policy
 
 FORMAT = 1
 #: Keys of :meth:`Bundle.wire` that hold one text each.
@@ -91,11 +93,16 @@ class Bundle:
     @property
     def policy(self) -> Policy | None:
         """The fleet's policy, None if the repository has none."""
+        # Asked for once in a rollout; a bundle is loaded for every device, and keys take long to import.
+        from . import policies
+
         content = self.documents.get(policies.TARGET)
         return policies.parse(content.encode()) if content is not None else None
 
     def approved(self) -> list[Approved]:
         """The approvals of rollouts of this release, whether they still hold or not."""
+        from .approvals import Approved
+
         return [Approved.read(path, self.documents[path]) for path in self.approvals]
 
     def with_approvals(self, paths: t.Collection[str]) -> Bundle:

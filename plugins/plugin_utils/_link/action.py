@@ -108,13 +108,14 @@ class EngineAction(ActionBase):
         """The verified release of the arguments; AnsibleActionFail when none is named."""
         from pathlib import Path
 
-        from .._control import fetch
-
         args = self.arguments
         if args.get("bundle"):
             return Bundle.load(Path(args["bundle"]))
         if not args.get("repository"):
             raise AnsibleActionFail("name the release: bundle, or release, channel, repository and trust_root")
+        # This runs in a fork for each device; what verifies a repository takes long to import and few need it here.
+        from .._control import fetch
+
         return fetch.prepare(
             repository=args["repository"],
             trust_root=Path(args["trust_root"]),
