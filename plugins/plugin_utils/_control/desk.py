@@ -129,7 +129,7 @@ class Desk:
         before = case.proposal.signatures()
         done = self.proposals.sign(case.proposal.id, ring, remark, check=check)
         changed = done.signatures() != before
-        if done.state == "ready" and self._online(ring):
+        if done.state == "ready" and self.proposals.online(done, ring):
             changed = self.proposals.apply(done.id, ring, check=check).changed or changed
             done = done if check else self.proposals.get(done.id)
         return dataclasses.replace(case, proposal=done), changed
@@ -229,13 +229,6 @@ class Desk:
         now = self.repository.now.timestamp()
         listed = state.channels[role].signed.targets.items()
         return [path for path, one in listed if approval.seconds((one.custom or {}).get("expires")) <= now]
-
-    def _online(self, ring: Ring) -> bool:
-        roles = self._load().root.roles
-        return all(
-            sum(keyid in ring.signers for keyid in roles[name].keyids) >= roles[name].threshold
-            for name in (store.SNAPSHOT, store.TIMESTAMP)
-        )
 
 
 def _also(proposal: Proposal, path: str) -> list[str]:

@@ -16,11 +16,11 @@ import contextlib
 import dataclasses
 import json
 import pathlib
-import re
 import shutil
 import tempfile
 import typing as t
 
+from ...module_utils._device import policy
 from . import fetchers, files
 from .errors import RepositoryError
 
@@ -44,12 +44,11 @@ TOP = (ROOT, TARGETS, SNAPSHOT, TIMESTAMP)
 PERIODS: t.Mapping[str, int] = {ROOT: 365, TARGETS: 365, "channels": 90, "approvals": 30, SNAPSHOT: 7, TIMESTAMP: 7}
 
 _SETTINGS = "fleet-ota.json"
-_APPROVALS = re.compile(r"approvals(-[A-Za-z0-9][A-Za-z0-9_-]{0,53})?")
 
 
 def is_approvals(role: str) -> bool:
     """Whether the delegated ``role`` lists approvals, and no releases."""
-    return bool(_APPROVALS.fullmatch(role))
+    return bool(policy.ROLE.fullmatch(role))
 
 
 def period_of(role: str) -> str:
