@@ -30,7 +30,18 @@ _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)\Z")
 
 
 class DownloadError(Exception):
-    """What went wrong, in words for people; never with what a URL holds of credentials."""
+    """What went wrong, in words for people; never with what a URL holds of credentials.
+
+    ``broken_off`` is true where the connection ended under way, which says nothing about the server's next answer.
+    """
+
+    def __init__(self, message: str, broken_off: bool = False) -> None:
+        super().__init__(message)
+        self.broken_off = broken_off
+
+
+class _Ended(OSError):
+    """The server ended the connection before all was here."""
 
 
 class _Progress:
@@ -86,7 +97,8 @@ def download(url: str, handle: t.IO[bytes], have: int, length: int, context: t.C
             if getattr(error, "errno", None) == errno.ENOSPC:
                 raise
             reason = "too slow: less than %d bytes a second" % SLOWEST if progress.ended else _reason(error)
-            raise DownloadError("%s: %s" % (shown(url), reason)) from error
+            broken_off = isinstance(error, (ConnectionResetError, BrokenPipeError, _Ended)) and not progress.ended
+            raise DownloadError("%s: %s" % (shown(url), reason), broken_off) from error
 
 
 def _reason(error: Exception) -> str:
@@ -118,7 +130,7 @@ def _download(
         while start < length:
             block = answer.read1(min(_BLOCK, length - start))  # never a byte more than was signed
             if not block:
-                raise OSError("ended after %d of %d bytes" % (start, length))
+                raise _Ended("ended after %d of %d bytes" % (start, length))
             handle.write(block)
             start += len(block)
             progress.bytes += len(block)

@@ -21,6 +21,8 @@ from .layout import Layout
 
 File = t.Mapping[str, t.Any]
 _BLOCK = 1 << 18
+#: How often in a row a connection may break off before it has brought a block; then its source is given up.
+_FRUITLESS = 2
 
 
 def missing(layout: Layout, files: t.Iterable[File]) -> list[dict[str, t.Any]]:
@@ -92,12 +94,29 @@ def _pulled(layout: Layout, entry: File, url: str, handle: inbox.Handle) -> bool
     while True:
         have = handle.seek(0, os.SEEK_END)
         if have < entry["length"]:
-            download.download(url, handle, have, entry["length"], lambda: tls.context(layout))
-            os.fsync(handle.fileno())
+            _bring(layout, entry, url, handle)
         if inbox.complete(layout, entry["sha256"], handle):
             return True
         if not have:
             return False
+
+
+def _bring(layout: Layout, entry: File, url: str, handle: inbox.Handle) -> None:
+    """Download to the end, going on where a connection broke off as long as that gets further.
+
+    Raises download.DownloadError when it does not.
+    """
+    fruitless = 0
+    while True:
+        have = handle.seek(0, os.SEEK_END)
+        try:
+            download.download(url, handle, have, entry["length"], lambda: tls.context(layout))
+            os.fsync(handle.fileno())
+            return
+        except download.DownloadError as error:
+            fruitless = fruitless + 1 if handle.seek(0, os.SEEK_END) < have + _BLOCK else 0
+            if not error.broken_off or fruitless >= _FRUITLESS:
+                raise
 
 
 def take(layout: Layout, folder: str, files: t.Iterable[File]) -> dict[str, str]:

@@ -293,3 +293,33 @@ def test_files_that_do_not_belong_together_are_refused(site: Site, authority: ho
         assert key.splitlines()[1] not in str(caught.value.as_dict())
     assert not Path(site.layout.file("tls")).exists()
     assert [path.name for path in Path(site.layout.state).iterdir() if path.name.startswith("tmp")] == []
+
+
+def sometimes(*behaviours: hostile.Behaviour) -> hostile.Behaviour:
+    """The first connection gets the first behaviour, and so on; the last one stays."""
+    left = list(behaviours)
+
+    def behave(stream: socket.socket, head: bytes) -> None:
+        (left.pop(0) if len(left) > 1 else left[0])(stream, head)
+
+    return behave
+
+
+def test_a_connection_that_broke_off_is_taken_up_again(site: Site) -> None:
+    mirror = site.mirror(sometimes(hostile.says(b""), hostile.honest(CONTENT)))
+    site.pull(mirror.url + "/x")
+    assert site.whole.read_bytes() == CONTENT
+    assert len(mirror.requests) == 2
+
+
+def test_what_a_broken_connection_brought_is_not_asked_for_again(site: Site) -> None:
+    mirror = site.mirror(sometimes(hostile.says(OK + CONTENT[:70000]), hostile.honest(CONTENT)))
+    site.pull(mirror.url + "/x")
+    assert [hostile.offset(head) for head in mirror.requests] == [0, 70000]
+
+
+@pytest.mark.parametrize("piece", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\nx"])
+def test_a_mirror_that_always_hangs_up_is_asked_twice(site: Site, piece: bytes) -> None:
+    mirror = site.mirror(hostile.says(piece))
+    site.refused(mirror.url + "/x")
+    assert len(mirror.requests) == 2
