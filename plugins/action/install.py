@@ -18,13 +18,14 @@ class ActionModule(action.EngineAction):
         **action.RELEASE,
         **action.TRANSFER,
         "retry_rejected": {"type": "bool", "default": False},
+        "repair": {"type": "bool", "default": False},
     }
     RULES: t.ClassVar[dict[str, t.Any]] = action.RELEASE_RULES
 
     def work(self) -> action.Result:
         """Stage what is missing, then install."""
         offer = self.offer()
-        request = {**offer.request(), "retry_rejected": self.arguments["retry_rejected"]}
+        request = {**offer.request(), **{key: self.arguments[key] for key in ("retry_rejected", "repair")}}
         reply = self.call("install", **request)
         if reply["missing"] and not self.check:
             offer.stage(self.device, reply["missing"])

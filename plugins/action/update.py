@@ -38,6 +38,7 @@ class ActionModule(action.EngineAction):
         "snapshot": {"type": "str", "choices": ["auto", "files", "btrfs"], "default": "auto"},
         "protect": {"type": "list", "elements": "str", "default": []},
         "retry_rejected": {"type": "bool", "default": False},
+        "repair": {"type": "bool", "default": False},
         "name": {"type": "str"},
         "overwrite": {"type": "bool", "default": False},
         "outcome": {"type": "str"},
@@ -51,7 +52,7 @@ class ActionModule(action.EngineAction):
         if self.check:
             return self._checked()
         record = Record(args["journal"], self.host, args["rollout"], args["generation"])
-        keys = ("guard", "snapshot", "protect", "retry_rejected")
+        keys = ("guard", "snapshot", "protect", "retry_rejected", "repair")
         options = Options(args["deadline"], args["timeout"], args["wait"], {key: args[key] for key in keys})
         if state == "restored" and args["outcome"] == "lost":
             # its whole deadline was waited for just now: one more try, not another wait
@@ -74,7 +75,8 @@ class ActionModule(action.EngineAction):
     def _checked(self) -> action.Result:
         state, args = self.arguments["state"], self.arguments
         if state == "applied":
-            reply = self.call("apply", **self.offer().request(), retry_rejected=args["retry_rejected"])
+            wanted = {key: args[key] for key in ("retry_rejected", "repair")}
+            reply = self.call("apply", **self.offer().request(), **wanted)
         elif state == "rolled_back":
             reply = self.call("rollback", name=args["name"], overwrite=args["overwrite"])
         else:

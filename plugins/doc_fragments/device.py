@@ -74,6 +74,17 @@ options:
     default: false
 """
 
+    REPAIR = r"""
+options:
+  repair:
+    description:
+      - Finish first what another run of the package manager left half done (C(dpkg --configure -a), a rebuild of the
+        rpm database). Without it such a device is refused with C(PACKAGE_STATE). What the repair does stays, also when
+        the device goes back from the release.
+    type: bool
+    default: false
+"""
+
     TRANSFER = r"""
 options:
   transfer:

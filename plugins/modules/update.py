@@ -26,6 +26,7 @@ extends_documentation_fragment:
   - fleet.ota.device
   - fleet.ota.device.release
   - fleet.ota.device.retry
+  - fleet.ota.device.repair
   - fleet.ota.device.transfer
 options:
   state:

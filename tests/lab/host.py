@@ -23,6 +23,7 @@ PROGRAMS: Mapping[str, str] = {
     "mkfs.btrfs": "btrfs-progs",
     "mkfs.ext4": "e2fsprogs",
     "nsenter": "util-linux",
+    "rpmbuild": "rpm",
     "ssh": "openssh-client",
     "systemd-nspawn": "systemd-container",
 }

@@ -23,7 +23,9 @@ def offer(device: Device, names: Sequence[str]) -> None:
     """
     folder = base.cache() / "packages" / "-".join(sorted(names))
     (folder / "partial").mkdir(parents=True, exist_ok=True)
-    status = device.root / "var/lib/dpkg/status"
+    # A copy: apt resolves links, and what leads to a device's root would lead it to this machine's own database.
+    status = folder / "status"
+    status.write_bytes((device.root / "var/lib/dpkg/status").read_bytes())
     fetch = ["apt-get", "-q", "-y", "--download-only", "--no-install-recommends", "-o", "Debug::NoLocking=1"]
     fetch += ["-o", f"Dir::State::status={status}", "-o", f"Dir::Cache::archives={folder}", "install", *names]
     with base.locked():

@@ -169,7 +169,8 @@ TABLE: dict[str, dict[str, Rule]] = {
     "info": {},
     "verify": {"bundle": _BUNDLE, "retry_rejected": _allowed_by("retry_rejected")},
     "stage": {"files": _files, "put": _numbers("length", "offset", "size"), "pull": _pull, "check": _flag},
-    "apply": {"bundle": _BUNDLE, "pull": _pull, **_TRANSACTION},
+    # A repair finishes what packages that are on the device already began.
+    "apply": {"bundle": _BUNDLE, "pull": _pull, "repair": _flag, **_TRANSACTION},
     "status": {"wait": _wait},
     "confirm": _WHICH,
     "restore": {**_WHICH, "code": _code, "message": _message},

@@ -126,6 +126,8 @@ def apply(layout: Layout, request: Request) -> dict[str, t.Any]:
     missing = fetch.missing(layout, files)
     pull = request.get("pull") or {}
     kind = guard.choose(layout, request.get("guard", "auto"))
+    for installer in installers.create(layout, offer.document, lambda text: None):
+        installer.ready(repair=bool(request.get("repair")))
     if request.get("check") or any(entry["sha256"] not in pull for entry in missing):
         before = offer.memory.of(offer.document["name"])["current"]
         return {**IDLE, "release": offer.release, "missing": missing, "diff": diff, "before": before}
@@ -137,6 +139,7 @@ def apply(layout: Layout, request: Request) -> dict[str, t.Any]:
         diff=diff,
         guard=kind,
         approvals=offer.approvals,
+        repair=bool(request.get("repair")),
         **options(request),
     )
     durable.write(transaction.folder("release.json"), offer.accepted.content)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import time
 import typing as t
 
-from . import durable
+from . import durable, release
 from .errors import OtaError
 from .layout import Layout
 
@@ -49,16 +49,19 @@ class Memory:
 
     def check(
         self,
-        document: t.Mapping[str, t.Any],
+        document: release.Document,
         digest: str,
         retry_rejected: bool,
         last: t.Mapping[str, t.Any] | None = None,
     ) -> None:
-        """Refuse what is older than confirmed (``ROLLBACK``) or failed here before (``REJECTED``).
+        """Refuse what is older than confirmed (``ROLLBACK``), failed here before (``REJECTED``), or goes over other
+        releases than the one that is here (``UPDATE_PATH``).
 
         ``last`` is the reply of the last transaction, which tells the asker whether it was its own.
         """
-        floor = self.of(document["name"])["counter"]
+        current, floor = self.of(document["name"])["current"], self.of(document["name"])["counter"]
+        if current and current["digest"] == digest:
+            return  # here already, if only after a way back from something newer
         if document["counter"] < floor:
             message = "counter %d of %s %s is below %d, which this device has confirmed; use a rollback to go back"
             raise OtaError("ROLLBACK", message % (document["counter"], document["name"], document["version"], floor))
@@ -66,15 +69,19 @@ class Memory:
         if known and not retry_rejected:
             message = "this release failed here before (%s: %s); set retry_rejected to offer it again"
             raise OtaError("REJECTED", message % (known["code"], known["message"]), rejected=known, last=last)
+        obstacle = release.obstacle(document, current)
+        if obstacle:
+            message = "%s %s cannot be taken here directly: %s; update to a release in between first"
+            raise OtaError("UPDATE_PATH", message % (document["name"], document["version"], obstacle))
 
-    def confirm(self, release: Release) -> None:
-        """``release`` is what is installed now; the counter's floor rises. Can be run again."""
-        entry = dict(self.of(release["name"]))
-        if (entry["current"] or {}).get("transaction") != release["transaction"]:
-            entry.update(previous=entry["current"], current=dict(release, time=stamp()))
-        entry["counter"] = max(entry["counter"], release["counter"])
-        self.value["releases"][release["name"]] = entry
-        self.value["rejected"].pop(release["digest"], None)
+    def confirm(self, done: Release) -> None:
+        """``done`` is what is installed now; the counter's floor rises. Can be run again."""
+        entry = dict(self.of(done["name"]))
+        if (entry["current"] or {}).get("transaction") != done["transaction"]:
+            entry.update(previous=entry["current"], current=dict(done, time=stamp()))
+        entry["counter"] = max(entry["counter"], done["counter"])
+        self.value["releases"][done["name"]] = entry
+        self.value["rejected"].pop(done["digest"], None)
         self._write()
 
     def went_back(self, name: str) -> None:

@@ -40,9 +40,16 @@ _RULES: dict[str, schema.Rule] = {
     "description": schema.text,
     "compatible": schema.anything,
     "requires": schema.anything,
+    "from": schema.anything,
     "payloads": schema.list_of(schema.anything, least=1),
     "protect": schema.list_of(schema.absolute),
     "health": schema.anything,
+}
+
+_FROM: dict[str, schema.Rule] = {
+    "counter": schema.whole(1),
+    "versions": schema.list_of(schema.matching(schema.VERSION), least=1),
+    "fresh": schema.choice(True, False),
 }
 
 
@@ -82,6 +89,7 @@ def validate(document: t.Any, *, signed: bool) -> list[str]:
     else:
         rule = schema.list_of(schema.text, least=1)
         problems.mapping("compatible", compatible, dict.fromkeys(compatible, rule))
+    problems.mapping("from", document.get("from", {}), _FROM)
     problems.mapping("requires", document.get("requires", {}), {"free_space": schema.whole(0)})
     names: list[str] = []
     payloads = document.get("payloads")
@@ -120,6 +128,23 @@ def describe(source: Document, folder: pathlib.Path) -> tuple[Document, dict[str
     if problems:
         raise ReleaseError(problems)
     return document, files
+
+
+def obstacle(document: Document, current: t.Mapping[str, t.Any] | None) -> str | None:
+    """Why a device whose confirmed release is ``current`` {version, counter} cannot take ``document`` directly.
+
+    None if it can. What must be passed through on the way is what Cincinnati and OS vendors call barrier releases.
+    """
+    wanted = document.get("from", {})
+    if current is None:
+        return None if wanted.get("fresh", True) else "it is an update only, and nothing of that name is installed here"
+    counter, versions = wanted.get("counter", 0), wanted.get("versions")
+    if current["counter"] < counter:
+        message = "it goes over counter %d or newer only, here is %s with counter %d"
+        return message % (counter, current["version"], current["counter"])
+    if versions is not None and current["version"] not in versions:
+        return "it goes over %s only, here is %s" % (", ".join(versions), current["version"])
+    return None
 
 
 def payload_files(document: Document) -> list[dict[str, t.Any]]:

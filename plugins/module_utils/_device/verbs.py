@@ -324,6 +324,8 @@ def install(layout: Layout, request: Request) -> Reply:
     before = {one.payload["name"]: one.observe() for one in found}
     after = {one.payload["name"]: one.wanted() for one in found}
     changed = before != after
+    for one in found if changed else []:
+        one.ready(repair=bool(request.get("repair")))
     missing = fetch.missing(layout, files) if changed else []
     pull = request.get("pull") or {}
     reply: Reply = {"changed": changed, "diff": {"before": before, "after": after}, "release": offer.release}
@@ -335,6 +337,8 @@ def install(layout: Layout, request: Request) -> Reply:
     paths = fetch.take(layout, folder, files)
     for one in found:
         one.files = paths
+        if request.get("repair"):
+            one.repair()
         one.check()
     for one in found:
         one.install()

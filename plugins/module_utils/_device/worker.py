@@ -72,6 +72,8 @@ def _prepare_update(transaction: Transaction) -> None:
     paths = fetch.take(layout, transaction.folder("payload"), files)
     payloads = documents.installers_of(transaction, document, paths)
     for payload in payloads:
+        if transaction.data.get("repair"):
+            payload.repair()
         payload.check()
     transaction.advance("verified")
     scopes = [payload.scope() for payload in payloads]
@@ -80,7 +82,7 @@ def _prepare_update(transaction: Transaction) -> None:
         layout,
         {path for scope in scopes for path in scope.paths},
         protect.union(*(scope.trees for scope in scopes)),
-        exclude(layout),
+        [*exclude(layout), *(path for scope in scopes for path in scope.volatile)],
     )
     extra = sum(payload.space() for payload in payloads) + document.get("requires", {}).get("free_space", 0)
     concerned = sorted({unit for payload in payloads for unit in payload.units()}) if layout.is_real else []

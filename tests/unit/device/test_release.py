@@ -63,6 +63,10 @@ def test_every_mistake_is_named_at_once(author: dict[str, t.Any], tmp_path: Path
         ({"payloads": []}, "payloads"),
         ({"compatible": {"hardware": "edge"}}, "compatible.hardware"),
         ({"requires": {"free_space": -1}}, "requires.free_space"),
+        ({"from": {"counter": 0}}, "from.counter"),
+        ({"from": {"versions": []}}, "from.versions"),
+        ({"from": {"fresh": "no"}}, "from.fresh"),
+        ({"from": {"version": ["1"]}}, "from"),
     ],
 )
 def test_bad_values(author: dict[str, t.Any], change: dict[str, t.Any], word: str) -> None:
@@ -96,3 +100,24 @@ def test_a_key_that_stands_twice_is_refused(author: dict[str, t.Any], tmp_path: 
     text = release.canonical(release.describe(author, tmp_path)[0]).decode()
     with pytest.raises(release.ReleaseError, match="twice"):
         release.parse(text.replace('"counter":1', '"counter":1,"counter":2'))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "current", "word"),
+    [
+        ({}, None, None),
+        ({}, ("1", 1), None),
+        ({"counter": 3}, None, None),
+        ({"counter": 3}, ("2.9", 2), "counter 3 or newer only, here is 2.9"),
+        ({"counter": 3}, ("3", 3), None),
+        ({"counter": 3, "fresh": False}, None, "an update only"),
+        ({"versions": ["1.9", "1.10"]}, ("1.8", 8), "over 1.9, 1.10 only"),
+        ({"versions": ["1.9", "1.10"]}, ("1.10", 10), None),
+    ],
+)
+def test_which_release_it_goes_over(
+    wanted: dict[str, t.Any], current: tuple[str, int] | None, word: str | None
+) -> None:
+    here = {"version": current[0], "counter": current[1]} if current else None
+    found = release.obstacle({"from": wanted}, here)
+    assert (found is None) if word is None else (word in (found or ""))

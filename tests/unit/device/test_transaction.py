@@ -13,6 +13,9 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ansible_collections.fleet.ota.plugins.module_utils._device import memory
+from ansible_collections.fleet.ota.plugins.module_utils._device.errors import OtaError
+from ansible_collections.fleet.ota.plugins.module_utils._device.layout import Layout
 
 from .conftest import Device, Publisher
 
@@ -210,3 +213,32 @@ def small_disk(tmp_path: Path) -> t.Iterator[Path]:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(folder)], check=True)
     yield folder
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_release_in_between_is_asked_for_and_the_way_back_stays_open(device: Device, publisher: Publisher) -> None:
+    update(device, publisher, 1)
+    over: dict[str, t.Any] = {"from": {"counter": 2}}
+    publisher.release(3, **over)
+    before = device.tree()
+    reply = device.call("apply", bundle=publisher.repository.bundle(), rollout="r1", generation=1)
+    assert (reply["outcome"], reply["error"]["code"]) == ("refused", "UPDATE_PATH"), reply
+    assert device.tree() == before
+    update(device, publisher, 2)
+    update(device, publisher, 3, **over)
+    reply = device.call("rollback", rollout="back", generation=1, wait=20)
+    assert device.call("confirm", transaction=reply["transaction"])["outcome"] == "updated"
+    assert device.read("opt/app/current/bin/app") == "app 2"
+
+
+def test_what_is_here_after_a_way_back_is_no_rollback(tmp_path: Path) -> None:
+    layout = Layout(str(tmp_path))
+    layout.prepare()
+    known = memory.Memory(layout)
+    for counter in (1, 2):
+        known.confirm(
+            {"name": "app", "version": "1", "counter": counter, "digest": "d%d" % counter, "transaction": "t"}
+        )
+    known.value["releases"]["app"]["current"]["digest"] = "d1"
+    known.check({"name": "app", "version": "1", "counter": 1}, "d1", False)
+    with pytest.raises(OtaError, match="below 2"):
+        known.check({"name": "app", "version": "1", "counter": 1}, "another", False)

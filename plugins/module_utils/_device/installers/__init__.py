@@ -41,10 +41,14 @@ Log = t.Callable[[str], None]
 
 
 class Scope(t.NamedTuple):
-    """What a change touches: single ``paths`` (content, or a directory's own attributes) and whole ``trees``."""
+    """What a change touches: single ``paths`` (content, or a directory's own attributes) and whole ``trees``.
+
+    ``volatile`` paths within them are nobody's state (caches of open databases): never kept, put back or compared.
+    """
 
     paths: frozenset[str]
     trees: frozenset[str]
+    volatile: frozenset[str] = frozenset()
 
 
 class Base:
@@ -56,6 +60,15 @@ class Base:
         self.payload = payload
         self.log = log
         self.files: dict[str, str] = {}
+
+    def ready(self, *, repair: bool) -> None:
+        """Raise OtaError if the device cannot take such a payload now, whatever its bytes; before they travel.
+
+        With ``repair`` nothing is said of what :meth:`repair` may mend.
+        """
+
+    def repair(self) -> None:
+        """Mend what others left broken, before anything else; OtaError if that fails. Can be run again."""
 
     def check(self) -> None:
         """Raise OtaError (``REQUIREMENT``, ``UNSUPPORTED``, ``UNLISTED_FILE`` ...) if this cannot be installed here."""

@@ -17,9 +17,10 @@ import pathlib
 import re
 import typing as t
 
-from .. import command, debfile, schema, units
+from .. import command, debfile, holder, schema
 from ..errors import OtaError
-from . import Base, Scope
+from . import Scope
+from ._packages import PackageInstaller
 
 REQUIRED = ()
 SIGNED_REQUIRED = ()
@@ -45,9 +46,7 @@ STATE_TREES = (
     "/var/cache/debconf",
 )
 STATE_PATHS = ("/var/lib/apt/extended_states",)
-#: Below these a directory that belongs to the packages alone is code and goes back whole; elsewhere it may hold data.
-_CODE = ("/usr/", "/opt/", "/lib/")
-_SHARED_DEPTH = 3
+_MEND = "dpkg --configure -a"
 _APT = (
     "-o=APT::Sandbox::User=root",
     "-o=Dir::Etc::SourceList=/dev/null",
@@ -79,31 +78,38 @@ def describe(payload: dict[str, t.Any], files: list[pathlib.Path]) -> tuple[dict
     return {}, additions
 
 
-class Installer(Base):
-    """Packages on a device."""
+class Installer(PackageInstaller):
+    """Debian packages on a device."""
 
-    def check(self) -> None:
-        """Refuse what apt could not install from these files alone, before anything is touched."""
-        if not self.layout.is_real:
-            raise OtaError("UNSUPPORTED", "packages need a whole machine; a device that is a directory takes archives")
-        for program in ("dpkg", "dpkg-deb", "apt-get"):
-            if command.which(program) is None:
-                raise OtaError("UNSUPPORTED", "this device has no %s; payload type deb needs a Debian system" % program)
+    PROGRAMS = ("apt-get", "dpkg", "dpkg-deb")
+    SYSTEM = "a Debian system"
+
+    def architectures(self) -> set[str]:
+        """This machine's, the foreign ones it was told of, and ``all``."""
         foreign = command.run(["dpkg", "--print-foreign-architectures"]).out.split()
-        known = {"all", command.run(["dpkg", "--print-architecture"]).out.strip(), *foreign}
-        for entry in self.payload["files"]:
-            if entry["architecture"] not in known:
-                text = "package %s is for %s, this device is %s"
-                raise OtaError(
-                    "INCOMPATIBLE", text % (entry["package"], entry["architecture"], ", ".join(sorted(known)))
-                )
-        audit = command.run(["dpkg", "--audit"])
-        if audit.rc != 0 or audit.out.strip():
-            message = "the package database is not consistent; run 'dpkg --configure -a' there first: %s" % audit.tail
-            raise OtaError("REQUIREMENT", message)
-        self._simulate()
+        return {"all", command.run(["dpkg", "--print-architecture"]).out.strip(), *foreign}
 
-    def _simulate(self) -> None:
+    def locked(self) -> str | None:
+        """Held by an apt (frontend) or by a bare dpkg."""
+        return holder.of("/var/lib/dpkg/lock-frontend") or holder.of("/var/lib/dpkg/lock")
+
+    def trouble(self) -> tuple[str, str] | None:
+        """A dpkg that was interrupted left ``updates/``; the audit names packages that are not wholly there."""
+        if [name for name in os.listdir("/var/lib/dpkg/updates") if name.isdigit()]:
+            return "dpkg was interrupted", _MEND
+        audit = command.run(["dpkg", "--audit"])
+        if audit.rc == 0 and not audit.out.strip():
+            return None
+        names = re.findall(r"^ (\S+)", audit.out, re.M)
+        return "%s not wholly installed" % (", ".join(names[:5]) or audit.tail), _MEND
+
+    def mend(self) -> command.Result:
+        """Configure what was only unpacked."""
+        options = ["--force-confdef", "--force-confold"]
+        return command.run(["dpkg", *options, *_MEND.split()[1:]], timeout=None, environment=_ENVIRONMENT)
+
+    def resolve(self) -> None:
+        """Let apt plan it."""
         result = self._apt("--simulate")
         if result.rc != 0:
             message = "apt cannot install these packages without others; add their dependencies to the release: %s"
@@ -114,38 +120,30 @@ class Installer(Base):
         if others:
             raise OtaError("REQUIREMENT", "apt would install %s, which the release does not hold" % ", ".join(others))
 
-    def scope(self) -> Scope:
-        """Files of the old and the new packages, their directories, the package database and ``/etc``."""
-        paths: dict[str, bool] = {}
-        for entry in self.payload["files"]:
-            paths.update(debfile.contents(self._path(entry)))
-        installed = self._installed_lists()
-        for names in installed.values():
-            for name in names:
-                paths[name] = paths.get(name, False)
-        private = self._private(paths, set(installed))
-        singles = {name for name in paths if not any(name.startswith(tree + "/") for tree in private)} - private
-        return Scope(frozenset(singles | set(STATE_PATHS)), frozenset(private | set(STATE_TREES)))
+    def contents(self, path: str) -> list[tuple[str, bool]]:
+        """By dpkg-deb."""
+        return debfile.contents(path)
 
-    def _private(self, paths: t.Mapping[str, bool], lists: set[str]) -> set[str]:
-        """Directories of code that no other package has a part in: their whole content comes and goes with these."""
-        wanted = {
-            name
-            for name, directory in paths.items()
-            if name.startswith(_CODE)
-            and name.count("/") >= _SHARED_DEPTH
-            and (directory or os.path.isdir(name))
-            and not os.path.islink(name)
-        }
+    def state(self) -> Scope:
+        """``/etc``, the package database, and what its helpers remember."""
+        return Scope(frozenset(STATE_PATHS), frozenset(STATE_TREES))
+
+    def installed(self) -> dict[str, list[str]]:
+        """From dpkg's own lists."""
+        return {name[: -len(".list")]: paths for name, paths in self._lists().items()}
+
+    def shared(self, directories: set[str]) -> set[str]:
+        """From the lists of all other packages."""
+        mine, left = self._lists(), set(directories)
         for file_name in os.listdir(_INFO):
-            if not wanted:
+            if not left:
                 break
-            if file_name.endswith(".list") and file_name not in lists:
+            if file_name.endswith(".list") and file_name not in mine:
                 with open(os.path.join(_INFO, file_name), encoding="utf-8", errors="surrogateescape") as handle:
-                    wanted.difference_update(handle.read().splitlines())
-        return {name for name in wanted if not any(name.startswith(other + "/") for other in wanted)}
+                    left.difference_update(handle.read().splitlines())
+        return directories - left
 
-    def _installed_lists(self) -> dict[str, list[str]]:
+    def _lists(self) -> dict[str, list[str]]:
         """``{list file: paths}`` of the packages of this payload that are installed now."""
         result = {}
         for entry in self.payload["files"]:
@@ -157,65 +155,24 @@ class Installer(Base):
                     continue
         return result
 
-    def space(self) -> int:
-        """Installed sizes, once more for the backups dpkg keeps while it unpacks."""
-        return 2 * sum(int(entry["installed_size"]) for entry in self.payload["files"])
-
-    def observe(self) -> t.Any:
-        """``{package: version}`` of this payload's packages, None where it is not installed."""
+    def versions(self) -> dict[str, str]:
+        """By dpkg-query."""
         names = [entry["package"] for entry in self.payload["files"]]
-        found: dict[str, str | None] = dict.fromkeys(names)
-        result = command.run(
-            ["dpkg-query", "--show", "--showformat=${Package} ${Version} ${db:Status-Abbrev}\\n", *names]
-        )
-        for line in result.out.splitlines():
-            parts = line.split()
-            if len(parts) == 3 and parts[2].startswith("ii"):
-                found[parts[0]] = parts[1]
-        return found
+        shown = "--showformat=${Package} ${Version} ${db:Status-Abbrev}\\n"
+        lines = command.run(["dpkg-query", "--show", shown, *names]).out.splitlines()
+        return {
+            parts[0]: parts[1]
+            for parts in (line.split() for line in lines)
+            if len(parts) == 3 and parts[2].startswith("ii")
+        }
 
-    def wanted(self) -> t.Any:
-        """``{package: version}`` of the release."""
-        return {entry["package"]: entry["version"] for entry in self.payload["files"]}
-
-    def install(self) -> None:
-        """One apt run for all packages; maintainer scripts run without questions, edited conffiles stay."""
-        result = self._apt("--yes", "--allow-downgrades", "--allow-change-held-packages", timeout=None)
-        self.log(result.out)
-        if result.rc != 0:
-            raise OtaError("INSTALL", "apt failed with %d: %s" % (result.rc, result.tail))
-        wrong = [name for name, version in self.wanted().items() if self.observe()[name] != version]
-        if wrong:
-            raise OtaError("INSTALL", "apt ended well but %s is not installed as signed" % ", ".join(wrong))
-        self.activate()
-
-    def activate(self) -> None:
-        """Restart the units that the release names (packages restart their own)."""
-        units.restart(self.payload.get("units", []))
-
-    def units(self) -> list[str]:
-        """The named units and every unit that an old or a new package brings."""
-        names = set(self.payload.get("units", []))
-        paths = [path for entry in self.payload["files"] for path, _directory in debfile.contents(self._path(entry))]
-        paths.extend(path for found in self._installed_lists().values() for path in found)
-        for path in paths:
-            folder, name = os.path.split(path)
-            if folder.endswith("/systemd/system") and re.match(r"^[^@]+\.(service|socket|timer|path)$", name):
-                names.add(name)
-        return sorted(names)
-
-    def _path(self, entry: dict[str, t.Any]) -> str:
-        return self.files[entry["sha256"]]
+    def put(self) -> command.Result:
+        """By apt, without network."""
+        return self._apt("--yes", "--allow-downgrades", "--allow-change-held-packages", timeout=None)
 
     def _apt(self, *options: str, timeout: float | None = 300) -> command.Result:
-        folder = os.path.join(os.path.dirname(self._path(self.payload["files"][0])), "deb")
-        empty = os.path.join(folder, "lists", "partial")
-        os.makedirs(empty, exist_ok=True)
-        files = []
-        for entry in self.payload["files"]:  # apt wants the ending
-            link = os.path.join(folder, "%s.deb" % entry["sha256"])
-            if not os.path.exists(link):
-                os.link(self._path(entry), link)
-            files.append(link)
-        argv = ["apt-get", "install", *options, *_APT, "-o=Dir::State::Lists=%s" % os.path.dirname(empty)]
+        files = self.linked("deb")
+        lists = os.path.join(os.path.dirname(files[0]), "lists")
+        os.makedirs(os.path.join(lists, "partial"), exist_ok=True)
+        argv = ["apt-get", "install", *options, *_APT, "-o=Dir::State::Lists=%s" % lists]
         return command.run([*argv, "--no-remove", *files], timeout=timeout, environment=_ENVIRONMENT)
