@@ -12,7 +12,7 @@ import contextlib
 import os
 import shutil
 
-from . import documents, guard, installers, memory, schema, snapshots, transaction
+from . import documents, guard, history, installers, memory, schema, snapshots, transaction
 from .layout import Layout
 from .transaction import UNTOUCHED, Transaction
 
@@ -44,6 +44,7 @@ def tidy(done: Transaction) -> None:
     if done.state != "confirmed" and done.state != "broken":
         snapshots.remove(layout, done.id)
     _prune(layout, done)
+    history.compact(layout, done.id)
     done.save(tidied=True)
 
 
