@@ -78,7 +78,7 @@ DISK, ROOT, BOOT = 2 << 30, "1500M", "128M"
 
 
 def ensure() -> Path:
-    """The folder with `boot.ext4`, `root.img`, `grub.lkrn`, `kernel` and `id_ed25519`; built when the cache has none."""
+    """The folder with `boot.ext4`, `root.img`, `grub.lkrn`, `kernel` and `id_ed25519`; built once."""
     missing = [
         package
         for program, package in PROGRAMS.items()

@@ -12,7 +12,7 @@ import contextlib
 import os
 import shutil
 
-from . import documents, guard, history, installers, memory, schema, snapshots, transaction
+from . import documents, guard, history, installers, memory, quiesce, schema, snapshots, transaction
 from .layout import Layout
 from .transaction import UNTOUCHED, Transaction
 
@@ -38,6 +38,7 @@ def confirm(done: Transaction) -> None:
 def tidy(done: Transaction) -> None:
     """What belongs to the end, whichever it was; marks the transaction as tidied."""
     layout = done.layout
+    quiesce.resume(done)
     if done.state == "confirmed":
         _remember(done)
     guard.disarm(done)
@@ -128,4 +129,3 @@ def _prune_releases(layout: Layout, known: memory.Memory, digests: set[str]) -> 
     for name in os.listdir(folder) if os.path.isdir(folder) else []:
         if name[:-5] not in digests:
             os.unlink(os.path.join(folder, name))
-

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import json
-import os
 import typing as t
 
 from . import durable

@@ -92,7 +92,13 @@ def everything(etc: Path) -> None:
     # An ACL (version 2; u::rw- u:12:r-- g::r-- m::r-- o::---) and a capability (version 2, cap_net_raw+ep).
     entry = b"".join(
         tag.to_bytes(2, "little") + mode.to_bytes(2, "little") + who.to_bytes(4, "little")
-        for tag, mode, who in ((1, 6, 0xFFFFFFFF), (2, 4, 12), (4, 4, 0xFFFFFFFF), (16, 4, 0xFFFFFFFF), (32, 0, 0xFFFFFFFF))
+        for tag, mode, who in (
+            (1, 6, 0xFFFFFFFF),
+            (2, 4, 12),
+            (4, 4, 0xFFFFFFFF),
+            (16, 4, 0xFFFFFFFF),
+            (32, 0, 0xFFFFFFFF),
+        )
     )
     os.setxattr(str(etc / "plain"), "system.posix_acl_access", (2).to_bytes(4, "little") + entry)
     capability = (0x02000001).to_bytes(4, "little") + (1 << 13).to_bytes(4, "little") + bytes(12)
@@ -207,7 +213,7 @@ def test_a_file_that_goes_away_while_the_snapshot_is_taken(layout: Layout, monke
         (etc / name).write_text(name)
     os.link(str(etc / "a"), str(etc / "z"))
     real = tree.observe
-    seen = []
+    seen: list[int] = []
 
     def racing(layout: Layout, *args: t.Any, **kwargs: t.Any) -> tree.Manifest:
         result = real(layout, *args, **kwargs)

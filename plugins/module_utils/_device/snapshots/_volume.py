@@ -84,9 +84,7 @@ class Volume(Base):
         for index, names in enumerate((self.selection.paths, self.selection.trees)):
             for name in names:
                 parts[mounts.nearest(self.layout.real(name)).st_dev != top][index].append(name)
-        inside, outside = (
-            tree.Selection(tuple(paths), tuple(trees), self.selection.exclude) for paths, trees in parts
-        )
+        inside, outside = (tree.Selection(tuple(paths), tuple(trees), self.selection.exclude) for paths, trees in parts)
         return inside, outside
 
     def _outside(self) -> files.Snapshot:

@@ -39,7 +39,9 @@ class Snapshot(Base):
     def estimate(self) -> int:
         """Twice the content: the pack and the reserve."""
         found = tree.observe(self.layout, self.selection, content=False)
-        return 2 * sum(entry.get("a", entry.get("s", 0)) for entry in found.values() if "hl" not in entry) + (1 << 20)
+        return 2 * sum(int(entry.get("a", entry.get("s", 0))) for entry in found.values() if "hl" not in entry) + (
+            1 << 20
+        )
 
     def _create(self) -> None:
         manifest = tree.observe(self.layout, self.selection, content=False)

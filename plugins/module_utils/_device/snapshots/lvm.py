@@ -40,7 +40,10 @@ class Snapshot(Volume):
             return "the programs of lvm2 are not installed"
         mount = mounts.of(layout.root)
         if mount.kind not in _MOUNT:
-            return "the root file system is %s; %s can be read from a snapshot" % (mount.kind, ", ".join(sorted(_MOUNT)))
+            return "the root file system is %s; %s can be read from a snapshot" % (
+                mount.kind,
+                ", ".join(sorted(_MOUNT)),
+            )
         if mounts.nearest(layout.state).st_dev != os.lstat(layout.root).st_dev:
             return "%s lies outside the root volume" % layout.state_dir
         found = _volume(mount.source)
