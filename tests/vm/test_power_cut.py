@@ -10,6 +10,7 @@ file. Power is cut by killing qemu. The place for a release that reboots is afte
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from tests.lab import debs
 from . import image
 from .machine import Machine
 
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the disks of the machine are made by root only")
 STAMP = "/usr/lib/edge-boot/version"
 
 

@@ -38,10 +38,9 @@ class Snapshot(Base):
 
     def estimate(self) -> int:
         """Twice the content: the pack and the reserve."""
-        found = tree.observe(self.layout, self.selection, content=False)
-        return 2 * sum(int(entry.get("a", entry.get("s", 0))) for entry in found.values() if "hl" not in entry) + (
-            1 << 20
-        )
+        found = tree.observe(self.layout, self.selection, content=False).values()
+        sizes: list[int] = [entry["a"] if "a" in entry else entry.get("s", 0) for entry in found if "hl" not in entry]
+        return 2 * sum(sizes) + (1 << 20)
 
     def _create(self) -> None:
         manifest = tree.observe(self.layout, self.selection, content=False)
