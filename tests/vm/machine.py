@@ -57,6 +57,7 @@ class Machine:
             self._process.kill()
             self._process.wait()
             self._process = None
+            subprocess.run([*self.ssh()[:-1], "-O", "exit", "127.0.0.1"], capture_output=True, check=False)
 
     def run(self, command: str, *, check: bool = True) -> str:
         """A shell command inside; its output."""
@@ -69,5 +70,8 @@ class Machine:
         """The argument list of an ssh call."""
         known = f"UserKnownHostsFile={self.folder}/known_hosts"
         argv = ["ssh", "-F", "/dev/null", "-i", str(self._image / "id_ed25519"), "-p", str(self._port)]
+        # One key exchange for each boot: emulated, it costs more than what is asked afterwards.
+        argv += ["-o", "ControlMaster=auto", "-o", f"ControlPath={self.folder}/cm", "-o", "ControlPersist=300"]
+        argv += ["-o", "KexAlgorithms=curve25519-sha256", "-o", "ServerAliveInterval=5"]
         argv += ["-o", known, "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-l", user, "127.0.0.1", *command]
         return argv

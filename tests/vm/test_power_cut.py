@@ -101,6 +101,10 @@ def test_a_kernel_and_its_boot_entry_go_back_after_a_power_cut(tmp_path: Path, m
     assert "edge.version=1" in machine.run("cat /proc/cmdline"), "the new entry was on disk and started"
     found = engine.wait_for("restored", "broken", timeout=180)
     assert (found["state"], found["code"]) == ("restored", "INTERRUPTED"), found
+    end = time.monotonic() + 60
+    while not engine.transaction().get("tidied"):  # the snapshot is removed after the end is on record
+        assert time.monotonic() < end, engine.transaction()
+        time.sleep(0.5)
     assert shown(machine) == before
     machine.cut()
     machine.start()
