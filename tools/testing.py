@@ -28,7 +28,7 @@ LAB_TIMEOUT = 900
 Leg = tuple[str, Callable[[str, "Out"], None]]
 Out = IO[bytes] | None
 #: These use the lab and wait for devices most of the time; the others use processors. They run side by side.
-LAB = ("integration", "molecule")
+LAB = ("integration", "vm", "molecule")
 _printing = threading.Lock()
 
 
@@ -87,6 +87,7 @@ def _legs(interpreter: Path, *, every: bool) -> Iterator[Leg]:
     yield from _core_legs(main)
     yield "demo", lambda name, out: _demo(name, out, interpreter)
     yield "integration", lambda name, out: _pytest(name, out, interpreter, ["tests/integration"], LAB_TIMEOUT)
+    yield "vm", lambda name, out: _pytest(name, out, interpreter, ["tests/vm"], LAB_TIMEOUT)
     yield "molecule", lambda name, out: _molecule(name, out, interpreter)
 
 

@@ -22,7 +22,7 @@ class ActionModule(action.EngineAction):
         },
         "name": {"type": "str"},
         "paths": {"type": "list", "elements": "str"},
-        "kind": {"type": "str", "choices": ["auto", "files", "btrfs"], "default": "auto"},
+        "kind": {"type": "str", "choices": ["auto", "files", "btrfs", "lvm"], "default": "auto"},
     }
     RULES: t.ClassVar[dict[str, t.Any]] = {
         "required_if": [

@@ -35,7 +35,7 @@ class ActionModule(action.EngineAction):
         "timeout": {"type": "float", "default": 1800},
         "wait": {"type": "float", "default": 20},
         "guard": {"type": "str", "choices": ["auto", "systemd", "process", "none"], "default": "auto"},
-        "snapshot": {"type": "str", "choices": ["auto", "files", "btrfs"], "default": "auto"},
+        "snapshot": {"type": "str", "choices": ["auto", "files", "btrfs", "lvm"], "default": "auto"},
         "protect": {"type": "list", "elements": "str", "default": []},
         "retry_rejected": {"type": "bool", "default": False},
         "repair": {"type": "bool", "default": False},

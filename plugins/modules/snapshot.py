@@ -37,9 +37,9 @@ options:
     type: list
     elements: str
   kind:
-    description: How. V(auto) takes V(btrfs) where all paths lie in a btrfs root subvolume, else V(files).
+    description: How. V(auto) takes V(btrfs) or V(lvm) where the root file system allows it, else V(files).
     type: str
-    choices: [auto, files, btrfs]
+    choices: [auto, files, btrfs, lvm]
     default: auto
 seealso:
   - module: fleet.ota.update

@@ -72,7 +72,7 @@ options:
   snapshot:
     description: The kind of snapshot; V(auto) takes the best that works there.
     type: str
-    choices: [auto, files, btrfs]
+    choices: [auto, files, btrfs, lvm]
     default: auto
   protect:
     description: Absolute paths that go back together with the release's own.

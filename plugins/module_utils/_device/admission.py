@@ -155,7 +155,7 @@ _TRANSACTION: dict[str, Rule] = {
     "generation": _keeps(schema.whole(0, 1 << 31)),
     "deadline": _deadline,
     "guard": _only("auto", "systemd"),
-    "snapshot": _only("auto", "files", "btrfs"),
+    "snapshot": _only("auto", "files", "btrfs", "lvm"),
     "protect": _protect,
     "checkpoint": _checkpoint,
     "retry_rejected": _allowed_by("retry_rejected"),

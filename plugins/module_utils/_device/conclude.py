@@ -12,7 +12,7 @@ import contextlib
 import os
 import shutil
 
-from . import documents, guard, installers, memory, schema, snapshots, transaction, tree
+from . import documents, guard, history, installers, memory, quiesce, schema, snapshots, transaction
 from .layout import Layout
 from .transaction import UNTOUCHED, Transaction
 
@@ -38,12 +38,14 @@ def confirm(done: Transaction) -> None:
 def tidy(done: Transaction) -> None:
     """What belongs to the end, whichever it was; marks the transaction as tidied."""
     layout = done.layout
+    quiesce.resume(done)
     if done.state == "confirmed":
         _remember(done)
     guard.disarm(done)
     if done.state != "confirmed" and done.state != "broken":
-        _remove_snapshot(layout, done.id)
+        snapshots.remove(layout, done.id)
     _prune(layout, done)
+    history.compact(layout, done.id)
     done.save(tidied=True)
 
 
@@ -90,11 +92,11 @@ def _prune(layout: Layout, done: Transaction) -> None:
     ways_back = {value["current"]["transaction"] for value in known.value["releases"].values() if value["current"]}
     for found in snapshots.listing(layout):
         if transaction.IDENTIFIER.match(found["id"]) and found["id"] not in ways_back and found["id"] != done.id:
-            _remove_snapshot(layout, found["id"])
+            snapshots.remove(layout, found["id"])
     if done.state == "confirmed" and done.kind == "rollback":
-        _remove_snapshot(layout, done.id)
+        snapshots.remove(layout, done.id)
         if done.data.get("source") not in ways_back:
-            _remove_snapshot(layout, done.source)
+            snapshots.remove(layout, done.source)
     for name in os.listdir(layout.file("transactions")):
         if name != done.id:
             transaction.remove_folder(layout, name)
@@ -127,10 +129,3 @@ def _prune_releases(layout: Layout, known: memory.Memory, digests: set[str]) -> 
     for name in os.listdir(folder) if os.path.isdir(folder) else []:
         if name[:-5] not in digests:
             os.unlink(os.path.join(folder, name))
-
-
-def _remove_snapshot(layout: Layout, identifier: str) -> None:
-    """Remove a snapshot, also one that was never finished."""
-    if os.path.isdir(layout.file("snapshots", identifier)):
-        for kind in snapshots.kinds():
-            snapshots.by_kind(kind)(layout, identifier, tree.Selection((), (), ())).remove()

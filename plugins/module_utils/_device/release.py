@@ -16,7 +16,7 @@ import json
 import pathlib
 import typing as t
 
-from . import checks, installers, schema
+from . import checks, data, installers, schema
 from .errors import OtaError
 
 FORMAT = 1
@@ -43,6 +43,9 @@ _RULES: dict[str, schema.Rule] = {
     "from": schema.anything,
     "payloads": schema.list_of(schema.anything, least=1),
     "protect": schema.list_of(schema.absolute),
+    "data": schema.anything,
+    "quiesce": schema.anything,
+    "resume": schema.anything,
     "health": schema.anything,
 }
 
@@ -100,6 +103,7 @@ def validate(document: t.Any, *, signed: bool) -> list[str]:
             if payload["name"] in names:
                 problems.add(where + ".name", "%r is taken by an earlier payload; names are unique" % payload["name"])
             names.append(payload["name"])
+    data.validate(document, problems)
     checks.validate("health", document.get("health", {}), problems)
     return problems.found
 

@@ -49,6 +49,7 @@ def _restore(transaction: Transaction) -> str:
     """One attempt; what is not as before, or an empty text."""
     layout = transaction.layout
     snapshot = snapshots.load(layout, transaction.id)
+    snapshot.prove()  # before anything stops: what cannot be put back whole leaves the device as it runs
     for payload in documents.installers_of(transaction, documents.of_transaction(transaction)):
         _gently(transaction, payload.quiesce)
     if layout.is_real:

@@ -23,7 +23,7 @@ import time
 import typing as t
 import uuid
 
-from . import durable, memory
+from . import durable, history, memory
 from .layout import Layout
 
 FORMAT = 1
@@ -84,7 +84,7 @@ class Transaction:
         record.update({key: changes[key] for key in ("outcome", "code", "message") if changes.get(key)})
         if state == "staged" and self.data.get("checkpoint"):
             record["checkpoint"] = self.data["checkpoint"]  # the device witnesses the controller's journal
-        durable.append_line(self.layout.file("history.jsonl"), record)
+        history.add(self.layout, record)
 
     def save(self, **changes: t.Any) -> None:
         """Write it durably as it is, with ``changes``."""

@@ -11,20 +11,22 @@ An entry is a small mapping, so that a manifest is one line of JSON per path:
 ``t`` type: ``f`` file, ``d`` directory, ``l`` link, ``p`` fifo, ``c``/``b`` device, ``s`` socket, ``-`` absent;
 ``m`` mode bits; ``u``/``g`` owner and group ids; ``mt`` modification time (ns); ``s`` size; ``h`` SHA-256;
 ``x`` extended attributes (base64; ACLs and capabilities are among them); ``l`` link target; ``r`` device number;
+``fl`` flags of chattr that lock it; ``a`` bytes on disk where that is less than the size (sparse);
 ``hl`` the first path of a group of hard links; ``o`` where the content lies in a pack. Paths that are not UTF-8 pass
 through as surrogate escapes.
 """
 
 from __future__ import annotations
 
-import base64
+import contextlib
+import errno
 import hashlib
 import os
 import shutil
 import stat
 import typing as t
 
-from . import durable, hashing
+from . import attributes, durable, hashing, mounts
 from .layout import Layout
 
 Entry = t.Dict[str, t.Any]
@@ -32,6 +34,7 @@ Manifest = t.Dict[str, Entry]
 #: Opens the content of an entry for reading.
 Source = t.Callable[[str, Entry], t.IO[bytes]]
 ABSENT: Entry = {"t": "-"}
+_BLOCK = 64 << 10
 _TYPES = {
     stat.S_IFREG: "f",
     stat.S_IFDIR: "d",
@@ -56,15 +59,24 @@ class Selection(t.NamedTuple):
 
 
 def select(layout: Layout, paths: t.Iterable[str], trees: t.Iterable[str], exclude: t.Iterable[str]) -> Selection:
-    """A selection with each path written one way: parents resolved (``/lib/x`` is ``/usr/lib/x`` on merged systems)."""
+    """A selection with each path written one way: parents resolved (``/lib/x`` is ``/usr/lib/x`` on merged systems).
+
+    What is mounted inside a tree is somebody else's and left out, its mount point too: a snapshot of the file system
+    shows what lies below the mount.
+    """
     found = sorted({_normal(layout, path) for path in trees})
     outer = [tree for tree in found if not any(other != tree and _within(tree, other) for other in found)]
     single = {_normal(layout, path) for path in paths}
     return Selection(
         tuple(sorted(path for path in single if not any(_within(path, tree) for tree in outer))),
         tuple(outer),
-        tuple(sorted({_normal(layout, path) for path in exclude})),
+        tuple(sorted({_normal(layout, path) for path in exclude} | _mounted(layout, outer))),
     )
+
+
+def _mounted(layout: Layout, trees: t.Iterable[str]) -> set[str]:
+    top = layout.root.rstrip("/")
+    return {point[len(top) :] for path in trees for point in mounts.below(layout.real(path))}
 
 
 def _normal(layout: Layout, path: str) -> str:
@@ -113,7 +125,7 @@ def _walk(
         if device is None:
             device = info.st_dev
         if info.st_dev != device:
-            continue  # a mount inside the tree is somebody else's: its mount point counts, its content does not
+            continue  # mounted since, or a subvolume: its content does not count
         try:
             todo.extend(os.path.join(path, name) for name in sorted(os.listdir(layout.real(path)), reverse=True))
         except FileNotFoundError:
@@ -131,6 +143,8 @@ def _add(
         entry["mt"] = info.st_mtime_ns
         if kind == "f":
             entry["s"] = info.st_size
+            if info.st_blocks * 512 < info.st_size:
+                entry["a"] = info.st_blocks * 512
             first = links.setdefault((info.st_dev, info.st_ino), path) if info.st_nlink > 1 else path
             if first != path:
                 entry["hl"] = first
@@ -142,9 +156,11 @@ def _add(
             entry["l"] = os.readlink(real)
         elif kind in "cb":
             entry["r"] = info.st_rdev
-        attributes = _attributes(real)
-        if attributes:
-            entry["x"] = attributes
+        extended, flags = attributes.extended(real), attributes.flags(real, info.st_mode)
+        if extended:
+            entry["x"] = extended
+        if flags:
+            entry["fl"] = flags
     except (FileNotFoundError, NotADirectoryError):
         found[path] = dict(ABSENT)
         return None
@@ -152,24 +168,17 @@ def _add(
     return info
 
 
-def _attributes(real: str) -> dict[str, str]:
-    try:
-        names = os.listxattr(real, follow_symlinks=False)
-        return {
-            name: base64.b64encode(os.getxattr(real, name, follow_symlinks=False)).decode() for name in sorted(names)
-        }
-    except OSError:  # a file system without them
-        return {}
-
-
 def same(one: Entry, other: Entry) -> bool:
     """Whether two entries are the same in type, content, owner, mode and attributes.
 
     A directory's modification time is left out: naming a temporary file in it changes that, and nothing depends on it.
+    A socket comes and goes with its process: there or not is the same.
     """
+    if {one["t"], other["t"]} == {"s", "-"}:
+        return True
     if one["t"] != other["t"]:
         return False
-    keys = ["m", "u", "g", "h", "l", "r", "x"]
+    keys = ["m", "u", "g", "h", "l", "r", "x", "fl"]
     if one["t"] == "f":
         keys.append("mt")
     if one["t"] == "l":
@@ -189,17 +198,39 @@ def put_back(layout: Layout, before: Manifest, paths: t.Iterable[str], source: S
     Can be interrupted and run again any number of times. Removes first, so that it frees space before it needs some.
     """
     wanted = sorted(paths)
-    for path in reversed(wanted):
-        if before.get(path, ABSENT)["t"] == "-":
-            _remove(layout.real(path))
-    for path in wanted:
-        entry = before.get(path, ABSENT)
-        if entry["t"] != "-":
-            _put(layout, path, entry, source)
-    for path in reversed(wanted):  # from the inside out: filling a directory changes its time
-        entry = before.get(path, ABSENT)
-        if entry["t"] == "d":
-            os.utime(layout.real(path), ns=(entry["mt"], entry["mt"]))
+    with _unlocked(layout, {os.path.dirname(path) for path in wanted} - set(wanted)):
+        for path in wanted:  # also what is only changed inside: from the outside in, or nothing below can be reached
+            attributes.unlock(layout.real(path))
+        for path in reversed(wanted):
+            if before.get(path, ABSENT)["t"] == "-":
+                _remove(layout.real(path))
+        for path in wanted:
+            entry = before.get(path, ABSENT)
+            if entry["t"] != "-":
+                _put(layout, path, entry, source)
+        for path in reversed(wanted):  # from the inside out: filling a directory changes its time
+            entry = before.get(path, ABSENT)
+            if entry["t"] == "d":
+                os.utime(layout.real(path), ns=(entry["mt"], entry["mt"]))
+            if entry.get("fl"):
+                attributes.set_flags(layout.real(path), entry["fl"])
+
+
+@contextlib.contextmanager
+def _unlocked(layout: Layout, folders: t.Iterable[str]) -> t.Iterator[None]:
+    """Directories that do not change themselves, open for changes of what is in them."""
+    locked: dict[str, int] = {}
+    try:
+        for real in sorted(layout.real(folder) for folder in folders):
+            found = attributes.flags(real, os.lstat(real).st_mode) if os.path.isdir(real) else 0
+            if found:
+                locked[real] = found
+                attributes.set_flags(real, 0)
+        yield
+    finally:
+        for real, found in locked.items():
+            if os.path.isdir(real):
+                attributes.set_flags(real, found)
 
 
 def _remove(real: str) -> None:
@@ -207,10 +238,17 @@ def _remove(real: str) -> None:
         info = os.lstat(real)
     except (FileNotFoundError, NotADirectoryError):
         return
-    if stat.S_ISDIR(info.st_mode):
-        shutil.rmtree(real)
-    else:
+    if not stat.S_ISDIR(info.st_mode):
+        attributes.unlock(real)
         os.unlink(real)
+        return
+    inside = [point for point in (real, *mounts.below(real)) if os.path.ismount(point)]
+    if inside:  # never empty what is mounted there
+        raise OSError(errno.EBUSY, "something is mounted there; unmount it", inside[0])
+    for folder, _folders, names in os.walk(real):
+        for path in (folder, *(os.path.join(folder, name) for name in names)):
+            attributes.unlock(path)
+    shutil.rmtree(real)
 
 
 def _put(layout: Layout, path: str, entry: Entry, source: Source) -> None:
@@ -255,7 +293,19 @@ def _make(layout: Layout, temporary: str, path: str, entry: Entry, source: Sourc
     else:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with source(path, entry) as content, os.fdopen(fd, "wb") as copy:
-            shutil.copyfileobj(content, copy, 1 << 20)
+            copy_sparse(content, copy) if "a" in entry else shutil.copyfileobj(content, copy, 1 << 20)
+
+
+def copy_sparse(content: t.IO[bytes], copy: t.IO[bytes]) -> None:
+    """Copy, leaving a hole wherever there are only zeros."""
+    block = content.read(_BLOCK)
+    while block:
+        if block.count(0) == len(block):
+            copy.seek(len(block), os.SEEK_CUR)
+        else:
+            copy.write(block)
+        block = content.read(_BLOCK)
+    copy.truncate(copy.tell())
 
 
 def _same_content(real: str, entry: Entry) -> bool:
@@ -272,13 +322,7 @@ def _own(real: str, entry: Entry) -> None:
         os.chown(real, entry["u"], entry["g"], follow_symlinks=False)
     if entry["t"] != "l":
         os.chmod(real, entry["m"])
-    wanted = entry.get("x", {})
-    for name in _attributes(real):
-        if name not in wanted:
-            os.removexattr(real, name, follow_symlinks=False)
-    for name, value in wanted.items():
-        if _attributes(real).get(name) != value:
-            os.setxattr(real, name, base64.b64decode(value), follow_symlinks=False)
+    attributes.set_extended(real, entry.get("x", {}))
     os.utime(real, ns=(entry["mt"], entry["mt"]), follow_symlinks=False)
 
 

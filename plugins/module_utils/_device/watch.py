@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 
-from . import conclude, detach, documents, durable, guard, lock, snapshots, worker
+from . import conclude, detach, documents, durable, guard, lock, quiesce, snapshots, worker
 from .health import Health
 from .identity import Identity
 from .layout import Layout
@@ -29,6 +29,9 @@ def run(layout: Layout, identifier: str, mode: str, seconds: float = 0) -> None:
             time.sleep(max(0.0, min(end - clock(), 60)))  # short sleeps: the boot clock goes on while the device sleeps
     found = Transaction.load(layout)
     if found is None or found.id != identifier or (not found.is_open and found.data.get("tidied")):
+        return
+    if mode == "quiesced":
+        quiesce.watch(found)
         return
     if mode != "boot" and found.state in (*UNTOUCHED, *TOUCHED) and found.state != "restoring":
         pid = durable.read_json(found.folder("worker.json"), {}).get("pid")

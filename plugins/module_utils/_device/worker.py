@@ -12,7 +12,7 @@ import os
 import traceback
 import typing as t
 
-from . import documents, durable, fetch, guard, lock, release, snapshots, tree, units
+from . import data, documents, durable, fetch, guard, lock, quiesce, release, snapshots, tree, units
 from .conclude import finish
 from .errors import OtaError
 from .health import Health, measured
@@ -77,16 +77,24 @@ def _prepare_update(transaction: Transaction) -> None:
         payload.check()
     transaction.advance("verified")
     scopes = [payload.scope() for payload in payloads]
-    protect = {*document.get("protect", []), *transaction.protect}
+    protect = {*document.get("protect", []), *transaction.protect, *data.paths(document, "restore")}
     selection = tree.select(
         layout,
         {path for scope in scopes for path in scope.paths},
         protect.union(*(scope.trees for scope in scopes)),
-        [*exclude(layout), *(path for scope in scopes for path in scope.volatile)],
+        [
+            *exclude(layout),
+            *data.paths(document, "keep"),
+            *(path for scope in scopes for path in scope.volatile),
+        ],
     )
     extra = sum(payload.space() for payload in payloads) + document.get("requires", {}).get("free_space", 0)
     concerned = sorted({unit for payload in payloads for unit in payload.units()}) if layout.is_real else []
-    _snapshot(transaction, selection, extra, concerned)
+    quiesce.begin(transaction, document)
+    try:
+        _snapshot(transaction, selection, extra, concerned)
+    finally:
+        quiesce.resume(transaction)
     sections = [document.get("health", {})]
     if transaction.before:
         sections.append((documents.confirmed(layout, transaction.before) or {}).get("health", {}))

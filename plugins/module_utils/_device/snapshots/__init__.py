@@ -12,6 +12,7 @@ A kind's module has a class ``Snapshot`` (subclass of :class:`Base`) and ``PREFE
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
 import os
@@ -68,17 +69,28 @@ class Base:
     def make_room(self) -> None:
         """Give up space held for going back; called first thing on the way back."""
 
+    def _drop(self) -> None:
+        """Delete what of it lies elsewhere than in plain files of its folder; it may be half there or gone."""
+
     def remove(self) -> None:
         """Delete it; it may be half there or gone."""
+        self._drop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     # -- what all kinds share -----------------------------------------------------------------------------------
 
     def create(self) -> None:
-        """Take it, durably, replacing a half one that a killed run left."""
+        """Take it, durably, replacing a half one that a killed run left; OtaError ``NO_SPACE`` if it does not fit."""
         self.remove()
         durable.make_directory(self.folder)
-        self._create()
+        try:
+            self._create()
+        except OSError as error:
+            self.remove()
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            message = "the disk filled up while the snapshot was taken in %s; make room and run again"
+            raise OtaError("NO_SPACE", message % self.folder) from None
         about = {
             "format": FORMAT,
             "kind": self.kind,
@@ -90,8 +102,12 @@ class Base:
         durable.write_json(os.path.join(self.folder, "snapshot.json"), about)
 
     def restore(self, paths: t.Iterable[str] | None = None) -> list[str]:
-        """Put back what differs (of ``paths``, if given) and return what did; interruptible and repeatable."""
+        """Put back what differs (of ``paths``, if given) and return what did; interruptible and repeatable.
+
+        It is proven first: what cannot be read whole changes nothing.
+        """
         self.make_room()
+        self.prove()
         before = self.manifest()
         if paths is None:
             paths = tree.differences(before, tree.observe(self.layout, self.selection))
@@ -152,6 +168,16 @@ def load(layout: Layout, identifier: str) -> Base:
         raise OtaError("NO_PREVIOUS", "there is no snapshot %s on this device" % identifier)
     selection = tree.Selection(*(tuple(about[key]) for key in ("paths", "trees", "exclude")))
     return by_kind(about["kind"])(layout, identifier, selection)
+
+
+def remove(layout: Layout, identifier: str) -> None:
+    """Remove a snapshot, also one that was never finished and of which nobody knows the kind."""
+    if os.path.isdir(layout.file("snapshots", identifier)):
+        nothing = tree.Selection((), (), ())
+        found = [by_kind(kind)(layout, identifier, nothing) for kind in kinds()]
+        for snapshot in found:
+            snapshot._drop()
+        found[0].remove()
 
 
 def by_kind(kind: str) -> type[Base]:

@@ -13,6 +13,7 @@ is allocated with it, so that going back has room even when the disk has filled 
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import os
 import typing as t
@@ -37,26 +38,42 @@ class Snapshot(Base):
 
     def estimate(self) -> int:
         """Twice the content: the pack and the reserve."""
-        found = tree.observe(self.layout, self.selection, content=False)
-        return 2 * sum(entry.get("s", 0) for entry in found.values() if "hl" not in entry) + (1 << 20)
+        found = tree.observe(self.layout, self.selection, content=False).values()
+        sizes: list[int] = [entry["a"] if "a" in entry else entry.get("s", 0) for entry in found if "hl" not in entry]
+        return 2 * sum(sizes) + (1 << 20)
 
     def _create(self) -> None:
         manifest = tree.observe(self.layout, self.selection, content=False)
-        size = 0
         with open(self._file("content"), "wb") as pack:
-            for path in sorted(manifest):
+            for path in sorted(manifest, key=lambda path: ("hl" in manifest[path], path)):
                 entry = manifest[path]
-                if entry["t"] == "f" and "hl" not in entry:
-                    entry["o"] = pack.tell()
-                    entry["s"], entry["h"] = _copy(self.layout.real(path), pack)
-            size = pack.tell()
+                first = manifest.get(entry.get("hl", ""), tree.ABSENT)
+                if first["t"] == "f":
+                    entry.update({key: first[key] for key in ("h", "o", "s")})
+                elif entry["t"] == "f":
+                    entry.pop("hl", None)
+                    manifest[path] = self._add(path, entry, pack)
             pack.flush()
             os.fsync(pack.fileno())
-        for entry in manifest.values():
-            if "hl" in entry:
-                entry.update({key: manifest[entry["hl"]][key] for key in ("h", "o", "s")})
+            size = os.fstat(pack.fileno()).st_blocks * 512
         write_manifest(self._file("manifest.jsonl"), manifest)
         _reserve(self._file("reserve"), size + (1 << 20))
+
+    def _add(self, path: str, entry: tree.Entry, pack: t.IO[bytes]) -> tree.Entry:
+        """The entry with its content in the pack; what went away or became something else meanwhile is looked at again.
+
+        Whatever it is then, it was there while the snapshot was taken.
+        """
+        while entry["t"] == "f":
+            offset = pack.tell()
+            try:
+                size, digest = _copy(self.layout.real(path), pack, sparse="a" in entry)
+                return dict(entry, o=offset, s=size, h=digest)
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENXIO):
+                    raise
+            entry = tree.observe(self.layout, tree.Selection((path,), (), ()), content=False)[path]
+        return entry
 
     def prove(self) -> None:
         """Read the pack whole and compare every hash."""
@@ -112,12 +129,30 @@ class _Part(io.RawIOBase):
         super().close()
 
 
-def _copy(real: str, pack: t.IO[bytes]) -> tuple[int, str]:
+def _copy(real: str, pack: t.IO[bytes], *, sparse: bool) -> tuple[int, str]:
     """Append a file to the pack; its size and hash are of the bytes that were copied, even if it grows meanwhile."""
     start = pack.tell()
-    with os.fdopen(os.open(real, os.O_RDONLY | os.O_NOFOLLOW), "rb") as handle:
+    with os.fdopen(os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as handle:
+        if sparse:
+            through = _Hashed(handle)
+            tree.copy_sparse(t.cast("t.IO[bytes]", through), pack)
+            return pack.tell() - start, through.digest.hexdigest()
         digest = hashing.of_stream(handle, pack)
     return pack.tell() - start, digest
+
+
+class _Hashed:
+    """A stream whose bytes are hashed as they are read."""
+
+    def __init__(self, stream: t.IO[bytes]) -> None:
+        self._stream = stream
+        self.digest = hashlib.sha256()
+
+    def read(self, size: int) -> bytes:
+        """The next bytes."""
+        block = self._stream.read(size)
+        self.digest.update(block)
+        return block
 
 
 def _reserve(path: str, size: int) -> None:

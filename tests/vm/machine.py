@@ -1,0 +1,77 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The virtual machine: power, and ways in. Software emulation, so that it runs wherever qemu does."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from tests.lab import host
+from tests.lab.errors import LabError
+
+from . import image
+
+BOOT_TIMEOUT = 240.0  # seconds
+
+
+class Machine:
+    """One machine with disks of its own in `folder`. Its network reaches nothing; one port leads to its SSH server."""
+
+    name = "edge"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._image = image.ensure()
+        self._process: subprocess.Popen[bytes] | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("boot.ext4", "root.img"):
+            host.run(["cp", "--sparse=always", str(self._image / name), str(folder / name)])
+        with socket.socket() as handle:
+            handle.bind(("127.0.0.1", 0))
+            self._port = handle.getsockname()[1]
+        key = (self._image / "host_key.pub").read_text().split()
+        (folder / "known_hosts").write_text(f"[127.0.0.1]:{self._port} {key[0]} {key[1]}\n")
+
+    def start(self) -> None:
+        """Switch on and wait until SSH answers."""
+        argv = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "512", "-display", "none"]
+        argv += ["-nodefaults", "-serial", f"file:{self.folder}/console", "-kernel", str(self._image / "grub.lkrn")]
+        for name in ("boot.ext4", "root.img"):
+            argv += ["-drive", f"file={self.folder}/{name},format=raw,if=virtio,cache=writeback"]
+        argv += ["-netdev", f"user,id=n,restrict=on,hostfwd=tcp:127.0.0.1:{self._port}-:22"]
+        argv += ["-device", "virtio-net-pci,netdev=n,romfile=", "-device", "virtio-rng-pci"]
+        self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
+        end = time.monotonic() + BOOT_TIMEOUT
+        while subprocess.run(self.ssh("true"), capture_output=True, check=False).returncode:
+            if time.monotonic() > end or self._process.poll() is not None:
+                raise LabError(f"the machine did not come up; see {self.folder}/console")
+            time.sleep(0.5)
+
+    def cut(self) -> None:
+        """Power cut: what the machine has not written to its disks is lost."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+            subprocess.run([*self.ssh()[:-1], "-O", "exit", "127.0.0.1"], capture_output=True, check=False)
+
+    def run(self, command: str, *, check: bool = True) -> str:
+        """A shell command inside; its output."""
+        done = subprocess.run(self.ssh(command), capture_output=True, text=True, check=False, timeout=120)
+        if check and done.returncode:
+            raise LabError(f"{command} ended with {done.returncode}: {done.stderr or done.stdout}")
+        return done.stdout
+
+    def ssh(self, *command: str, user: str = "root") -> list[str]:
+        """The argument list of an ssh call."""
+        known = f"UserKnownHostsFile={self.folder}/known_hosts"
+        argv = ["ssh", "-F", "/dev/null", "-i", str(self._image / "id_ed25519"), "-p", str(self._port)]
+        # One key exchange for each boot: emulated, it costs more than what is asked afterwards.
+        argv += ["-o", "ControlMaster=auto", "-o", f"ControlPath={self.folder}/cm", "-o", "ControlPersist=300"]
+        argv += ["-o", "KexAlgorithms=curve25519-sha256", "-o", "ServerAliveInterval=5"]
+        argv += ["-o", known, "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-l", user, "127.0.0.1", *command]
+        return argv
