@@ -42,6 +42,7 @@ _RULES: dict[str, schema.Rule] = {
     "requires": schema.anything,
     "payloads": schema.list_of(schema.anything, least=1),
     "protect": schema.list_of(schema.absolute),
+    "reboot": schema.choice("never", "if_needed", "always"),
     "health": schema.anything,
 }
 
