@@ -14,6 +14,7 @@ from ansible_collections.fleet.ota.plugins.plugin_utils._control.bundle import B
 from ansible_collections.fleet.ota.plugins.plugin_utils._link.engine import program
 
 from tests.lab import Device
+from tests.lab.errors import LabError
 
 from .project import HARDWARE, Project
 
@@ -85,10 +86,10 @@ class Engine:
 
     def transaction(self) -> Reply:
         """The device's own record, read from outside: also while the cable is out."""
-        path = self.device.root / STATE.lstrip("/") / "transaction.json"
         try:
+            path = self.device.root / STATE.lstrip("/") / "transaction.json"
             content: Reply = json.loads(path.read_text())
-        except FileNotFoundError:
+        except (OSError, LabError):  # none yet, or between two boots
             return {"state": "idle"}
         return content
 
@@ -101,6 +102,13 @@ class Engine:
                 return found
             time.sleep(0.02)
         raise AssertionError(f"{self.device.name} is {self.transaction()['state']}, not {' or '.join(states)}")
+
+    def wait_for_boot(self, number: int, timeout: float = 60) -> None:
+        """Wait until the device's boot `number` has begun and its record can be read; `timeout` in seconds."""
+        deadline = time.monotonic() + timeout
+        while self.device.boots < number or self.device.pid is None:
+            assert time.monotonic() < deadline, f"{self.device.name} did not boot"
+            time.sleep(0.02)
 
     def _ssh(self, command: str, content: bytes) -> None:
         subprocess.run(self.device.ssh(command), input=content, check=True, capture_output=True, timeout=60)

@@ -37,9 +37,7 @@ def by_systemd(layout: Layout) -> bool:
     return layout.is_real and os.geteuid() == 0 and command.has_systemd() and command.which("systemd-run") is not None
 
 
-def start(
-    layout: Layout, name: str, arguments: t.Sequence[str], log: str, engine: str | None = None
-) -> int | None:
+def start(layout: Layout, name: str, arguments: t.Sequence[str], log: str, engine: str | None = None) -> int | None:
     """Start the engine with ``arguments`` as ``name``; the pid where there is no unit. ``log`` gets its output.
 
     ``engine`` is the program to take, by default this one.

@@ -65,7 +65,9 @@ def choose(layout: Layout, wanted: str, reboots: bool = False) -> str:
     if wanted == "auto" and lasting:
         return "process"
     message = "this device has neither systemd nor a boot hook that could restore it after a boot; say guard: process"
-    raise OtaError("NO_GUARD", message + " (does not survive a reboot) or guard: none (nobody restores it) to accept that")
+    raise OtaError(
+        "NO_GUARD", message + " (does not survive a reboot) or guard: none (nobody restores it) to accept that"
+    )
 
 
 def arm(transaction: Transaction) -> None:

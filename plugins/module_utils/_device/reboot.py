@@ -27,6 +27,8 @@ MODES = ("never", "if_needed", "always")
 REQUIRED = "/run/reboot-required"
 #: Seconds that an orderly shutdown may take before a way back insists.
 _PATIENCE = 120.0
+#: Seconds in which a call that waits for the state gets its answer, and lets go of its connection.
+_ANSWERS = 0.6
 #: Seconds until the rest of the system has come up, or is taken for up.
 _COMES_UP = 180.0
 
@@ -73,6 +75,7 @@ def ask(layout: Layout, *, insist: bool = False) -> t.NoReturn:
     ``insist`` (for a way back) goes on without the services that do not stop.
     """
     os.sync()
+    time.sleep(_ANSWERS)
     steps = [["systemctl", "reboot"]] if command.has_systemd() else [["reboot"]]
     if insist:
         steps.append([*steps[0], "--force"] if command.has_systemd() else ["reboot", "-f"])

@@ -293,7 +293,7 @@ def look(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
     words = identity.Identity(layout).words if os.path.exists(layout.file("identity.json")) else {}
     sections = [request] if request.get("checks") is not None else _sections(layout)
     problems = schema.Problems()
-    keys = ("checks", "passes", "interval", "timeout")
+    keys = ("checks", "passes", "interval", "timeout", "settle")
     result: Reply = {"healthy": True, "checks": {}}
     for section in sections:
         wanted = {key: section[key] for key in keys if section.get(key) is not None}

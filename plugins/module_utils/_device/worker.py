@@ -148,7 +148,7 @@ def _baseline(transaction: Transaction, sections: list[dict[str, t.Any]]) -> Non
     baseline: dict[str, t.Any] = {}
     for section in sections:
         health = Health(layout, section, words)
-        verdict = health.look()
+        verdict = health.before()
         baseline.update(measured(verdict))
         for check in section.get("checks", []):
             if verdict.checks[check["name"]]["ok"]:
