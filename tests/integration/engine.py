@@ -27,6 +27,8 @@ class Engine:
 
     def __init__(self, device: Device) -> None:
         self.device = device
+        #: More options for ssh, for example a shared connection.
+        self.ssh_options: list[str] = []
         self._path = f"{STATE}/engine/{program().digest}.pyz"
 
     def install(self) -> None:
@@ -36,7 +38,8 @@ class Engine:
 
     def start(self, verb: str, data: bytes = b"", **request: Any) -> subprocess.Popen[bytes]:
         """Begin a call without waiting for its answer."""
-        command = self.device.ssh(f"exec python3 -I -S -B {self._path}")
+        program, *rest = self.device.ssh(f"exec python3 -I -S -B {self._path}")
+        command = [program, *self.ssh_options, *rest]
         pipe = subprocess.PIPE
         process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
         assert process.stdin is not None

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import tempfile
 import time
 
 import pytest
@@ -114,7 +116,7 @@ def test_a_boot_that_never_comes_to_health_is_restored_at_the_third(
         up(device, boot)
         assert engine.wait_for("checking")["boots"] == boot - 1
         device.cut()
-        device.start()
+        device.launch()  # it may go down again before it has come up
     up(device, 5)  # the third boot goes back, and boots what it went back to
     found = engine.wait_for("restored", "broken")
     assert (found["state"], found["code"]) == ("restored", "REBOOT"), found
@@ -144,3 +146,24 @@ def test_a_lost_link_is_no_reboot(engine: Engine, releases: dict[str, Bundle]) -
     call.kill()
     reply = engine.call("status")
     assert (reply["boot_id"], reply["boots"], reply["rebooting"]) == (before, 0, False), reply
+
+
+def test_a_confirm_over_the_connection_that_applied_is_refused_by_the_device(
+    engine: Engine, releases: dict[str, Bundle]
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="ota-") as folder:
+        program, *rest = engine.device.ssh()
+        master = subprocess.Popen([program, "-N", "-M", "-S", f"{folder}/c", *rest], stdin=subprocess.DEVNULL)
+        try:
+            deadline = time.monotonic() + 20
+            while subprocess.run([program, "-S", f"{folder}/c", "-O", "check", *rest], capture_output=True).returncode:
+                assert time.monotonic() < deadline
+            engine.ssh_options = ["-S", f"{folder}/c"]
+            assert engine.apply(releases["5"])["state"] == "unconfirmed"
+            assert engine.call("confirm")["code"] == "SAME_CONNECTION"
+            assert engine.call("status")["state"] == "unconfirmed"
+            engine.ssh_options = []
+            assert engine.call("confirm")["outcome"] == "updated"
+        finally:
+            master.terminate()
+            master.wait()

@@ -7,7 +7,8 @@
 """Health: a baseline before, verdicts after.
 
 A check is healthy when it passes ``passes`` times in a row within ``timeout``, which begins after ``settle``; whatever
-is inconclusive is not healthy, nor is what passes now and then (docs/health.md has the table; Argo Rollouts' analysis counts consecutive successes the same way).
+is inconclusive is not healthy, nor is what passes now and then (docs/health.md has the table; Argo
+Rollouts' analysis counts consecutive successes the same way).
 """
 
 from __future__ import annotations

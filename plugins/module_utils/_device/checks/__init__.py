@@ -7,8 +7,8 @@
 """Kinds of health check: one file per kind beside this one, found by its name.
 
 A kind's module has ``RULES`` and ``REQUIRED`` for its own keys, ``complete(check)`` if there is more to say about them
-together, and ``look(check, context)`` which raises :class:`Unhealthy` with a sentence or returns what was measured. Anything else that goes wrong in it is
-unhealthy too: inconclusive is not healthy.
+together, and ``look(check, context)`` which raises :class:`Unhealthy` with a sentence or returns what was measured.
+Anything else that goes wrong in it is unhealthy too: inconclusive is not healthy.
 """
 
 from __future__ import annotations
