@@ -113,5 +113,12 @@ class Engine:
             assert time.monotonic() < deadline, f"{self.device.name} did not boot"
             time.sleep(0.02)
 
+    def wait_for_count(self, boots: int, timeout: float = 60) -> None:
+        """Wait until the device's own record has counted that many boots; `timeout` in seconds."""
+        deadline = time.monotonic() + timeout
+        while self.transaction().get("boots") != boots:
+            assert time.monotonic() < deadline, self.transaction()
+            time.sleep(0.02)
+
     def _ssh(self, command: str, content: bytes) -> None:
         subprocess.run(self.device.ssh(command), input=content, check=True, capture_output=True, timeout=60)

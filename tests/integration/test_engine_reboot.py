@@ -113,8 +113,9 @@ def test_a_boot_that_never_comes_to_health_is_restored_at_the_third(
     device = engine.device
     assert engine.apply(releases["4"])["state"] == "rebooting"
     for boot in (2, 3):
-        up(device, boot)
-        assert engine.wait_for("checking")["boots"] == boot - 1
+        engine.wait_for_boot(boot)
+        engine.wait_for_count(boot - 1)
+        engine.wait_for("checking")
         device.cut()
         device.launch()  # it may go down again before it has come up
     up(device, 5)  # the third boot goes back, and boots what it went back to
