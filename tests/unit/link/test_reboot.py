@@ -9,14 +9,14 @@ from __future__ import annotations
 from ansible_collections.fleet.ota.plugins.plugin_utils._link.errors import DeviceLost
 from ansible_collections.fleet.ota.plugins.plugin_utils._link.updater import BOOTING
 
-from .conftest import DEADLINE, Link, reply
+from .conftest import DEADLINE, Link, Step, reply
 
 LOST = DeviceLost("connection refused")
 GOING = reply("rebooting", rebooting=True, boot_id="a")
 
 
 def test_it_is_asked_over_new_connections_until_it_shows_another_boot(link: Link) -> None:
-    steps = [GOING, GOING, LOST, LOST, reply("checking", boot_id="b"), reply("unconfirmed", boot_id="b")]
+    steps: list[Step] = [GOING, GOING, LOST, LOST, reply("checking", boot_id="b"), reply("unconfirmed", boot_id="b")]
     found = link.script(*steps).apply()
     assert found.outcome is None
     assert link.updater.rebooted
@@ -27,7 +27,7 @@ def test_it_is_asked_over_new_connections_until_it_shows_another_boot(link: Link
 
 
 def test_an_answer_from_the_same_boot_is_a_lost_link(link: Link) -> None:
-    steps = [reply("installing", boot_id="a"), LOST, LOST, reply("unconfirmed", boot_id="a")]
+    steps: list[Step] = [reply("installing", boot_id="a"), LOST, LOST, reply("unconfirmed", boot_id="a")]
     assert link.script(*steps).apply().outcome is None
     assert not link.updater.rebooted
 
@@ -48,7 +48,7 @@ def test_a_device_that_never_goes_down_timed_out(link: Link) -> None:
 
 def test_a_way_back_may_reboot_too(link: Link) -> None:
     back = reply("restoring", rebooting=True, boot_id="b")
-    steps = [GOING, LOST, back, LOST, reply("restored", "restored", code="HEALTH", message="x", boot_id="c")]
+    steps: list[Step] = [GOING, LOST, back, LOST, reply("restored", "restored", code="HEALTH", message="x", boot_id="c")]
     found = link.script(*steps).apply()
     assert (found.outcome, found.code) == ("restored", "HEALTH")
     assert link.updater.boots == ["a", "b", "c"]
