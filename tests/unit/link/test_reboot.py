@@ -48,7 +48,13 @@ def test_a_device_that_never_goes_down_timed_out(link: Link) -> None:
 
 def test_a_way_back_may_reboot_too(link: Link) -> None:
     back = reply("restoring", rebooting=True, boot_id="b")
-    steps: list[Step] = [GOING, LOST, back, LOST, reply("restored", "restored", code="HEALTH", message="x", boot_id="c")]
+    steps: list[Step] = [
+        GOING,
+        LOST,
+        back,
+        LOST,
+        reply("restored", "restored", code="HEALTH", message="x", boot_id="c"),
+    ]
     found = link.script(*steps).apply()
     assert (found.outcome, found.code) == ("restored", "HEALTH")
     assert link.updater.boots == ["a", "b", "c"]
