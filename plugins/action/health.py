@@ -19,11 +19,12 @@ class ActionModule(action.EngineAction):
         "passes": {"type": "int", "default": 2},
         "interval": {"type": "float", "default": 1.0},
         "timeout": {"type": "float", "default": 60.0},
+        "settle": {"type": "float", "default": 0.0},
     }
 
     def work(self) -> action.Result:
         """One call; not healthy is a failure that says which check and why."""
-        keys = ("passes", "interval", "timeout")
+        keys = ("passes", "interval", "timeout", "settle")
         given = {key: self.arguments[key] for key in keys} if self.arguments["checks"] is not None else {}
         reply = self.call("health", checks=self.arguments["checks"], **given)
         result = {"changed": False, "healthy": reply["healthy"], "checks": reply["checks"]}

@@ -18,14 +18,14 @@ SETTLED = ("current", "refused", "deferred", "restored", "broken")
 
 
 class ActionModule(action.EngineAction):
-    """``state``: applied, confirmed, restored, observed or rolled_back."""
+    """``state``: applied, extended, confirmed, restored, observed or rolled_back."""
 
     SPEC: t.ClassVar[dict[str, t.Any]] = {
         **action.RELEASE,
         **action.TRANSFER,
         "state": {
             "type": "str",
-            "choices": ["applied", "confirmed", "restored", "observed", "rolled_back"],
+            "choices": ["applied", "extended", "confirmed", "restored", "observed", "rolled_back"],
             "default": "applied",
         },
         "journal": {"type": "path"},
@@ -59,9 +59,12 @@ class ActionModule(action.EngineAction):
             options = dataclasses.replace(options, first_contact=0)
         updater = Updater(self.device, record, options)
         if state == "applied":
-            return self._result(updater.apply(self.offer()))
+            return dict(self._result(updater.apply(self.offer())), rebooted=updater.rebooted)
         if state == "rolled_back":
-            return self._result(updater.rollback(args["name"], args["overwrite"]))
+            return dict(self._result(updater.rollback(args["name"], args["overwrite"])), rebooted=updater.rebooted)
+        if state == "extended":
+            found = updater.extend(args["deadline"])
+            return dict(self._result(found), changed=found.outcome is None and bool(found.reply.get("transaction")))
         if state == "confirmed":
             return self._result(updater.confirm())
         if state == "observed":

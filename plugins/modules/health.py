@@ -22,7 +22,7 @@ extends_documentation_fragment:
   - fleet.ota.device
 options:
   checks:
-    description: The checks, each with C(name), C(type) and its own keys, as the release reference describes them.
+    description: The checks, each with C(name), C(type) and its own keys, as the guide to health describes them.
     type: list
     elements: dict
   passes:
@@ -37,6 +37,10 @@ options:
     description: With O(checks), seconds after which a check that has not passed is a failure.
     type: float
     default: 60.0
+  settle:
+    description: With O(checks), seconds before the first look.
+    type: float
+    default: 0.0
 seealso:
   - module: fleet.ota.update
   - module: fleet.ota.info
@@ -51,6 +55,14 @@ EXAMPLES = r"""
     checks:
       - {name: plc, type: tcp, host: 192.0.2.7, port: 502}
     timeout: 10
+
+- name: Is there room, and is the service quiet?
+  fleet.ota.health:
+    checks:
+      - {name: room, type: resources, memory_available: 50000000, free_space: 100000000}
+      - {name: quiet, type: journal, unit: gateway.service, priority: err, window: 60}
+      - {name: ready, type: file, path: /run/gateway/ready}
+    settle: 5
 """
 
 RETURN = r"""

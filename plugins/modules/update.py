@@ -32,13 +32,15 @@ options:
   state:
     description:
       - V(applied) installs the release, up to waiting for the confirm. A device that has it already is V(current).
+      - V(extended) moves the deadline of a device that waits for its confirm to O(deadline) seconds from now, for
+        soaks and checks that take longer; it never comes earlier.
       - V(confirmed) keeps what is installed.
       - V(restored) goes back from what is not confirmed, for C(rescue); it does not fail, the outcome tells.
       - V(observed) looks once more, and learns what became of a device that an earlier run lost.
       - V(rolled_back) goes back to the release before the confirmed one, by the same transaction, up to waiting for
         the confirm.
     type: str
-    choices: [applied, confirmed, restored, observed, rolled_back]
+    choices: [applied, extended, confirmed, restored, observed, rolled_back]
     default: applied
   journal:
     description: The rollout's journal file on the controller; without it nothing is recorded.
@@ -64,8 +66,10 @@ options:
     default: 20
   guard:
     description:
-      - Who sends the device back. V(auto) takes V(systemd), and refuses where there is none.
-      - V(process) does not survive a reboot; V(none) leaves nobody. Either has to be asked for on a real device.
+      - Who sends the device back. V(auto) takes V(systemd), or where there is none V(process) with a hook that starts
+        it at boot (OpenRC, a BusyBox C(rcS), cron), and refuses where there is neither.
+      - V(process) without such a hook does not survive a reboot; V(none) leaves nobody. Either has to be asked for, and
+        no release that reboots is taken with it.
     type: str
     choices: [auto, systemd, process, none]
     default: auto
@@ -133,6 +137,10 @@ state:
   returned: always
   type: str
   sample: unconfirmed
+rebooted:
+  description: Whether the device was booted on the way, told by its boot id.
+  returned: O(state=applied) and O(state=rolled_back)
+  type: bool
 transaction:
   description: The id of the device's transaction; null if none was opened.
   returned: always

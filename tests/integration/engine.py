@@ -14,6 +14,7 @@ from ansible_collections.fleet.ota.plugins.plugin_utils._control.bundle import B
 from ansible_collections.fleet.ota.plugins.plugin_utils._link.engine import program
 
 from tests.lab import Device
+from tests.lab.errors import LabError
 
 from .project import HARDWARE, Project
 
@@ -26,6 +27,8 @@ class Engine:
 
     def __init__(self, device: Device) -> None:
         self.device = device
+        #: More options for ssh, for example a shared connection.
+        self.ssh_options: list[str] = []
         self._path = f"{STATE}/engine/{program().digest}.pyz"
 
     def install(self) -> None:
@@ -35,7 +38,8 @@ class Engine:
 
     def start(self, verb: str, data: bytes = b"", **request: Any) -> subprocess.Popen[bytes]:
         """Begin a call without waiting for its answer."""
-        command = self.device.ssh(f"exec python3 -I -S -B {self._path}")
+        program, *rest = self.device.ssh(f"exec python3 -I -S -B {self._path}")
+        command = [program, *self.ssh_options, *rest]
         pipe = subprocess.PIPE
         process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
         assert process.stdin is not None
@@ -85,10 +89,10 @@ class Engine:
 
     def transaction(self) -> Reply:
         """The device's own record, read from outside: also while the cable is out."""
-        path = self.device.root / STATE.lstrip("/") / "transaction.json"
         try:
+            path = self.device.root / STATE.lstrip("/") / "transaction.json"
             content: Reply = json.loads(path.read_text())
-        except FileNotFoundError:
+        except (OSError, LabError):  # none yet, or between two boots
             return {"state": "idle"}
         return content
 
@@ -101,6 +105,20 @@ class Engine:
                 return found
             time.sleep(0.02)
         raise AssertionError(f"{self.device.name} is {self.transaction()['state']}, not {' or '.join(states)}")
+
+    def wait_for_boot(self, number: int, timeout: float = 60) -> None:
+        """Wait until the device's boot `number` has begun and its record can be read; `timeout` in seconds."""
+        deadline = time.monotonic() + timeout
+        while self.device.boots < number or self.device.pid is None:
+            assert time.monotonic() < deadline, f"{self.device.name} did not boot"
+            time.sleep(0.02)
+
+    def wait_for_count(self, boots: int, timeout: float = 60) -> None:
+        """Wait until the device's own record has counted that many boots; `timeout` in seconds."""
+        deadline = time.monotonic() + timeout
+        while self.transaction().get("boots") != boots:
+            assert time.monotonic() < deadline, self.transaction()
+            time.sleep(0.02)
 
     def _ssh(self, command: str, content: bytes) -> None:
         subprocess.run(self.device.ssh(command), input=content, check=True, capture_output=True, timeout=60)

@@ -173,6 +173,7 @@ TABLE: dict[str, dict[str, Rule]] = {
     "apply": {"bundle": _BUNDLE, "pull": _pull, "repair": _flag, **_TRANSACTION},
     "status": {"wait": _wait},
     "confirm": _WHICH,
+    "extend": {**_WHICH, "deadline": _deadline},
     "restore": {**_WHICH, "code": _code, "message": _message},
     "rollback": {"name": _keeps(schema.matching(schema.NAME)), "overwrite": _never, **_TRANSACTION},
     # Checks run commands: only those of releases that were confirmed here, never given ones.

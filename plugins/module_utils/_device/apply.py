@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import typing as t
 
-from . import authorize, detach, durable, fetch, guard, installers, release, sealed, worker
+from . import authorize, detach, durable, fetch, guard, installers, reboot, release, sealed, worker
 from .conclude import settle
 from .errors import OtaError
 from .identity import Identity
@@ -125,7 +125,7 @@ def apply(layout: Layout, request: Request) -> dict[str, t.Any]:
     files = release.payload_files(offer.document)
     missing = fetch.missing(layout, files)
     pull = request.get("pull") or {}
-    kind = guard.choose(layout, request.get("guard", "auto"))
+    kind = guard.choose(layout, request.get("guard", "auto"), reboot.mode(offer.document) != "never")
     for installer in installers.create(layout, offer.document, lambda text: None):
         installer.ready(repair=bool(request.get("repair")))
     if request.get("check") or any(entry["sha256"] not in pull for entry in missing):
@@ -138,6 +138,7 @@ def apply(layout: Layout, request: Request) -> dict[str, t.Any]:
         before=offer.memory.of(offer.document["name"])["current"],
         diff=diff,
         guard=kind,
+        reboot=reboot.mode(offer.document),
         approvals=offer.approvals,
         repair=bool(request.get("repair")),
         **options(request),

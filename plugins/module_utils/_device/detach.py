@@ -24,9 +24,9 @@ from .errors import OtaError
 from .layout import Layout
 
 
-def program() -> list[str]:
-    """How to start this very engine again: the zipapp that is running now."""
-    path = os.path.abspath(sys.argv[0])
+def program(engine: str | None = None) -> list[str]:
+    """How to start an engine: the zipapp ``engine`` if it is still there, else the one that is running now."""
+    path = engine if engine and engine.endswith(".pyz") and os.path.exists(engine) else os.path.abspath(sys.argv[0])
     if not path.endswith(".pyz"):
         raise OtaError("ENGINE", "the engine does not run from its zipapp (%s)" % path)
     return [sys.executable, "-I", "-S", "-B", path]
@@ -37,9 +37,12 @@ def by_systemd(layout: Layout) -> bool:
     return layout.is_real and os.geteuid() == 0 and command.has_systemd() and command.which("systemd-run") is not None
 
 
-def start(layout: Layout, name: str, arguments: t.Sequence[str], log: str) -> int | None:
-    """Start the engine with ``arguments`` as ``name``; the pid where there is no unit. ``log`` gets its output."""
-    argv = [*program(), *arguments]
+def start(layout: Layout, name: str, arguments: t.Sequence[str], log: str, engine: str | None = None) -> int | None:
+    """Start the engine with ``arguments`` as ``name``; the pid where there is no unit. ``log`` gets its output.
+
+    ``engine`` is the program to take, by default this one.
+    """
+    argv = [*program(engine), *arguments]
     with contextlib.suppress(OSError):  # for root only; and no room for a log must not stop a way back
         os.close(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600))
     if by_systemd(layout):

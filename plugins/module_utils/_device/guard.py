@@ -6,62 +6,100 @@
 
 """The guard: what restores a device when nobody confirms, and at boot while a transaction is open.
 
-Commit-confirmed as in JunOS and NETCONF. On systemd a transient timer on the monotonic clock and one unit that is
-enabled only while a transaction is open; elsewhere a waiting process, which does not survive a reboot and is
-therefore taken by itself only for devices that are directories. The guard runs the engine that opened the
-transaction, from its own file, put there before the first change.
+Commit-confirmed as in JunOS and NETCONF. On systemd a transient timer and one unit that is enabled only while a
+transaction is open; elsewhere a waiting process and a hook that starts it at boot (:mod:`boothook`). The deadline is
+kept on the boot clock; timers only say when to look at it. The guard runs the engine that opened the transaction, from
+its own file, put there before the first change and replaced by no other version.
 """
 
 from __future__ import annotations
 
 import os
+import time
 
-from . import command, detach, durable
+from . import boothook, command, detach, durable
 from .errors import OtaError
 from .layout import Layout
-from .transaction import Transaction
+from .transaction import Transaction, boot_id, clock
 
 _UNIT = "fleet-ota-guard.service"
 UNIT_FILE = "/etc/systemd/system/" + _UNIT
-UNIT_LINK = "/etc/systemd/system/multi-user.target.wants/" + _UNIT
+UNIT_LINK = "/etc/systemd/system/sysinit.target.wants/" + _UNIT
 #: The guard's own files, which no snapshot may hold and no restore may touch.
-FILES = (UNIT_FILE, UNIT_LINK)
+FILES = (UNIT_FILE, UNIT_LINK, *boothook.PATHS.values())
 
 _UNIT_TEXT = """[Unit]
 Description=Settle an open update of fleet.ota
+# As early as the disk allows: a release that brings the system down while it boots must be counted before it does.
+DefaultDependencies=no
 After=local-fs.target
+RequiresMountsFor={state}
+Conflicts=shutdown.target
+Before=shutdown.target
 ConditionPathExists={state}/transaction.json
 
 [Service]
 Type=simple
 ExecStart={program} guard {root} {state_dir} {transaction} boot
+Restart=on-failure
+RestartSec=2
 
 [Install]
-WantedBy=multi-user.target
+WantedBy=sysinit.target
 """
 
 
-def choose(layout: Layout, wanted: str) -> str:
-    """The kind of guard: ``systemd``, ``process`` or ``none``; OtaError ``NO_GUARD`` if there can be none."""
+def choose(layout: Layout, wanted: str, reboots: bool = False) -> str:
+    """The kind of guard: ``systemd``, ``process`` or ``none``; OtaError ``NO_GUARD`` if there can be none.
+
+    A release that ``reboots`` the device needs a guard that is there after the boot.
+    """
+    lasting = not layout.is_real or boothook.find(layout) is not None
     if wanted in ("process", "none"):
+        if reboots and layout.is_real and (wanted == "none" or not lasting):
+            message = "this release reboots the device and nothing would go on after the boot with guard: %s here"
+            raise OtaError("NO_GUARD", (message + "; use a device with systemd or a boot hook") % wanted)
         return wanted
     if detach.by_systemd(layout):
         return "systemd"
-    if wanted == "auto" and not layout.is_real:
+    if wanted == "auto" and lasting:
         return "process"
-    message = "this device has no systemd that could restore it when contact is lost; say guard: process (does not"
-    raise OtaError("NO_GUARD", message + " survive a reboot) or guard: none (nobody restores it) to accept that")
+    message = "this device has neither systemd nor a boot hook that could restore it after a boot; say guard: process"
+    raise OtaError(
+        "NO_GUARD", message + " (does not survive a reboot) or guard: none (nobody restores it) to accept that"
+    )
 
 
 def arm(transaction: Transaction) -> None:
     """Make sure the device goes back by itself; on disk and running when this returns."""
     layout, kind = transaction.layout, transaction.guard
+    transaction.save(expires={"boot": boot_id(), "clock": clock() + transaction.deadline})
     if kind == "systemd":
         _boot_unit(transaction)
         _timer(transaction)
     elif kind == "process":
-        arguments = ["guard", layout.root, layout.state_dir, transaction.id, "wait", str(transaction.deadline)]
-        transaction.save(guard_pid=detach.start(layout, _name(transaction), arguments, transaction.folder("guard.log")))
+        common = ["guard", layout.root, layout.state_dir, transaction.id]
+        log = transaction.folder("guard.log")
+        hook = boothook.find(layout)
+        if hook:
+            transaction.save(hook=hook)
+            boothook.place(layout, hook, [*detach.program(transaction.data.get("engine")), *common, "boot"], log)
+        _end_process(transaction)
+        pid = detach.start(layout, _name(transaction), [*common, "wait"], log, transaction.data.get("engine"))
+        transaction.save(guard_pid=pid)
+
+
+def remaining(transaction: Transaction) -> float:
+    """Seconds to the deadline on the boot clock; none in another boot than the one in which it was armed."""
+    expires = transaction.data.get("expires") or {}
+    return float(expires["clock"]) - clock() if expires.get("boot") == boot_id() else 0.0
+
+
+def extend(transaction: Transaction, seconds: int) -> None:
+    """The deadline is at least ``seconds`` from now; it never comes earlier than it was."""
+    if remaining(transaction) < seconds:
+        transaction.save(deadline=seconds)
+        arm(transaction)
 
 
 def disarm(transaction: Transaction) -> None:
@@ -71,7 +109,15 @@ def disarm(transaction: Transaction) -> None:
         command.run(["systemctl", "stop", _name(transaction) + ".timer"])
         for path in (UNIT_LINK, UNIT_FILE):
             durable.remove(transaction.layout.real(path))
-    elif kind == "process" and transaction.data.get("guard_pid") != os.getpid():
+    elif kind == "process":
+        if transaction.data.get("hook"):
+            boothook.remove(transaction.layout, transaction.hook)
+        _end_process(transaction)
+
+
+def _end_process(transaction: Transaction) -> None:
+    """The waiting process of before; it is not this one."""
+    if transaction.data.get("guard_pid") not in (None, os.getpid()):
         detach.end(transaction.layout, _name(transaction), transaction.data.get("guard_pid"), transaction.id)
 
 
@@ -82,7 +128,7 @@ def _name(transaction: Transaction) -> str:
 def _boot_unit(transaction: Transaction) -> None:
     layout = transaction.layout
     text = _UNIT_TEXT.format(
-        program=" ".join(detach.program()),
+        program=" ".join(detach.program(transaction.data.get("engine"))),
         root=layout.root,
         state=layout.state,
         state_dir=layout.state_dir,
@@ -99,8 +145,12 @@ def _boot_unit(transaction: Transaction) -> None:
 def _timer(transaction: Transaction) -> None:
     layout = transaction.layout
     argv = ["systemd-run", "--quiet", "--collect", "--unit=" + _name(transaction)]
-    argv += ["--on-active=%ds" % transaction.deadline, "--timer-property=AccuracySec=1s"]
+    # Two alarms: the first does not count while the device sleeps, the second rings right after such a sleep. Which of
+    # them rings, and whatever the wall clock was set to, the boot clock decides (:func:`remaining`).
+    wall = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(time.time() + transaction.deadline))
+    argv += ["--on-active=%ds" % transaction.deadline, "--on-calendar=%s" % wall, "--timer-property=AccuracySec=1s"]
     command.run(["systemctl", "stop", _name(transaction) + ".timer"])
-    result = command.run([*argv, *detach.program(), "guard", layout.root, layout.state_dir, transaction.id, "deadline"])
+    engine = detach.program(transaction.data.get("engine"))
+    result = command.run([*argv, *engine, "guard", layout.root, layout.state_dir, transaction.id, "deadline"])
     if result.rc != 0:
         raise OtaError("NO_GUARD", "systemd-run could not set the deadline: %s" % result.tail)

@@ -6,8 +6,9 @@
 
 """Health: a baseline before, verdicts after.
 
-A check is healthy when it passes ``passes`` times in a row within ``timeout``; whatever is inconclusive is not
-healthy (Argo Rollouts' analysis counts consecutive successes the same way).
+A check is healthy when it passes ``passes`` times in a row within ``timeout``, which begins after ``settle``; whatever
+is inconclusive is not healthy, nor is what passes now and then (docs/health.md has the table; Argo
+Rollouts' analysis counts consecutive successes the same way).
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from . import checks
 from .errors import OtaError
 from .layout import Layout
 
-PASSES, INTERVAL, TIMEOUT = 2, 1.0, 60.0
+PASSES, INTERVAL, TIMEOUT, SETTLE = 2, 1.0, 60.0, 0.0
+#: Looks at how long an answer takes before the update, of which the median counts.
+_BASELINE_LOOKS = 3
 
 
 class Verdict(t.NamedTuple):
@@ -59,6 +62,7 @@ class Health:
         self.passes = int(section.get("passes", PASSES))
         self.interval = float(section.get("interval", INTERVAL))
         self.timeout = float(section.get("timeout", TIMEOUT))
+        self.settle = float(section.get("settle", SETTLE))
         self.checks = [t.cast("dict[str, t.Any]", fill(check, words)) for check in section.get("checks", [])]
 
     def look(self, baseline: t.Mapping[str, t.Any] | None = None) -> Verdict:
@@ -69,14 +73,33 @@ class Health:
             found[check["name"]] = self._one(check, measured)
         return Verdict(all(entry["ok"] for entry in found.values()), found)
 
+    def before(self) -> Verdict:
+        """Look for a baseline: what is compared by its duration is measured several times, and the median kept."""
+        first = self.look()
+        for check in self.checks:
+            found = first.checks[check["name"]]
+            if "baseline_factor" in check and found["ok"]:
+                more = [
+                    self._one(check, {"taken": False})["measured"].get("seconds") for _ in range(_BASELINE_LOOKS - 1)
+                ]
+                seconds = sorted(value for value in (found["measured"]["seconds"], *more) if value is not None)
+                found["measured"]["seconds"] = seconds[len(seconds) // 2]
+        return first
+
     def wait(self, baseline: t.Mapping[str, t.Any] | None = None) -> Verdict:
         """Look until every check passed ``passes`` times in a row, or ``timeout`` seconds are over."""
+        if self.checks:
+            time.sleep(self.settle)
         end = time.monotonic() + self.timeout
+        passed = {check["name"]: 0 for check in self.checks}
+        looks = 0
         row = {check["name"]: 0 for check in self.checks}
         last = Verdict(not self.checks, {})
         while True:
             verdict = self.look(baseline)
+            looks += 1
             for name, found in verdict.checks.items():
+                passed[name] += int(found["ok"])
                 row[name] = row[name] + 1 if found["ok"] and _steady(last.checks.get(name), found) else int(found["ok"])
             last = verdict
             if all(count >= self.passes for count in row.values()):
@@ -87,6 +110,8 @@ class Health:
         for name, found in last.checks.items():
             if found["ok"] and row[name] < self.passes:
                 found.update(ok=False, reason="passed only %d of %d times in a row" % (row[name], self.passes))
+            if not found["ok"] and 0 < passed[name] < looks:
+                found["reason"] += " (flapping: %d of %d looks passed)" % (passed[name], looks)
         return Verdict(False, last.checks)
 
     def _one(self, check: dict[str, t.Any], measured: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -94,7 +119,7 @@ class Health:
         if found is None:
             return {"ok": False, "reason": "unknown kind of check %r" % check["type"], "measured": {}}
         try:
-            seen = found.look(check, checks.Context(self.layout.is_real, measured))
+            seen = found.look(check, checks.Context(self.layout.is_real, measured, self.layout.root))
         except checks.Unhealthy as error:
             return {"ok": False, "reason": str(error), "measured": {}}
         except Exception as error:  # a check that breaks says nothing, and nothing is not healthy

@@ -46,6 +46,7 @@ _RULES: dict[str, schema.Rule] = {
     "data": schema.anything,
     "quiesce": schema.anything,
     "resume": schema.anything,
+    "reboot": schema.choice("never", "if_needed", "always"),
     "health": schema.anything,
 }
 

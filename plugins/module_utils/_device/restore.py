@@ -12,11 +12,11 @@ import contextlib
 import traceback
 import typing as t
 
-from . import conclude, documents, snapshots, units
+from . import conclude, documents, reboot, snapshots, units
 from .errors import OtaError
 from .health import Health
 from .identity import Identity
-from .transaction import Transaction
+from .transaction import Transaction, boot_id
 
 TRIES = 3
 
@@ -30,6 +30,10 @@ def go_back(transaction: Transaction, code: str, message: str) -> None:
         snapshots.load(transaction.layout, transaction.id).make_room()
     transaction.advance("restoring", code=code, message=message)
     problem = ""
+    if transaction.boots - transaction.data.get("back_boots", transaction.boots) >= TRIES:
+        problem = "the device was restored and went down %d times before that could be proven" % TRIES
+        conclude.finish(transaction, "broken", "RESTORE", "%s (because of %s: %s)" % (problem, code, message))
+        return
     for _attempt in range(TRIES):
         try:
             problem = _restore(transaction)
@@ -60,6 +64,12 @@ def _restore(transaction: Transaction) -> str:
         units.bring_back(transaction.units_active)
     for payload in documents.installers_of(transaction, documents.confirmed(layout, transaction.before)):
         _gently(transaction, payload.activate)
+    if reboot.due_back(transaction):
+        remaining = snapshot.remaining()
+        if remaining:
+            snapshot.restore(remaining)
+        transaction.save(back_from=boot_id(), back_boots=transaction.boots)
+        reboot.ask(layout, insist=True)  # proven after the boot, by the guard
     remaining = snapshot.remaining()
     if remaining:  # services that just started may have written; what is still different after that is not
         snapshot.restore(remaining)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import typing as t
 
-from . import guard, snapshots
+from . import documents, guard, reboot, snapshots
 from .apply import busy, launch, options
 from .conclude import settle
 from .errors import OtaError
@@ -54,7 +54,9 @@ def rollback(layout: Layout, request: t.Mapping[str, t.Any]) -> dict[str, t.Any]
         "before": {"release": "%s %s" % (name, current["version"])},
         "after": {"release": "%s %s" % (name, previous["version"]), "paths": len(changed)},
     }
-    kind = guard.choose(layout, request.get("guard", "auto"))
+    # What needed a boot to come needs one to go.
+    boots = reboot.mode(documents.confirmed(layout, current), documents.confirmed(layout, previous))
+    kind = guard.choose(layout, request.get("guard", "auto"), boots != "never")
     wanted = {key: previous[key] for key in ("name", "version", "counter", "digest")}
     if request.get("check"):
         return {
@@ -73,6 +75,7 @@ def rollback(layout: Layout, request: t.Mapping[str, t.Any]) -> dict[str, t.Any]
         source=current["transaction"],
         diff=diff,
         guard=kind,
+        reboot=boots,
         **options(request),
     )
     launch(transaction)

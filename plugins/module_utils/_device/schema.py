@@ -103,8 +103,8 @@ def number(low: float) -> Rule:
     """A number of at least ``low``."""
 
     def rule(value: t.Any) -> str | None:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
-            return "must be a number, not %s" % kind(value)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            return "must be a finite number, not %s" % kind(value)
         return None if value >= low else "%s is less than %s" % (value, low)
 
     return rule

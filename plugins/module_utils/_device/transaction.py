@@ -8,7 +8,7 @@
 
 States, in order (docs/reference/engine.md)::
 
-    staged verified snapshotted | armed installing checking unconfirmed | confirmed
+    staged verified snapshotted | armed installing [rebooting] checking unconfirmed | confirmed
                                          any failure, deadline or boot  -> restoring -> restored | broken
     before anything is touched                                          -> refused | deferred
 """
@@ -19,18 +19,20 @@ import contextlib
 import os
 import re
 import shutil
+import sys
 import time
 import typing as t
 import uuid
 
 from . import durable, history, memory
+from .errors import OtaError
 from .layout import Layout
 
 FORMAT = 1
 #: What the engine names transactions and their snapshots; people name theirs otherwise.
 IDENTIFIER = re.compile(r"^[0-9a-f]{12}$")
 UNTOUCHED = ("staged", "verified", "snapshotted")
-TOUCHED = ("armed", "installing", "checking", "restoring")
+TOUCHED = ("armed", "installing", "rebooting", "checking", "restoring")
 #: Something still happens by itself.
 AT_WORK = UNTOUCHED + TOUCHED
 ENDED = ("confirmed", "restored", "broken", "refused", "deferred")
@@ -45,8 +47,14 @@ class Transaction:
 
     @classmethod
     def load(cls, layout: Layout) -> Transaction | None:
-        """The device's transaction, or None if it never had one."""
+        """The device's transaction, or None if it never had one.
+
+        OtaError ``BUSY`` if another version of the engine wrote it in a form that this one does not know.
+        """
         data = durable.read_json(layout.file("transaction.json"))
+        if data and data.get("format") != FORMAT:
+            message = "transaction %s is of another version of the engine (format %s, this one has %d): its own guard"
+            raise OtaError("BUSY", (message + " settles it") % (data.get("id"), data.get("format"), FORMAT))
         return cls(layout, data) if data else None
 
     @classmethod
@@ -55,6 +63,8 @@ class Transaction:
         identifier = uuid.uuid4().hex[:12]
         durable.make_directory(layout.transaction(identifier))
         start = {"format": FORMAT, "id": identifier, "outcome": None, "code": None, "message": "", "boots": 0}
+        # The program that opened it, which stays under its digest, is the one that settles it.
+        start.update(boot_id=boot_id(), counted=boot_id(), engine=os.path.abspath(sys.argv[0]))
         found = cls(layout, dict(start, started=memory.stamp(), began=clock(), steps={}, **data))
         found.advance("staged")
         return found
@@ -79,6 +89,8 @@ class Transaction:
         """Enter ``state``: on disk, and in the history, before the step that belongs to it runs."""
         self.data.update(changes, state=state)
         self.data["steps"][state] = round(clock() - self.data["began"], 3)
+        if state == "checking":  # the change is in place: what a confirm's connection must be younger than
+            self.data["in_place"] = {"boot": boot_id(), "clock": clock()}
         self.save()
         record = {"time": memory.stamp(), "transaction": self.data["id"], "state": state}
         record.update({key: changes[key] for key in ("outcome", "code", "message") if changes.get(key)})
@@ -90,6 +102,14 @@ class Transaction:
         """Write it durably as it is, with ``changes``."""
         self.data.update(changes)
         durable.write_json(self.layout.file("transaction.json"), self.data)
+
+    def count_boot(self) -> None:
+        """Note that the device was booted since this was last asked; the same boot counts once."""
+        if self.data.get("counted") == boot_id():
+            return
+        # The boot clock began anew: the steps go on from the last one, by the time that this boot has taken.
+        self.data["began"] = -max(self.data["steps"].values(), default=0.0)
+        self.save(boots=self.data["boots"] + 1, counted=boot_id())
 
     def folder(self, *names: str) -> str:
         """A path in the transaction's own folder."""
@@ -118,6 +138,7 @@ class Transaction:
         )
         found = {key: self.data.get(key) for key in keys}
         found.update(transaction=self.data["id"], health=self.data.get("health", {}), diff=self.data.get("diff"))
+        found["boot_id"] = boot_id()
         found["seconds"] = max(self.data["steps"].values(), default=0)
         return found
 

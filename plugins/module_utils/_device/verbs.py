@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import time
@@ -19,17 +20,20 @@ from . import (
     checks,
     command,
     conclude,
+    connection,
     crypto,
     detach,
     documents,
     durable,
     enrolment,
     fetch,
+    guard,
     health,
     identity,
     installers,
     lock,
     memory,
+    reboot,
     rollback,
     schema,
     sealed,
@@ -66,7 +70,7 @@ def info(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
             "payload_types": installers.types_known(),
             "checks": checks.kinds(),
             "snapshots": kinds,
-            "guard": "systemd" if detach.by_systemd(layout) else None if layout.is_real else "process",
+            "guard": _guard(layout),
             "python": platform.python_version(),
             "architecture": platform.machine(),
             "free_bytes": disk.f_bavail * disk.f_frsize,
@@ -74,6 +78,14 @@ def info(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
             "openssl": command.which("openssl") is not None,
         },
     }
+
+
+def _guard(layout: Layout) -> str | None:
+    """The guard that ``auto`` takes here."""
+    try:
+        return guard.choose(layout, "auto")
+    except OtaError:
+        return None
 
 
 def _sealed(layout: Layout) -> Reply | None:
@@ -160,7 +172,7 @@ def _wait(layout: Layout, reply: Reply, request: Request) -> Reply:
     """Stay for up to ``wait`` seconds while the transaction is at work: a short change costs one round trip."""
     end = time.monotonic() + float(request.get("wait") or 0)
     pause = 0.02
-    while reply.get("transaction") and reply["state"] in transaction.AT_WORK and time.monotonic() < end:
+    while _is_going_on(reply) and time.monotonic() < end:
         time.sleep(pause)
         pause = min(pause * 1.5, 0.25)
         found = transaction.Transaction.load(layout)
@@ -170,9 +182,14 @@ def _wait(layout: Layout, reply: Reply, request: Request) -> Reply:
     return reply
 
 
+def _is_going_on(reply: Reply) -> bool:
+    """At work, and not about to go down: nobody holds a connection to a device that reboots."""
+    return bool(reply.get("transaction") and reply["state"] in transaction.AT_WORK and not reply.get("rebooting"))
+
+
 def _reply(found: transaction.Transaction) -> Reply:
     """The transaction reply; what was asked to go back is on its way, also before the guard has taken it over."""
-    reply = found.reply()
+    reply = dict(found.reply(), rebooting=reboot.under_way(found))
     if found.state == "unconfirmed" and os.path.exists(found.folder("asked.json")):
         reply["state"] = "restoring"
     return reply
@@ -187,8 +204,18 @@ def status(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
         with lock.hold(layout, wait=5):
             found = conclude.settle(layout)
         if found is not None and found.state in transaction.TOUCHED:
-            _back(found, "now")
+            _take_over(found)
     return _wait(layout, _reply(found) if found else {}, request)
+
+
+def _take_over(found: transaction.Transaction) -> None:
+    """Nobody is at work on what ought to be: the guard of this boot has not begun, or somebody was killed."""
+    new = found.state in ("rebooting", "checking") and found.data.get("reboot", "never") != "never"
+    if reboot.under_way(found):
+        with contextlib.suppress(OtaError):  # a system that is going down starts nothing any more
+            _back(found, "now")
+    else:
+        _back(found, "boot" if new and reboot.happened(found) else "now")
 
 
 def _meant(found: transaction.Transaction, request: Request) -> bool:
@@ -203,7 +230,28 @@ def confirm(layout: Layout, request: Request) -> Reply:
     if found is None or not _meant(found, request):
         return dict(apply.IDLE)
     if found.state == "unconfirmed" and not request.get("check"):
+        _new_connection(layout, found)
         conclude.confirm(found)
+    return found.reply()
+
+
+def _new_connection(layout: Layout, found: transaction.Transaction) -> None:
+    """OtaError ``SAME_CONNECTION`` for an SSH connection that was made before the new release was in place."""
+    made, since = connection.started() if layout.is_real else None, found.data.get("in_place")
+    if made is None or not since or since["boot"] != transaction.boot_id():
+        return
+    if made + 0.05 < since["clock"]:  # the kernel counts it in ticks
+        message = "this connection is older than the release; confirm over a new one, which proves that one can be made"
+        raise OtaError("SAME_CONNECTION", message)
+
+
+def extend(layout: Layout, request: Request) -> Reply:
+    """Move the deadline of what waits for a confirm: ``deadline`` seconds from now, never earlier than it is."""
+    found = conclude.settle(layout)
+    if found is None or not _meant(found, request):
+        return dict(apply.IDLE)
+    if found.state == "unconfirmed" and not request.get("check"):
+        guard.extend(found, apply.options(request)["deadline"])
     return found.reply()
 
 
@@ -225,16 +273,19 @@ def restore_verb(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply
         }
         durable.write_json(found.folder("asked.json"), asked)
     if found.state != "restoring" or lock.is_free(layout):
-        _back(found, "now")
+        try:
+            _back(found, "now")
+        except OtaError:
+            if not reboot.under_way(found):  # what was asked for is on disk: the guard sees it after the boot
+                raise
     return _wait(layout, dict(found.reply(), state="restoring"), request)
 
 
 def _back(found: transaction.Transaction, mode: str) -> None:
     layout = found.layout
     arguments = ["guard", layout.root, layout.state_dir, found.id, mode]
-    detach.start(
-        layout, "fleet-ota-back-%s-%d" % (found.id, time.time_ns() // 1000000), arguments, found.folder("guard.log")
-    )
+    name = "fleet-ota-back-%s-%d" % (found.id, time.time_ns() // 1000000)
+    detach.start(layout, name, arguments, found.folder("guard.log"), found.data.get("engine"))
 
 
 def look(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
@@ -242,7 +293,7 @@ def look(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
     words = identity.Identity(layout).words if os.path.exists(layout.file("identity.json")) else {}
     sections = [request] if request.get("checks") is not None else _sections(layout)
     problems = schema.Problems()
-    keys = ("checks", "passes", "interval", "timeout")
+    keys = ("checks", "passes", "interval", "timeout", "settle")
     result: Reply = {"healthy": True, "checks": {}}
     for section in sections:
         wanted = {key: section[key] for key in keys if section.get(key) is not None}
@@ -354,6 +405,7 @@ VERBS: dict[str, t.Callable[[Layout, Request, t.IO[bytes]], Reply]] = {
     "apply": _locked(apply.apply),
     "status": status,
     "confirm": _locked(confirm),
+    "extend": _locked(extend),
     "restore": restore_verb,
     "rollback": _locked(rollback.rollback),
     "health": look,
@@ -385,7 +437,6 @@ def background(arguments: t.Sequence[str]) -> None:
     if kind == "worker":
         worker.work(layout, identifier)
     elif kind == "guard":
-        seconds = float(arguments[5]) if len(arguments) > 5 else 0
-        watch.run(layout, identifier, arguments[4], seconds)
+        watch.run(layout, identifier, arguments[4])
     else:
         raise SystemExit("fleet-ota: unknown way to start: %s" % kind)

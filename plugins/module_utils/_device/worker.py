@@ -12,7 +12,7 @@ import os
 import traceback
 import typing as t
 
-from . import data, documents, durable, fetch, guard, lock, quiesce, release, snapshots, tree, units
+from . import data, documents, durable, fetch, guard, lock, quiesce, reboot, release, snapshots, tree, units
 from .conclude import finish
 from .errors import OtaError
 from .health import Health, measured
@@ -50,7 +50,7 @@ def _stop(transaction: Transaction, outcome: str, code: str, message: str, detai
     if transaction.state in UNTOUCHED:
         finish(transaction, outcome, code, message)
     else:
-        install_code = code if code in ("INSTALL", "HEALTH") else "INSTALL"
+        install_code = code if code in ("INSTALL", "HEALTH", "REBOOT") else "INSTALL"
         go_back(transaction, install_code, message if code == install_code else "%s: %s" % (code, message))
 
 
@@ -102,7 +102,7 @@ def _prepare_update(transaction: Transaction) -> None:
     _arm(transaction)
     for payload in payloads:
         payload.install()
-    _check(transaction, document.get("health", {}))
+    _in_place(transaction, document.get("health", {}))
 
 
 # -- rollback --------------------------------------------------------------------------------------------------------
@@ -129,7 +129,7 @@ def _prepare_rollback(transaction: Transaction) -> None:
         units.bring_back(transaction.units_active)
     for payload in documents.installers_of(transaction, document):
         payload.activate()
-    _check(transaction, section)
+    _in_place(transaction, section)
 
 
 # -- steps of both ---------------------------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ def _baseline(transaction: Transaction, sections: list[dict[str, t.Any]]) -> Non
     baseline: dict[str, t.Any] = {}
     for section in sections:
         health = Health(layout, section, words)
-        verdict = health.look()
+        verdict = health.before()
         baseline.update(measured(verdict))
         for check in section.get("checks", []):
             if verdict.checks[check["name"]]["ok"]:
@@ -173,7 +173,19 @@ def _arm(transaction: Transaction) -> None:
     transaction.advance("installing")
 
 
-def _check(transaction: Transaction, section: dict[str, t.Any]) -> None:
+def _in_place(transaction: Transaction, section: dict[str, t.Any]) -> None:
+    """Everything is installed: reboot if it is due, else go on."""
+    if reboot.due(transaction):
+        transaction.advance("rebooting")
+        if transaction.layout.is_real:
+            reboot.ask(transaction.layout)  # the guard goes on after the boot
+    elif transaction.data.get("reboot") == "if_needed":
+        transaction.save(reboot="never")  # it was not: the way back needs none either
+    check(transaction, section)
+
+
+def check(transaction: Transaction, section: dict[str, t.Any]) -> None:
+    """Prove the new release healthy, up to ``unconfirmed``; OtaError ``HEALTH`` otherwise."""
     transaction.advance("checking")
     verdict = Health(transaction.layout, section, Identity(transaction.layout).words).wait(transaction.baseline)
     transaction.save(health=verdict.checks)

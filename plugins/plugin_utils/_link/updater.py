@@ -26,6 +26,8 @@ AT_WORK = ("staged", "verified", "snapshotted", "armed", "installing", "rebootin
 #: A device that never answered was never touched: a few tries, not the whole deadline.
 FIRST_CONTACT = 25.0
 GRACE = 20.0
+#: Seconds in which a device that said that it reboots comes back, health included, before its new deadline begins.
+BOOTING = 300.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +67,13 @@ class Updater:
         self.device = device
         self.record = record
         self.options = options
+        #: Boot ids that the device showed, in order: what tells a reboot from a lost link.
+        self.boots: list[str] = []
+
+    @property
+    def rebooted(self) -> bool:
+        """Whether the device showed another boot than at first."""
+        return len(self.boots) > 1
 
     # -- steps ---------------------------------------------------------------------------------------------------
 
@@ -93,6 +102,11 @@ class Updater:
             return self.device.call("confirm", fresh=True, rollout=rollout)
 
         return self._conclude(ask)
+
+    def extend(self, seconds: int) -> Result:
+        """Give what waits for a confirm ``seconds`` from now."""
+        rollout = self.record.rollout
+        return self._conclude(lambda: self.device.call("extend", rollout=rollout, deadline=seconds))
 
     def restore(self, code: str, message: str) -> Result:
         """Send the device back from what it has not confirmed."""
@@ -197,10 +211,42 @@ class Updater:
     def _follow(self, reply: Reply) -> Reply:
         """Poll while the device is at work; TimeoutError when it does not come to an end."""
         end = time.monotonic() + self.options.timeout
+        self._seen(reply)
         while reply.get("state") in AT_WORK:
             if time.monotonic() > end:
                 raise TimeoutError("still %s after %d s; its guard decides" % (reply["state"], self.options.timeout))
             started = time.monotonic()
-            reply = self._patiently(lambda: self.device.call("status", wait=self.options.wait))
+            if reply.get("rebooting"):
+                reply = self._out_of_the_boot(reply, end)
+            else:
+                reply = self._seen(self._patiently(lambda: self.device.call("status", wait=self.options.wait)))
             time.sleep(max(0.0, min(1.0, 0.5 - (time.monotonic() - started))))
+        return reply
+
+    def _out_of_the_boot(self, reply: Reply, end: float) -> Reply:
+        """Wait for a device that is about to go down, without holding a connection, until it shows another boot.
+
+        An answer from the same boot means that it has not gone down yet, whatever became of the connection.
+        """
+        before, pause = reply.get("boot_id"), 1.0
+        away_until = time.monotonic() + self.options.deadline + BOOTING
+        while True:
+            self.device.forget_connection()
+            time.sleep(pause)
+            pause = min(pause * 1.4, 10.0)
+            try:
+                reply = self._seen(self.device.call("status", fresh=True))
+            except DeviceLost as error:
+                if time.monotonic() > min(away_until, end):
+                    raise DeviceLost("it went down to reboot and did not come back: %s" % error) from error
+                continue
+            if not reply.get("rebooting") or reply.get("boot_id") != before:
+                return reply
+            if time.monotonic() > end:
+                return reply
+
+    def _seen(self, reply: Reply) -> Reply:
+        boot = reply.get("boot_id")
+        if boot and boot not in self.boots:
+            self.boots.append(boot)
         return reply

@@ -6,9 +6,9 @@
 
 """Kinds of health check: one file per kind beside this one, found by its name.
 
-A kind's module has ``RULES`` and ``REQUIRED`` for its own keys, and ``look(check, context)`` which raises
-:class:`Unhealthy` with a sentence or returns a mapping of what was measured. Anything else that goes wrong in it is
-unhealthy too: inconclusive is not healthy.
+A kind's module has ``RULES`` and ``REQUIRED`` for its own keys, ``complete(check)`` if there is more to say about them
+together, and ``look(check, context)`` which raises :class:`Unhealthy` with a sentence or returns what was measured.
+Anything else that goes wrong in it is unhealthy too: inconclusive is not healthy.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ class Unhealthy(Exception):
 
 
 class Context(t.NamedTuple):
-    """What a check may compare with: whether the device is a whole machine, and the baseline's measurements."""
+    """What a check may compare with: whether the device is a whole machine, the baseline's measurements, its root."""
 
     is_real: bool
     baseline: t.Mapping[str, t.Any]
+    root: str = "/"
 
 
 def kinds() -> list[str]:
@@ -48,6 +49,7 @@ _TIMES: dict[str, schema.Rule] = {
     "passes": schema.whole(1),
     "interval": schema.number(0.05),
     "timeout": schema.number(0),
+    "settle": schema.number(0),
 }
 
 
@@ -68,6 +70,9 @@ def validate(where: str, health: t.Any, problems: schema.Problems) -> None:
             continue
         rules = dict(found.RULES, name=schema.matching(schema.NAME), type=schema.anything)
         problems.mapping(here, check, rules, required=("name", "type", *found.REQUIRED))
+        wrong = found.complete(check) if hasattr(found, "complete") else None
+        if wrong:
+            problems.add(here, wrong)
         if check.get("name") in names:
             problems.add(here + ".name", "%r is taken by an earlier check; names are unique" % check.get("name"))
         names.add(check.get("name"))

@@ -13,13 +13,14 @@ import time
 import typing as t
 
 from .. import schema
-from . import Context, Unhealthy
+from . import Context, Unhealthy, _latency
 
 REQUIRED = ("port",)
 RULES: dict[str, schema.Rule] = {
     "host": schema.text,
     "port": lambda value: None if str(value).isdigit() or str(value).startswith("${") else "must be a port number",
     "wait": schema.number(0.1),
+    **_latency.RULES,
 }
 
 
@@ -31,4 +32,6 @@ def look(check: t.Mapping[str, t.Any], context: Context) -> dict[str, t.Any]:
         socket.create_connection((host, port), timeout=float(check.get("wait", 5))).close()
     except OSError as error:
         raise Unhealthy("%s port %d does not accept: %s" % (host, port, error)) from None
-    return {"seconds": round(time.monotonic() - started, 4)}
+    seconds = time.monotonic() - started
+    _latency.judge(check, seconds, context)
+    return {"seconds": round(seconds, 4)}

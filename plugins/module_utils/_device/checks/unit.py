@@ -15,7 +15,10 @@ from .. import schema, units
 from . import Context, Unhealthy
 
 REQUIRED = ("unit",)
-RULES: dict[str, schema.Rule] = {"unit": schema.matching(re.compile(r"^[A-Za-z0-9:_.@-]+\.[a-z]+$"))}
+RULES: dict[str, schema.Rule] = {
+    "unit": schema.matching(re.compile(r"^[A-Za-z0-9:_.@-]+\.[a-z]+$")),
+    "max_restarts": schema.whole(0),
+}
 
 
 def look(check: t.Mapping[str, t.Any], context: Context) -> dict[str, t.Any]:
@@ -28,4 +31,9 @@ def look(check: t.Mapping[str, t.Any], context: Context) -> dict[str, t.Any]:
     if found.get("ActiveState") != "active":
         raise Unhealthy("%s is %s (%s)" % (check["unit"], found.get("ActiveState"), found.get("SubState")))
     # A restart between two looks must break the row of passes: the runner compares `restarts` of consecutive looks.
-    return {"restarts": int(found.get("NRestarts") or 0)}
+    restarts = int(found.get("NRestarts") or 0)
+    if restarts > check.get("max_restarts", restarts):
+        raise Unhealthy(
+            "%s was restarted %d times, at most %d are allowed" % (check["unit"], restarts, check["max_restarts"])
+        )
+    return {"restarts": restarts}
