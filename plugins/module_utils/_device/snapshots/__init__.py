@@ -92,6 +92,7 @@ class Base:
     def restore(self, paths: t.Iterable[str] | None = None) -> list[str]:
         """Put back what differs (of ``paths``, if given) and return what did; interruptible and repeatable."""
         self.make_room()
+        tree.sweep(self.layout, self.selection)
         before = self.manifest()
         if paths is None:
             paths = tree.differences(before, tree.observe(self.layout, self.selection))
