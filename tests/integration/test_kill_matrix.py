@@ -197,24 +197,22 @@ def strike(device: Device, site: Ready, installer: str, kind: str, state: str, f
         call = engine.start(str(STATES[state]), rollout="new", wait=60)
     process = engine.wait_held()
     assert engine.transaction()["state"] == state
+    call.kill()  # it would only wait for its time to pass
+    call.wait()
     if fault == "engine":
         device.run(["kill", "-KILL", process])
     elif fault == "power":
         device.cut()
-        call.kill()
         device.start()
     else:
         if fault == "link":
             device.unplug()
-        call.kill()
-        call.wait()
         device.run(["kill", "-CONT", process])
     if fault == "link":
         engine.wait_for(*transaction.ENDED)
         device.plug()
     elif fault == "power" and state not in transaction.UNTOUCHED:  # there is no guard before anything is touched
         engine.wait_for(*transaction.ENDED, "unconfirmed")
-    call.communicate(timeout=60)
     end = engine.at_rest()
 
     record = engine.transaction()
