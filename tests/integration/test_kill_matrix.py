@@ -11,10 +11,12 @@ its own record says which, and the next run carries on to success.
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.fleet.ota.plugins.module_utils._device import transaction
@@ -187,7 +189,7 @@ def test_kill_matrix(state: str, installer: str, kind: str, request: pytest.Fixt
 def strike(device: Device, site: Ready, installer: str, kind: str, state: str, fault: str) -> None:
     """One cell."""
     engine, bundle = HeldEngine(device), site.new[installer]
-    options = {"rollout": "new", "deadline": 12 if fault == "link" else 600, "snapshot": kind}
+    options: dict[str, Any] = {"rollout": "new", "deadline": 12 if fault == "link" else 600, "snapshot": kind}
     if STATES[state] is None:
         engine.hold(state)
         call = engine.start_apply(bundle, **options)
@@ -213,6 +215,8 @@ def strike(device: Device, site: Ready, installer: str, kind: str, state: str, f
         device.plug()
     elif fault == "power" and state not in transaction.UNTOUCHED:  # there is no guard before anything is touched
         engine.wait_for(*transaction.ENDED, "unconfirmed")
+    if fault in ("link", "power"):  # a shared connection to a device that is gone would be waited for
+        subprocess.run(["ssh", "-O", "exit", *device.ssh()[1:]], capture_output=True, check=False)
     end = engine.at_rest()
 
     record = engine.transaction()

@@ -198,7 +198,9 @@ def leftovers(device: Directory) -> list[str]:
     needed = {entry["transaction"] for entry in current}
     if last.get("state") == "broken":
         needed.add(last["id"])
-    digests = {entry["digest"] for value in installed.values() for entry in (value["current"], value["previous"]) if entry}
+    digests = {
+        entry["digest"] for value in installed.values() for entry in (value["current"], value["previous"]) if entry
+    }
     found = ["snapshots/" + name for name in _names(device.state / "snapshots") if name not in needed]
     found += ["transactions/" + name for name in _names(device.state / "transactions") if name != last.get("id")]
     found += ["releases/" + name for name in _names(device.state / "releases") if name[:-5] not in digests]

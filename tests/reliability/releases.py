@@ -19,7 +19,7 @@ SCRIPT = """#!/bin/sh
 mkdir -p "$FLEET_OTA_ROOT/etc/app" && echo "written by {version}" >"$FLEET_OTA_ROOT/etc/app/generated"
 """
 #: An activation that never succeeds, for a release that always goes back.
-BAD = "#!/bin/sh\necho half >\"$FLEET_OTA_ROOT/etc/app/generated\"\nexit 1\n"
+BAD = '#!/bin/sh\necho half >"$FLEET_OTA_ROOT/etc/app/generated"\nexit 1\n'
 
 
 class Release(t.NamedTuple):

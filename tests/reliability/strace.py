@@ -14,11 +14,45 @@ import typing as t
 from pathlib import Path
 
 #: Everything that changes a file system, or makes a change durable.
-CALLS = (
-    "chmod chown fallocate fchmod fchmodat fchown fchownat fdatasync fsetxattr fsync ftruncate lchown link linkat "
-    "lsetxattr mkdir mkdirat mknod mknodat openat pwrite64 removexattr rename renameat renameat2 rmdir setxattr "
-    "symlink symlinkat sync_file_range syncfs truncate unlink unlinkat utimensat write writev"
-).split()
+CALLS = [
+    "chmod",
+    "chown",
+    "fallocate",
+    "fchmod",
+    "fchmodat",
+    "fchown",
+    "fchownat",
+    "fdatasync",
+    "fsetxattr",
+    "fsync",
+    "ftruncate",
+    "lchown",
+    "link",
+    "linkat",
+    "lsetxattr",
+    "mkdir",
+    "mkdirat",
+    "mknod",
+    "mknodat",
+    "openat",
+    "pwrite64",
+    "removexattr",
+    "rename",
+    "renameat",
+    "renameat2",
+    "rmdir",
+    "setxattr",
+    "symlink",
+    "symlinkat",
+    "sync_file_range",
+    "syncfs",
+    "truncate",
+    "unlink",
+    "unlinkat",
+    "utimensat",
+    "write",
+    "writev",
+]
 _LINE = re.compile(r"^(\w+)\((.*)$")
 
 

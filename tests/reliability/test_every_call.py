@@ -69,8 +69,9 @@ class Case:
 
 def prepare(name: str, device: Directory, releases: Releases, work: Path) -> Case:
     """The device just before program ``name`` is started."""
-    old, arguments, request = device.tree(), (), None
-    new = old
+    old = new = device.tree()
+    arguments: tuple[str, ...] = ()
+    request: dict[str, t.Any] | None = None
     if name == "apply":
         device.stage(releases.get(2))
         options = {"rollout": "2", "generation": 1, "guard": "process"}
@@ -201,7 +202,9 @@ def _recover(device: Directory, case: Case, releases: Releases, boot: bool, brok
     history = device.history()
     if (history[-1]["transaction"], history[-1]["state"]) != (found["id"], found["state"]):
         yield "the history ends with %s, the record is %s" % (history[-1]["state"], found["state"])
-    left = [name for name in leftovers(device) if name.startswith("snapshots/")]  # the rest is small, and goes next time
+    left = [
+        name for name in leftovers(device) if name.startswith("snapshots/")
+    ]  # the rest is small, and goes next time
     if left and not broken:  # what could not be removed then is removed the next time
         yield "left over: %s" % ", ".join(left)
     reply = device.update(releases.get(3), rollout="next", retry_rejected=True)

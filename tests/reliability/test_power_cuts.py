@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Power cuts at random moments of whole cycles, on real file systems that lose what was not synced.
 
-ext4 and xfs are shut down by their own ioctl without flushing the log: nothing reaches the disk after that, and what was
-never synced is gone. btrfs has no such ioctl: its image is copied while it is mounted, and the copy is what the device
-wakes up with. Then the file system is mounted again, the device boots, and what must hold is looked at.
+ext4 and xfs are shut down by their own ioctl without flushing the log: nothing reaches the disk after that, and what
+was never synced is gone. btrfs has no such ioctl: its image is copied while it is mounted, and the copy is what the
+device wakes up with. Then the file system is mounted again, the device boots, and what must hold is looked at.
 """
 
 from __future__ import annotations
@@ -101,7 +101,13 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
 
 
 def test_power_cuts_in_whole_cycles(
-    disk: Disk, program: Path, releases: Releases, request: pytest.FixtureRequest, later: None, seed: int, tmp_path: Path
+    disk: Disk,
+    program: Path,
+    releases: Releases,
+    request: pytest.FixtureRequest,
+    later: None,
+    seed: int,
+    tmp_path: Path,
 ) -> None:
     chance = random.Random(seed)
     device = Directory(disk.place / "device", program)
@@ -163,9 +169,7 @@ def cycle(device: Directory, releases: Releases, said: Path) -> None:
         said.write_text("2")
 
 
-def check(
-    device: Directory, trees: dict[str, dict[str, object]], confirmed: str | None, last: str
-) -> Iterator[str]:
+def check(device: Directory, trees: dict[str, dict[str, object]], confirmed: str | None, last: str) -> Iterator[str]:
     """What does not hold after the device booted; ``last`` is the transaction before the cycle."""
     device.guard("boot")
     device.call("status")

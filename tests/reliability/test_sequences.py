@@ -23,6 +23,7 @@ from .device import Directory, differences
 from .releases import Releases
 
 COUNTERS = (1, 2, 3)
+STEPS = ("apply", "confirm", "restore", "rollback", "boot", "deadline")
 #: What a crash may strike: the engine's calls that make something durable.
 STRIKES = ("fsync", "rename")
 
@@ -104,7 +105,9 @@ class Life(RuleBasedStateMachine):
     def rollback(self) -> None:
         self.device.call("rollback", guard="process", rollout=str(time.time_ns()), overwrite=True)
 
-    @rule(step=st.sampled_from(("apply", "confirm", "restore", "rollback", "boot", "deadline")), calls=st.integers(0, 60))
+    @rule(
+        step=st.sampled_from(("apply", "confirm", "restore", "rollback", "boot", "deadline")), calls=st.integers(0, 60)
+    )
     def crash(self, step: str, calls: int) -> None:
         """The power goes at some call of a step."""
         with crash_after(calls):
@@ -140,7 +143,9 @@ class Life(RuleBasedStateMachine):
         assert record["state"] in (*transaction.AT_WORK, *transaction.ENDED, "unconfirmed")
         assert record["outcome"] != "broken", record
         seen = [(entry["transaction"], entry["state"]) for entry in history]
-        assert len([entry for entry in seen if entry[1] == "confirmed"]) == len({e for e in seen if e[1] == "confirmed"})
+        assert len([entry for entry in seen if entry[1] == "confirmed"]) == len(
+            {e for e in seen if e[1] == "confirmed"}
+        )
         if record["state"] in transaction.AT_WORK:
             return
         current = self._current()
