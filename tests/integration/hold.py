@@ -7,22 +7,26 @@ The engine is the real one. As soon as it has made the state that stands in ``/r
 that state's step runs, this stops the process (SIGSTOP) and says so in ``/run/fleet-ota-held``.
 """
 
+from __future__ import annotations
+
+import importlib
 import os
 import signal
 import sys
+from typing import Any
 
 HOLD, HELD = "/run/fleet-ota-hold", "/run/fleet-ota-held"
 
 
-def main():
+def main() -> None:
     sys.argv = sys.argv[1:]
     sys.path.insert(0, sys.argv[0])
-    from fleet_ota import transaction
-    from fleet_ota.main import main as engine
+    transaction = importlib.import_module("fleet_ota.transaction")
+    engine = importlib.import_module("fleet_ota.main").main
 
     advance = transaction.Transaction.advance
 
-    def held(self, state, **changes):
+    def held(self: Any, state: str, **changes: Any) -> None:
         advance(self, state, **changes)
         try:
             with open(HOLD) as handle:
