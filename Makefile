@@ -13,7 +13,7 @@ ONLY ?=
 export PYTHONDONTWRITEBYTECODE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop test mutation lint summary format bench lab-up lab-down lab-status build clean
+.PHONY: help demo demo-stop test test-long mutation lint summary format bench lab-up lab-down lab-status build clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -26,6 +26,9 @@ demo-stop: .venv/fleet-ota-requirements ## Stop the services that the demo left 
 
 test: ## Every test this machine can run, as root also the lab's (ONLY="unit device" chooses)
 	@$(TOOLS) test $(ONLY)
+
+test-long: ## Faults at every call, thousands of them, and the whole kill matrix: hours (ONLY="reliability" chooses)
+	@$(TOOLS) test --long $(ONLY)
 
 mutation: .venv/fleet-ota-requirements-test ## Take every check of the device's verifier out, one by one: half an hour
 	@$(VENV) -m tests.mutation --all

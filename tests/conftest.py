@@ -17,6 +17,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -35,3 +37,18 @@ def _arrange() -> None:
 
 
 _arrange()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--long``: everything that takes too long for every change as well (``make test-long``)."""
+    parser.addoption("--long", action="store_true", help="run the long tests too, and the others to their full length")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without ``--long`` leave out what is marked ``long``."""
+    if config.getoption("--long"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("long")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]

@@ -23,6 +23,7 @@ def main() -> int:
     venv.add_argument("--folder", default=".venv", help="where, below the checkout (.venv)")
     test = commands.add_parser("test", help="run the tests")
     test.add_argument("only", nargs="*", help="beginnings of names, for example unit or device")
+    test.add_argument("--long", action="store_true", help="only what has a long mode, to its full length")
     linters = commands.add_parser("lint", help="run the linters")
     linters.add_argument("only", nargs="*", help="beginnings of names, for example ruff or sanity")
     commands.add_parser("summary", help="print what the last test and lint runs brought, as one line")
@@ -31,7 +32,7 @@ def main() -> int:
         venvs.make(ROOT / arguments.folder, pythons.current(), arguments.requirements)
         return 0
     if arguments.command == "test":
-        return testing.run(arguments.only)
+        return testing.run(arguments.only, long=arguments.long)
     if arguments.command == "lint":
         return lint.run(arguments.only)
     print(results.count())

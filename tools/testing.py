@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import functools
 import os
 import subprocess
 import tempfile
@@ -23,6 +24,8 @@ from tools.pythons import Python
 #: Seconds after which a single test case is stopped.
 UNIT_TIMEOUT = 180
 LAB_TIMEOUT = 900
+#: Folders below tests/ whose tests have a long mode, and the timeout of a test case there.
+LONG = {"reliability": 7200, "integration": 3600}
 
 #: A name, and what runs it: with the name, and where its output goes (None: where ours goes).
 Leg = tuple[str, Callable[[str, "Out"], None]]
@@ -32,15 +35,18 @@ LAB = ("integration", "vm", "molecule")
 _printing = threading.Lock()
 
 
-def run(only: list[str]) -> int:
-    """Run the legs whose names start with one of ``only`` (all when empty). Returns the exit code."""
+def run(only: list[str], *, long: bool = False) -> int:
+    """Run the legs whose names start with one of ``only`` (all when empty). Returns the exit code.
+
+    ``long``: only those that have a long mode (:data:`LONG`), to their full length.
+    """
     results.clear("test")
     # Collections that a user keeps in the default place must not shadow the checkout.
     with tempfile.TemporaryDirectory(prefix="fleet-ota-home-") as home:
         os.environ["ANSIBLE_HOME"] = home
         try:
             interpreter = venvs.make(ROOT / ".venv", pythons.current(), "requirements-test.txt")
-            legs = list(_legs(interpreter, every=bool(only)))
+            legs = list(_long_legs(interpreter) if long else _legs(interpreter, every=bool(only)))
         except SystemExit as error:
             legs = []
             _fail("environment", str(error))
@@ -80,6 +86,7 @@ def _legs(interpreter: Path, *, every: bool) -> Iterator[Leg]:
     main = pythons.current()
     others = [python for python in pythons.find().values() if python.version != main.version]
     yield "unit", lambda name, out: _pytest(name, out, interpreter, ["tests/unit"], UNIT_TIMEOUT)
+    yield "reliability", lambda name, out: _pytest(name, out, interpreter, ["tests/reliability"], LAB_TIMEOUT)
     yield "conformance", lambda name, out: _pytest(name, out, interpreter, ["tests/conformance"], UNIT_TIMEOUT)
     yield "mutation", lambda name, out: _program(name, out, [str(interpreter), "-m", "tests.mutation", "--quick"])
     for python in others if every else others[:1] + others[1:][-1:]:
@@ -89,6 +96,17 @@ def _legs(interpreter: Path, *, every: bool) -> Iterator[Leg]:
     yield "integration", lambda name, out: _pytest(name, out, interpreter, ["tests/integration"], LAB_TIMEOUT)
     yield "vm", lambda name, out: _pytest(name, out, interpreter, ["tests/vm"], LAB_TIMEOUT)
     yield "molecule", lambda name, out: _molecule(name, out, interpreter)
+
+
+def _long_legs(interpreter: Path) -> Iterator[Leg]:
+    """What `make test-long` adds: faults at every call, more power cuts, the whole kill matrix."""
+    for name, timeout in LONG.items():
+        path, arguments = f"tests/{name}", ["--long"] if name == "reliability" else ["--long", "-m", "long"]
+        yield name, functools.partial(_long_leg, interpreter, [path, *arguments], timeout)
+
+
+def _long_leg(interpreter: Path, arguments: list[str], timeout: int, name: str, out: Out) -> None:
+    _pytest(name, out, interpreter, arguments, timeout)
 
 
 def _device_leg(python: Python) -> Callable[[str, Out], None]:

@@ -39,6 +39,7 @@ def tidy(done: Transaction) -> None:
     """What belongs to the end, whichever it was; marks the transaction as tidied."""
     layout = done.layout
     quiesce.resume(done)
+    done.witness()
     if done.state == "confirmed":
         _remember(done)
     guard.disarm(done)
@@ -90,9 +91,9 @@ def _prune(layout: Layout, done: Transaction) -> None:
     ]
     _unstage(layout, done)
     ways_back = {value["current"]["transaction"] for value in known.value["releases"].values() if value["current"]}
-    for found in snapshots.listing(layout):
-        if transaction.IDENTIFIER.match(found["id"]) and found["id"] not in ways_back and found["id"] != done.id:
-            snapshots.remove(layout, found["id"])
+    for name in os.listdir(layout.file("snapshots")):  # also one whose removal was interrupted
+        if transaction.IDENTIFIER.match(name) and name not in ways_back and name != done.id:
+            snapshots.remove(layout, name)
     if done.state == "confirmed" and done.kind == "rollback":
         snapshots.remove(layout, done.id)
         if done.data.get("source") not in ways_back:

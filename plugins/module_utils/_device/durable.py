@@ -13,6 +13,7 @@ a power cut after ``changed`` can lose the file).
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import typing as t
@@ -57,13 +58,50 @@ def read_json(path: str, default: t.Any = None) -> t.Any:
 
 
 def append_line(path: str, value: t.Any) -> None:
-    """Append ``value`` as one line of JSON, on disk when this returns."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    """Append ``value`` as one line of JSON, on disk when this returns.
+
+    A torn line that a power cut or a full disk left at the end is cut off first; nobody was ever told it was there.
+    """
+    fresh = not os.path.lexists(path)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
-        os.write(fd, (json.dumps(value, sort_keys=True) + "\n").encode())
+        end = _end_of_lines(fd)
+        line = (json.dumps(value, sort_keys=True) + "\n").encode()
+        os.ftruncate(fd, end)
+        if os.pwrite(fd, line, end) != len(line):
+            os.ftruncate(fd, end)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
         os.fsync(fd)
     finally:
         os.close(fd)
+    if fresh:
+        sync_directory(os.path.dirname(path))
+
+
+def last_line(path: str) -> t.Any:
+    """The value of the last whole line that :func:`append_line` wrote to ``path``; None if there is none."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    try:
+        end = _end_of_lines(fd)
+        start = _end_of_lines(fd, end - 1) if end else 0
+        return json.loads(os.pread(fd, end - start, start)) if end else None
+    finally:
+        os.close(fd)
+
+
+def _end_of_lines(fd: int, before: int | None = None) -> int:
+    """Where the last line that ends before byte ``before`` (the end of the file) has its end; 0 without one."""
+    position = os.fstat(fd).st_size if before is None else before
+    while position > 0:
+        start = max(0, position - 4096)
+        found = os.pread(fd, position - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        position = start
+    return 0
 
 
 def remove(path: str) -> None:

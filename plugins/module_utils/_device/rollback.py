@@ -14,7 +14,7 @@ from __future__ import annotations
 import typing as t
 
 from . import documents, guard, reboot, snapshots
-from .apply import busy, launch, options
+from .apply import busy, fence, launch, options
 from .conclude import settle
 from .errors import OtaError
 from .identity import Identity
@@ -31,8 +31,10 @@ def rollback(layout: Layout, request: t.Mapping[str, t.Any]) -> dict[str, t.Any]
     running = settle(layout)
     if running is not None and running.is_open:
         if running.kind == "rollback" and running.rollout == request.get("rollout"):
+            fence(layout, request)
             return running.reply()
         raise busy(running)
+    fence(layout, request)
     Identity(layout)
     memory = Memory(layout)
     name = request.get("name") or memory.latest()

@@ -87,13 +87,23 @@ class Transaction:
 
     def advance(self, state: str, **changes: t.Any) -> None:
         """Enter ``state``: on disk, and in the history, before the step that belongs to it runs."""
+        if "state" in self.data:
+            self.witness()  # a run that was killed between the two writes below left this to us
         self.data.update(changes, state=state)
         self.data["steps"][state] = round(clock() - self.data["began"], 3)
         if state == "checking":  # the change is in place: what a confirm's connection must be younger than
             self.data["in_place"] = {"boot": boot_id(), "clock": clock()}
         self.save()
+        self.witness()
+
+    def witness(self) -> None:
+        """See to it that the history has the state that the transaction is in. Can be run again."""
+        path, state = self.layout.file("history.jsonl"), self.data["state"]
+        last = durable.last_line(path) or {}
+        if (last.get("transaction"), last.get("state")) == (self.data["id"], state):
+            return
         record = {"time": memory.stamp(), "transaction": self.data["id"], "state": state}
-        record.update({key: changes[key] for key in ("outcome", "code", "message") if changes.get(key)})
+        record.update({key: self.data[key] for key in ("outcome", "code", "message") if self.data.get(key)})
         if state == "staged" and self.data.get("checkpoint"):
             record["checkpoint"] = self.data["checkpoint"]  # the device witnesses the controller's journal
         history.add(self.layout, record)

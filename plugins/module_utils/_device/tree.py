@@ -233,6 +233,17 @@ def _unlocked(layout: Layout, folders: t.Iterable[str]) -> t.Iterator[None]:
                 attributes.set_flags(real, found)
 
 
+def sweep(layout: Layout, selection: Selection) -> None:
+    """Remove what an interrupted :func:`put_back` left beside single paths; in trees it shows as a difference."""
+    for path in selection.paths:
+        _remove(_temporary(layout.real(path)))
+
+
+def _temporary(real: str) -> str:
+    """What a file is called before it takes the old one's place."""
+    return os.path.join(os.path.dirname(real), ".fleet-ota.%s" % hashlib.sha256(os.fsencode(real)).hexdigest()[:16])
+
+
 def _remove(real: str) -> None:
     try:
         info = os.lstat(real)
@@ -264,9 +275,7 @@ def _put(layout: Layout, path: str, entry: Entry, source: Source) -> None:
     elif kind == "s":
         return  # a socket lives with its process; nothing of it can be kept
     else:
-        temporary = os.path.join(
-            os.path.dirname(real), ".fleet-ota.%s" % hashlib.sha256(os.fsencode(real)).hexdigest()[:16]
-        )
+        temporary = _temporary(real)
         _remove(temporary)
         try:
             _make(layout, temporary, path, entry, source)

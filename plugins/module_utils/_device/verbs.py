@@ -196,11 +196,12 @@ def _reply(found: transaction.Transaction) -> Reply:
 
 
 def status(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
-    """How the transaction stands; one whose engine was lost in mid-change is sent back right away."""
+    """How the transaction stands; what a lost engine left undone is done, or sent back, right away."""
     found = transaction.Transaction.load(layout)
     if found is None:
         return dict(apply.IDLE)
-    if found.is_at_work and lock.is_free(layout):
+    unfinished = found.is_at_work or (not found.is_open and not found.data.get("tidied"))
+    if unfinished and lock.is_free(layout):
         with lock.hold(layout, wait=5):
             found = conclude.settle(layout)
         if found is not None and found.state in transaction.TOUCHED:

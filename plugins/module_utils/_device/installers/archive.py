@@ -27,6 +27,8 @@ from . import Base, Scope
 REQUIRED = ("destination",)
 SIGNED_REQUIRED = ("members",)
 FILE_RULES: dict[str, schema.Rule] = {}
+#: What the link is called before it takes the old one's place; a killed run may leave it.
+_NEW = ".new"
 _MODE = schema.matching(re.compile(r"^0[0-7]{3}$"))
 _MEMBERS: dict[str, tuple[dict[str, schema.Rule], tuple[str, ...]]] = {
     "file": ({"length": schema.whole(0), "sha256": schema.matching(schema.SHA256)}, ("length", "sha256")),
@@ -148,7 +150,7 @@ class Installer(Base):
         while parent not in ("/", ""):
             above.add(parent)
             parent = os.path.dirname(parent)
-        return Scope(frozenset(above | {self.link}), frozenset({self.directory}))
+        return Scope(frozenset(above | {self.link, self.link + _NEW}), frozenset({self.directory}))
 
     def space(self) -> int:
         """Bytes of the extracted files, with a block for each member."""
@@ -181,7 +183,7 @@ class Installer(Base):
         durable.sync_tree(directory)
         self.quiesce()
         link = self.layout.real(self.link)
-        temporary = link + ".new"
+        temporary = link + _NEW
         if os.path.lexists(temporary):
             os.unlink(temporary)
         os.symlink(os.path.relpath(directory, os.path.dirname(link)), temporary)

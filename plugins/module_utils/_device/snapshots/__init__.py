@@ -108,6 +108,7 @@ class Base:
         """
         self.make_room()
         self.prove()
+        tree.sweep(self.layout, self.selection)
         before = self.manifest()
         if paths is None:
             paths = tree.differences(before, tree.observe(self.layout, self.selection))
