@@ -80,6 +80,7 @@ def test_a_release_reboots_it_and_is_confirmed(engine: Engine, project: Project)
     assert evidence.read(device, CURRENT) == "33\n"
 
 
+@pytest.mark.long
 def test_without_the_hook_it_is_refused(engine: Engine, project: Project) -> None:
     (engine.device.root / "etc/init.d/rcS").write_text("#!/bin/sh\n")
     reply = engine.apply(release(project, "34"))

@@ -73,6 +73,7 @@ def test_a_release_reboots_is_proven_after_it_and_waits_for_its_confirm(
     assert not (device.root / UNIT.lstrip("/")).exists(), "the guard is there only while a transaction is open"
 
 
+@pytest.mark.long
 def test_if_needed_looks_for_the_note_of_the_package_tools(engine: Engine, releases: dict[str, Bundle]) -> None:
     assert engine.apply(releases["5"], rollout="a")["state"] == "unconfirmed"
     assert engine.call("restore", rollout="a", wait=30)["outcome"] == "restored"
@@ -98,6 +99,7 @@ def test_the_deadline_begins_anew_after_the_boot_and_a_way_back_is_booted_too(
     assert engine.device.boots == 3, "the way back is booted once, not again and again"
 
 
+@pytest.mark.long
 def test_unhealthy_after_the_boot_goes_back(engine: Engine, releases: dict[str, Bundle]) -> None:
     assert engine.apply(releases["3"])["state"] == "rebooting"
     up(engine.device, 3)
