@@ -79,9 +79,8 @@ class Health:
         for check in self.checks:
             found = first.checks[check["name"]]
             if "baseline_factor" in check and found["ok"]:
-                more = [
-                    self._one(check, {"taken": False})["measured"].get("seconds") for _ in range(_BASELINE_LOOKS - 1)
-                ]
+                again = [self._one(check, {"taken": False}) for _look in range(_BASELINE_LOOKS - 1)]
+                more = [one["measured"].get("seconds") for one in again]
                 seconds = sorted(value for value in (found["measured"]["seconds"], *more) if value is not None)
                 found["measured"]["seconds"] = seconds[len(seconds) // 2]
         return first
