@@ -31,7 +31,7 @@ LONG = {"reliability": 7200, "integration": 3600}
 Leg = tuple[str, Callable[[str, "Out"], None]]
 Out = IO[bytes] | None
 #: These use the lab and wait for devices most of the time; the others use processors. They run side by side.
-LAB = ("integration", "vm", "molecule")
+LAB = ("integration", "molecule")
 _printing = threading.Lock()
 
 
