@@ -55,7 +55,7 @@ class Project:
         path.write_text(json.dumps(document, indent=2))
         return path
 
-    def meter(self, name: str, **changes: Any) -> Path:
+    def meter(self, name: str, /, **changes: Any) -> Path:
         """The release document of a version of the package `meter`.
 
         :param name: a key of `debs.VERSIONS`

@@ -24,6 +24,12 @@ UNIT = "/etc/systemd/system/fleet-ota-guard.service"
 
 
 @pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A repository of its own: what others publish must not be older than what is published here."""
+    return Project(tmp_path_factory.mktemp("reboot") / "p")
+
+
+@pytest.fixture(scope="module")
 def releases(project: Project) -> dict[str, Bundle]:
     """Versions of `gateway`: 1 as usual, 2 reboots, 3 reboots and is silent, 4 reboots and never passes in time."""
     slow = health(PORT, timeout=120, more=[{"name": "never", "type": "file", "path": "/run/never"}])

@@ -145,13 +145,22 @@ def ready(kind: str, project: Project) -> Iterator[Ready]:
 
 
 @pytest.fixture(scope="module")
-def plain(lab_host: None, project: Project) -> Iterator[Ready]:
-    yield from ready("overlay", project)
+def own_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A repository whose channel nobody else has taken further."""
+    project = Project(tmp_path_factory.mktemp("matrix") / "p")
+    for name in ("1", "2"):
+        project.publish(project.meter(name))
+    return project
 
 
 @pytest.fixture(scope="module")
-def btrfs(lab_host: None, project: Project) -> Iterator[Ready]:
-    yield from ready("btrfs", project)
+def plain(lab_host: None, own_project: Project) -> Iterator[Ready]:
+    yield from ready("overlay", own_project)
+
+
+@pytest.fixture(scope="module")
+def btrfs(lab_host: None, own_project: Project) -> Iterator[Ready]:
+    yield from ready("btrfs", own_project)
 
 
 def rows() -> list[object]:

@@ -11,9 +11,10 @@ from .site import Site, confirmed
 
 
 def test_every_device_reboots_once_and_is_confirmed_over_a_new_connection(site: Site) -> None:
-    site.project.publish(site.project.meter("2", version="2.reboot", counter=20, reboot="always"))
+    # Another name: what others publish of `meter` later must not be older than this.
+    site.project.publish(site.project.meter("2", name="meter-reboot", reboot="always"))
     boots = {device.name: device.boots for device in site.devices}
-    assert site.rollout("meter/2.reboot") == 0, site.said()
+    assert site.rollout("meter-reboot/2") == 0, site.said()
     assert set(site.outcomes().values()) == {("updated", None)}, site.said()
     for device in site.devices:
         assert device.boots == boots[device.name] + 1

@@ -186,6 +186,12 @@ def launch(transaction: Transaction) -> None:
         durable.write_json(transaction.folder("worker.json"), {"pid": pid})
 
 
+def took_part(layout: Layout, rollout: str) -> bool:
+    """Whether an update of this rollout had this device, as far back as it remembers."""
+    lease = durable.read_json(layout.file("lease.json"), {})
+    return rollout == lease.get("rollout") or rollout in (lease.get("known") or {})
+
+
 def fence(layout: Layout, request: Request, *, take: bool = True) -> None:
     """Refuse a controller that was replaced (``STALE``); with ``take`` note whose device it is now.
 

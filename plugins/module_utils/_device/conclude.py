@@ -80,7 +80,8 @@ def _remember(done: Transaction) -> None:
             known.went_back(done.release["name"])
         return
     documents.keep(done)
-    known.confirm(dict(done.release, transaction=done.id, units=done.data.get("units", [])))
+    more = {"transaction": done.id, "units": done.data.get("units", []), "rollout": done.data.get("rollout")}
+    known.confirm({**done.release, **more})
 
 
 def _prune(layout: Layout, done: Transaction) -> None:

@@ -7,8 +7,8 @@
 """What a device remembers between transactions: what is installed, what failed here, how far it has come.
 
 ``installed.json``: ``{format, releases: {NAME: {current, previous, counter}}, rejected: {DIGEST: {...}}}``.
-``current`` and ``previous`` are ``{name, version, counter, digest, transaction, units, time}``; the snapshot that leads
-back from ``current`` has the id of its transaction.
+``current`` and ``previous`` are ``{name, version, counter, digest, transaction, units, rollout, time}``; the snapshot
+that leads back from ``current`` has the id of its transaction.
 """
 
 from __future__ import annotations

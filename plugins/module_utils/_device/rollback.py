@@ -14,7 +14,7 @@ from __future__ import annotations
 import typing as t
 
 from . import documents, guard, reboot, snapshots
-from .apply import busy, fence, launch, options
+from .apply import busy, fence, launch, options, took_part
 from .conclude import settle
 from .errors import OtaError
 from .identity import Identity
@@ -31,10 +31,10 @@ def rollback(layout: Layout, request: t.Mapping[str, t.Any]) -> dict[str, t.Any]
     running = settle(layout)
     if running is not None and running.is_open:
         if running.kind == "rollback" and running.rollout == request.get("rollout"):
-            fence(layout, request)
+            fence(layout, _fenced(request))
             return running.reply()
         raise busy(running)
-    fence(layout, request)
+    fence(layout, _fenced(request))
     Identity(layout)
     memory = Memory(layout)
     name = request.get("name") or memory.latest()
@@ -42,6 +42,10 @@ def rollback(layout: Layout, request: t.Mapping[str, t.Any]) -> dict[str, t.Any]
     current, previous = entry["current"], entry["previous"]
     if running is not None and _is_done(running, request):
         return {**running.reply(), "again": True}
+    rollout = request.get("rollout")
+    if rollout and current and current.get("rollout") not in (None, rollout) and took_part(layout, rollout):
+        message = "%s %s came by rollout %s since; going back from %s would undo that one instead"
+        raise OtaError("STALE", message % (name, current["version"], current["rollout"], rollout))
     if not current or not previous:
         raise OtaError(
             "NO_PREVIOUS", "there is no release before %s to go back to" % (current or {}).get("version", "this one")
@@ -82,6 +86,12 @@ def rollback(layout: Layout, request: t.Mapping[str, t.Any]) -> dict[str, t.Any]
     )
     launch(transaction)
     return transaction.reply()
+
+
+def _fenced(request: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """The way back from a rollout has a journal of its own, and so counts its generations for itself."""
+    rollout = request.get("rollout")
+    return dict(request, rollout=rollout and "back from %s" % rollout)
 
 
 def _is_done(last: Transaction, request: t.Mapping[str, t.Any]) -> bool:

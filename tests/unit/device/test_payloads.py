@@ -128,6 +128,5 @@ def test_packages_need_a_whole_machine(device: Device, publisher: Publisher) -> 
     entry = dict(document["payloads"][0]["files"][0], package="app", version="1", architecture="all", installed_size=1)
     document["payloads"] = [{"name": "app", "type": "deb", "files": [entry]}]
     publisher.repository.publish(document)
-    device.stage(publisher.files)
-    reply = device.call("apply", bundle=publisher.repository.bundle(), wait=20)
-    assert (reply["outcome"], reply["code"]) == ("refused", "UNSUPPORTED"), reply
+    reply = device.call("apply", bundle=publisher.repository.bundle(), wait=20)  # before any byte travels
+    assert (reply["outcome"], reply["error"]["code"]) == ("refused", "UNSUPPORTED"), reply
