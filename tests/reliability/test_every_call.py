@@ -107,6 +107,7 @@ def prepare(name: str, device: Directory, releases: Releases, work: Path) -> Cas
         if name == "confirm":
             request = {"verb": "confirm", "transaction": identifier}
         else:
+            device.pass_time("deadline")
             arguments = ("guard", identifier, "deadline")
     return Case(device, work, arguments, request, old, new)
 

@@ -43,11 +43,9 @@ def tidy(done: Transaction) -> None:
     if done.state == "confirmed":
         _remember(done)
     guard.disarm(done)
-    if done.state != "confirmed" and done.state != "broken":
-        snapshots.remove(layout, done.id)
-    _prune(layout, done)
+    whole = _prune(layout, done)
     history.compact(layout, done.id)
-    done.save(tidied=True)
+    done.save(tidied=whole)  # what a failing disk did not let go is for the next call
 
 
 def settle(layout: Layout) -> Transaction | None:
@@ -84,25 +82,31 @@ def _remember(done: Transaction) -> None:
     known.confirm({**done.release, **more})
 
 
-def _prune(layout: Layout, done: Transaction) -> None:
-    """Keep one way back per release name, nothing staged, and the folder of this last transaction."""
+def _prune(layout: Layout, done: Transaction) -> bool:
+    """Keep one way back per release name, nothing staged, and the folder of this last transaction.
+
+    False if a snapshot that is to go is still there.
+    """
     known = memory.Memory(layout)
     entries = [
         entry for value in known.value["releases"].values() for entry in (value["current"], value["previous"]) if entry
     ]
     _unstage(layout, done)
-    ways_back = {value["current"]["transaction"] for value in known.value["releases"].values() if value["current"]}
-    for name in os.listdir(layout.file("snapshots")):  # also one whose removal was interrupted
-        if transaction.IDENTIFIER.match(name) and name not in ways_back and name != done.id:
-            snapshots.remove(layout, name)
-    if done.state == "confirmed" and done.kind == "rollback":
-        snapshots.remove(layout, done.id)
-        if done.data.get("source") not in ways_back:
-            snapshots.remove(layout, done.source)
+    wanted = {value["current"]["transaction"] for value in known.value["releases"].values() if value["current"]}
+    if done.state == "broken":
+        wanted.add(done.id)  # for the hands that this one needs
+    folder = layout.file("snapshots")
+
+    def others() -> list[str]:  # also one whose removal was interrupted
+        return [name for name in os.listdir(folder) if transaction.IDENTIFIER.match(name) and name not in wanted]
+
+    for name in others():
+        snapshots.remove(layout, name)
     for name in os.listdir(layout.file("transactions")):
         if name != done.id:
             transaction.remove_folder(layout, name)
     _prune_releases(layout, known, {entry["digest"] for entry in entries})
+    return not others()
 
 
 def _unstage(layout: Layout, done: Transaction) -> None:
