@@ -197,7 +197,8 @@ def _explained() -> dict[str, str]:
 
 
 def _child(folder: str) -> None:
-    """A child says nothing, and has temporary folders of its own."""
+    """A child says nothing, and has temporary folders of its own; it is in one too, for mutants write anywhere."""
+    os.chdir(folder)
     os.environ["PYTEST_DEBUG_TEMPROOT"] = os.environ["TMPDIR"] = tempfile.tempdir = folder
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 1)
