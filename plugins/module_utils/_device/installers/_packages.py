@@ -12,6 +12,7 @@ What a format's own file adds: how its tools are asked, and where they keep thei
 from __future__ import annotations
 
 import os
+import pathlib
 import re
 import typing as t
 
@@ -27,10 +28,24 @@ _UNIT = re.compile(r"^[^@]+\.(service|socket|timer|path)$")
 Entry = t.Mapping[str, t.Any]
 
 
+def describe(
+    read: t.Callable[[pathlib.Path], dict[str, t.Any]], files: list[pathlib.Path]
+) -> tuple[dict[str, t.Any], list[dict[str, t.Any]]]:
+    """What ``describe`` of a payload type returns; ``read`` gives {package, version, architecture, installed_size}."""
+    additions: list[dict[str, t.Any]] = []
+    for addition in map(read, files):
+        if any(addition["package"] == other["package"] for other in additions):
+            raise ValueError("package %s is there twice; keep one version" % addition["package"])
+        additions.append(addition)
+    return {}, additions
+
+
 class PackageInstaller(Base):
     """Packages on a device. ``files`` entries of the payload have ``package``, ``version`` and ``architecture``."""
 
-    #: What this format's tools are called, first the one that a person knows.
+    #: Who installs, for people.
+    TOOL: t.ClassVar[str] = ""
+    #: The programs that this format needs, first the one that installs.
     PROGRAMS: t.ClassVar[tuple[str, ...]] = ()
     #: The kind of system that has them, for people.
     SYSTEM: t.ClassVar[str] = ""
@@ -53,8 +68,12 @@ class PackageInstaller(Base):
         """Run what :meth:`trouble` names."""
         raise NotImplementedError
 
-    def resolve(self) -> None:
-        """Raise OtaError ``REQUIREMENT`` if these files alone cannot be installed without touching other packages."""
+    def simulate(self) -> command.Result:
+        """What :meth:`put` would do, without doing it; fails if these files alone cannot be installed."""
+        raise NotImplementedError
+
+    def intrusion(self, simulated: command.Result) -> str | None:
+        """Which packages besides these :meth:`put` would install or remove, as a sentence; None if none."""
         raise NotImplementedError
 
     def contents(self, path: str) -> list[tuple[str, bool]]:
@@ -62,11 +81,11 @@ class PackageInstaller(Base):
         raise NotImplementedError
 
     def installed(self) -> dict[str, list[str]]:
-        """``{package: paths}`` of this payload's packages that are installed now."""
+        """``{name: paths}`` of this payload's packages that are installed now, by the names that the database uses."""
         raise NotImplementedError
 
-    def shared(self, directories: set[str]) -> set[str]:
-        """Which of ``directories`` a package that is not of this payload has a part in."""
+    def shared(self, directories: set[str], mine: t.Collection[str]) -> set[str]:
+        """Which of ``directories`` a package has a part in that is not ``mine``, by the names of :meth:`installed`."""
         raise NotImplementedError
 
     def versions(self) -> dict[str, str]:
@@ -117,7 +136,13 @@ class PackageInstaller(Base):
                 raise OtaError(
                     "INCOMPATIBLE", text % (entry["package"], entry["architecture"], ", ".join(sorted(known)))
                 )
-        self.resolve()
+        simulated = self.simulate()
+        if simulated.rc != 0:
+            message = "%s cannot install these packages without others; add their dependencies to the release: %s"
+            raise OtaError("REQUIREMENT", message % (self.TOOL, simulated.tail))
+        others = self.intrusion(simulated)
+        if others:
+            raise OtaError("REQUIREMENT", others)
 
     def _supported(self) -> None:
         if not self.layout.is_real:
@@ -132,15 +157,16 @@ class PackageInstaller(Base):
         paths: dict[str, bool] = {}
         for entry in self.payload["files"]:
             paths.update(self.contents(self.path(entry)))
-        for names in self.installed().values():
+        installed = self.installed()
+        for names in installed.values():
             for name in names:
                 paths[name] = paths.get(name, False)
-        private = self._private(paths)
+        private = self._private(paths, installed)
         singles = {name for name in paths if not any(name.startswith(tree + "/") for tree in private)} - private
         state = self.state()
         return Scope(frozenset(singles | state.paths), frozenset(private | state.trees), state.volatile)
 
-    def _private(self, paths: t.Mapping[str, bool]) -> set[str]:
+    def _private(self, paths: t.Mapping[str, bool], mine: t.Collection[str]) -> set[str]:
         """Directories of code that no other package has a part in: their whole content comes and goes with these."""
         wanted = {
             name
@@ -151,7 +177,7 @@ class PackageInstaller(Base):
             and not os.path.islink(name)
         }
         if wanted:
-            wanted -= self.shared(wanted)
+            wanted -= self.shared(wanted, mine)
         return {name for name in wanted if not any(name.startswith(other + "/") for other in wanted)}
 
     def space(self) -> int:

@@ -18,9 +18,7 @@ import re
 import typing as t
 
 from .. import command, debfile, holder, schema
-from ..errors import OtaError
-from . import Scope
-from ._packages import PackageInstaller
+from . import Scope, _packages
 
 REQUIRED = ()
 SIGNED_REQUIRED = ()
@@ -65,22 +63,22 @@ _INFO = "/var/lib/dpkg/info"
 
 def describe(payload: dict[str, t.Any], files: list[pathlib.Path]) -> tuple[dict[str, t.Any], list[dict[str, t.Any]]]:
     """Name, version, architecture and size of each package, from its control file."""
-    additions: list[dict[str, t.Any]] = []
-    for path in files:
-        found = debfile.control(path)
-        try:
-            addition = {"package": found["Package"], "version": found["Version"], "architecture": found["Architecture"]}
-        except KeyError as error:
-            raise ValueError("%s has no %s in its control file" % (path.name, error)) from None
-        if any(addition["package"] == other["package"] for other in additions):
-            raise ValueError("package %s is there twice; keep one version" % addition["package"])
-        additions.append(dict(addition, installed_size=int(found.get("Installed-Size", "0")) * 1024))
-    return {}, additions
+    return _packages.describe(_read, files)
 
 
-class Installer(PackageInstaller):
+def _read(path: pathlib.Path) -> dict[str, t.Any]:
+    found = debfile.control(path)
+    try:
+        addition = {"package": found["Package"], "version": found["Version"], "architecture": found["Architecture"]}
+    except KeyError as error:
+        raise ValueError("%s has no %s in its control file" % (path.name, error)) from None
+    return dict(addition, installed_size=int(found.get("Installed-Size", "0")) * 1024)
+
+
+class Installer(_packages.PackageInstaller):
     """Debian packages on a device."""
 
+    TOOL = "apt"
     PROGRAMS = ("apt-get", "dpkg", "dpkg-deb")
     SYSTEM = "a Debian system"
 
@@ -108,17 +106,16 @@ class Installer(PackageInstaller):
         options = ["--force-confdef", "--force-confold"]
         return command.run(["dpkg", *options, *_MEND.split()[1:]], timeout=None, environment=_ENVIRONMENT)
 
-    def resolve(self) -> None:
+    def simulate(self) -> command.Result:
         """Let apt plan it."""
-        result = self._apt("--simulate")
-        if result.rc != 0:
-            message = "apt cannot install these packages without others; add their dependencies to the release: %s"
-            raise OtaError("REQUIREMENT", message % result.tail)
+        return self._apt("--simulate")
+
+    def intrusion(self, simulated: command.Result) -> str | None:
+        """What apt's plan names besides."""
         known = {entry["package"] for entry in self.payload["files"]}
-        named = re.findall(r"^Inst (\S+)", result.out, re.M)
+        named = re.findall(r"^Inst (\S+)", simulated.out, re.M)
         others = sorted(name for name in named if name.split(":")[0] not in known)
-        if others:
-            raise OtaError("REQUIREMENT", "apt would install %s, which the release does not hold" % ", ".join(others))
+        return "apt would install %s, which the release does not hold" % ", ".join(others) if others else None
 
     def contents(self, path: str) -> list[tuple[str, bool]]:
         """By dpkg-deb."""
@@ -129,31 +126,28 @@ class Installer(PackageInstaller):
         return Scope(frozenset(STATE_PATHS), frozenset(STATE_TREES))
 
     def installed(self) -> dict[str, list[str]]:
-        """From dpkg's own lists."""
-        return {name[: -len(".list")]: paths for name, paths in self._lists().items()}
-
-    def shared(self, directories: set[str]) -> set[str]:
-        """From the lists of all other packages."""
-        mine, left = self._lists(), set(directories)
-        for file_name in os.listdir(_INFO):
-            if not left:
-                break
-            if file_name.endswith(".list") and file_name not in mine:
-                with open(os.path.join(_INFO, file_name), encoding="utf-8", errors="surrogateescape") as handle:
-                    left.difference_update(handle.read().splitlines())
-        return directories - left
-
-    def _lists(self) -> dict[str, list[str]]:
-        """``{list file: paths}`` of the packages of this payload that are installed now."""
+        """From dpkg's own lists, named ``PACKAGE`` or ``PACKAGE:ARCHITECTURE``."""
         result = {}
         for entry in self.payload["files"]:
             for name in (entry["package"], "%s:%s" % (entry["package"], entry["architecture"])):
                 try:
                     with open("%s/%s.list" % (_INFO, name), encoding="utf-8", errors="surrogateescape") as handle:
-                        result[name + ".list"] = [line for line in handle.read().splitlines() if line not in ("/.", "")]
+                        result[name] = [line for line in handle.read().splitlines() if line not in ("/.", "")]
                 except FileNotFoundError:
                     continue
         return result
+
+    def shared(self, directories: set[str], mine: t.Collection[str]) -> set[str]:
+        """From the lists of all other packages."""
+        left = set(directories)
+        for file_name in os.listdir(_INFO):
+            if not left:
+                break
+            name, ending = os.path.splitext(file_name)
+            if ending == ".list" and name not in mine:
+                with open(os.path.join(_INFO, file_name), encoding="utf-8", errors="surrogateescape") as handle:
+                    left.difference_update(handle.read().splitlines())
+        return directories - left
 
     def versions(self) -> dict[str, str]:
         """By dpkg-query."""

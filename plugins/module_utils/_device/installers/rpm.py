@@ -19,8 +19,7 @@ import typing as t
 
 from .. import command, holder, rpmfile, schema
 from ..errors import OtaError
-from . import Scope
-from ._packages import PackageInstaller
+from . import Scope, _packages
 
 REQUIRED = ()
 SIGNED_REQUIRED = ()
@@ -42,25 +41,19 @@ _SCRIPT_FAILED = re.compile(r"scriptlet failed")
 
 def describe(payload: dict[str, t.Any], files: list[pathlib.Path]) -> tuple[dict[str, t.Any], list[dict[str, t.Any]]]:
     """Name, version, architecture and size of each package, from its header."""
-    additions: list[dict[str, t.Any]] = []
-    for path in files:
-        found = rpmfile.read(path)
-        if any(found.name == other["package"] for other in additions):
-            raise ValueError("package %s is there twice; keep one version" % found.name)
-        additions.append(
-            {
-                "package": found.name,
-                "version": found.version,
-                "architecture": found.architecture,
-                "installed_size": found.size,
-            }
-        )
-    return {}, additions
+    return _packages.describe(_read, files)
 
 
-class Installer(PackageInstaller):
+def _read(path: pathlib.Path) -> dict[str, t.Any]:
+    found = rpmfile.read(path)
+    addition = {"package": found.name, "version": found.version, "architecture": found.architecture}
+    return dict(addition, installed_size=found.size)
+
+
+class Installer(_packages.PackageInstaller):
     """rpm packages on a device."""
 
+    TOOL = "rpm"
     PROGRAMS = ("rpm",)
     SYSTEM = "a system of rpm packages"
 
@@ -86,18 +79,17 @@ class Installer(PackageInstaller):
         """Rebuild the database's indexes from its packages."""
         return command.run(_MEND.split(), timeout=None)
 
-    def resolve(self) -> None:
-        """Let rpm check it, and refuse what would push out a package that the release does not name."""
-        result = self._rpm("--test")
-        if result.rc != 0:
-            message = "rpm cannot install these packages without others; add their dependencies to the release: %s"
-            raise OtaError("REQUIREMENT", message % result.tail)
+    def simulate(self) -> command.Result:
+        """Let rpm check it."""
+        return self._rpm("--test")
+
+    def intrusion(self, simulated: command.Result) -> str | None:
+        """What these packages make obsolete and do not bring: rpm pushes that out without a word."""
         named = {entry["package"] for entry in self.payload["files"]}
         obsoletes = {name for entry in self.payload["files"] for name in rpmfile.read(self.path(entry)).obsoletes}
         gone = sorted(_installed(sorted(obsoletes - named)))
-        if gone:
-            message = "rpm would remove %s, which the release makes obsolete but does not hold"
-            raise OtaError("REQUIREMENT", message % ", ".join(gone))
+        message = "rpm would remove %s, which the release makes obsolete but does not hold"
+        return message % ", ".join(gone) if gone else None
 
     def contents(self, path: str) -> list[tuple[str, bool]]:
         """From the header."""
@@ -119,9 +111,8 @@ class Installer(PackageInstaller):
                 found[entry["package"]] = [line.rstrip("/") for line in result.out.splitlines() if line.strip("/")]
         return found
 
-    def shared(self, directories: set[str]) -> set[str]:
+    def shared(self, directories: set[str], mine: t.Collection[str]) -> set[str]:
         """From the files of all other packages, asked in one query."""
-        mine = {entry["package"] for entry in self.payload["files"]}
         lines = command.run(["rpm", "--query", "--all", "--qf", "[%{=NAME} %{FILENAMES}\n]"], timeout=300).out
         owned = (line.partition(" ") for line in lines.splitlines())
         return {path for name, _blank, path in owned if name not in mine} & directories
