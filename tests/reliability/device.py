@@ -9,12 +9,14 @@ what is killed when. Programs that are to be killed from outside run from the zi
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import shutil
 import signal
 import stat
+import time
 import typing as t
 from pathlib import Path
 
@@ -148,11 +150,16 @@ class Directory:
         return Directory(root, self.program)
 
     def end(self) -> None:
-        """End a real guard that still waits, so that no process outlives its test."""
-        found = self.transaction()
-        pid = found.get("guard_pid")
-        if pid and found["id"] in detach._arguments(pid):
-            os.kill(pid, signal.SIGKILL)
+        """End every real guard that still waits for this device, also one whose number a fault kept off the record.
+
+        Otherwise it would meet the next device at the same place, and settle that.
+        """
+        for pid in [int(name) for name in os.listdir("/proc") if name.isdigit()]:
+            if str(self.root) in detach._arguments(pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                while str(self.root) in detach._arguments(pid):
+                    time.sleep(0.001)
 
 
 class Driven:

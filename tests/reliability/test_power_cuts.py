@@ -15,7 +15,6 @@ import ctypes
 import fcntl
 import os
 import random
-import shutil
 import signal
 import struct
 import subprocess
@@ -35,6 +34,7 @@ from .report import Report
 #: include/uapi/linux/ext4.h EXT4_IOC_SHUTDOWN, fs/xfs XFS_IOC_GOINGDOWN: _IOR('X', 125, __u32); 2 is NOLOGFLUSH.
 SHUTDOWN, NO_LOG_FLUSH = 0x8004587D, struct.pack("I", 2)
 MEBIBYTES = {"ext4": 64, "xfs": 320, "btrfs": 160}
+PACKAGES = {"ext4": "e2fsprogs", "xfs": "xfsprogs", "btrfs": "btrfs-progs"}
 CUTS = {"ext4": 60, "xfs": 45, "btrfs": 30}
 LONG = 10
 
@@ -90,10 +90,7 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
     """A mounted file system."""
     if os.geteuid() != 0:
         pytest.skip("mounting a file system needs root")
-    packages = {"xfs": ("mkfs.xfs", "xfsprogs"), "btrfs": ("mkfs.btrfs", "btrfs-progs")}
-    program, package = packages.get(request.param, ("mkfs.ext4", "e2fsprogs"))
-    if shutil.which(program) is None:
-        host.install([package])
+    host.need({f"mkfs.{request.param}": PACKAGES[request.param]})
     hide()
     found = Disk(tmp_path / "disk", request.param)
     yield found
