@@ -40,7 +40,7 @@ ConditionPathExists={state}/transaction.json
 
 [Service]
 Type=simple
-ExecStart={program} guard {root} {state_dir} {transaction} boot
+ExecStart={command}
 Restart=on-failure
 RestartSec=2
 
@@ -78,15 +78,32 @@ def arm(transaction: Transaction) -> None:
         _boot_unit(transaction)
         _timer(transaction)
     elif kind == "process":
-        common = ["guard", layout.root, layout.state_dir, transaction.id]
-        log = transaction.folder("guard.log")
         hook = boothook.find(layout)
         if hook:
             transaction.save(hook=hook)
-            boothook.place(layout, hook, [*detach.program(transaction.data.get("engine")), *common, "boot"], log)
+            boothook.place(layout, hook, _command(transaction, "boot"), _log(transaction))
         _end_process(transaction)
-        pid = detach.start(layout, _name(transaction), [*common, "wait"], log, transaction.data.get("engine"))
-        transaction.save(guard_pid=pid)
+        transaction.save(guard_pid=start(transaction, _name(transaction), "wait"))
+
+
+def start(transaction: Transaction, name: str, mode: str) -> int | None:
+    """Start it apart from this process, as ``name``, in one of :func:`watch.run`'s modes; see :func:`detach.start`."""
+    return detach.start(
+        transaction.layout, name, _arguments(transaction, mode), _log(transaction), transaction.data.get("engine")
+    )
+
+
+def _arguments(transaction: Transaction, mode: str) -> list[str]:
+    layout = transaction.layout
+    return ["guard", layout.root, layout.state_dir, str(transaction.id), mode]
+
+
+def _command(transaction: Transaction, mode: str) -> list[str]:
+    return [*detach.program(transaction.data.get("engine")), *_arguments(transaction, mode)]
+
+
+def _log(transaction: Transaction) -> str:
+    return transaction.folder("guard.log")
 
 
 def remaining(transaction: Transaction) -> float:
@@ -127,13 +144,7 @@ def _name(transaction: Transaction) -> str:
 
 def _boot_unit(transaction: Transaction) -> None:
     layout = transaction.layout
-    text = _UNIT_TEXT.format(
-        program=" ".join(detach.program(transaction.data.get("engine"))),
-        root=layout.root,
-        state=layout.state,
-        state_dir=layout.state_dir,
-        transaction=transaction.id,
-    )
+    text = _UNIT_TEXT.format(command=" ".join(_command(transaction, "boot")), state=layout.state)
     durable.write(layout.real(UNIT_FILE), text.encode(), 0o644)
     link = layout.real(UNIT_LINK)
     durable.make_directory(os.path.dirname(link), 0o755)
@@ -143,14 +154,12 @@ def _boot_unit(transaction: Transaction) -> None:
 
 
 def _timer(transaction: Transaction) -> None:
-    layout = transaction.layout
     argv = ["systemd-run", "--quiet", "--collect", "--unit=" + _name(transaction)]
     # Two alarms: the first does not count while the device sleeps, the second rings right after such a sleep. Which of
     # them rings, and whatever the wall clock was set to, the boot clock decides (:func:`remaining`).
     wall = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(time.time() + transaction.deadline))
     argv += ["--on-active=%ds" % transaction.deadline, "--on-calendar=%s" % wall, "--timer-property=AccuracySec=1s"]
     command.run(["systemctl", "stop", _name(transaction) + ".timer"])
-    engine = detach.program(transaction.data.get("engine"))
-    result = command.run([*argv, *engine, "guard", layout.root, layout.state_dir, transaction.id, "deadline"])
+    result = command.run([*argv, *_command(transaction, "deadline")])
     if result.rc != 0:
         raise OtaError("NO_GUARD", "systemd-run could not set the deadline: %s" % result.tail)

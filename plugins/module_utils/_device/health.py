@@ -90,9 +90,8 @@ class Health:
         if self.checks:
             time.sleep(self.settle)
         end = time.monotonic() + self.timeout
-        passed = {check["name"]: 0 for check in self.checks}
-        looks = 0
-        row = {check["name"]: 0 for check in self.checks}
+        looks, passed = 0, {check["name"]: 0 for check in self.checks}
+        row = dict(passed)
         last = Verdict(not self.checks, {})
         while True:
             verdict = self.look(baseline)

@@ -25,6 +25,11 @@ def path(layout: Layout) -> str:
     return layout.file("history.jsonl")
 
 
+def last(layout: Layout) -> dict[str, t.Any]:
+    """The newest whole record; empty if there is none."""
+    return durable.last_line(path(layout)) or {}
+
+
 def add(layout: Layout, record: t.Mapping[str, t.Any]) -> None:
     """Append one record; on disk when this returns."""
     durable.append_line(path(layout), record)

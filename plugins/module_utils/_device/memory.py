@@ -59,7 +59,8 @@ class Memory:
 
         ``last`` is the reply of the last transaction, which tells the asker whether it was its own.
         """
-        current, floor = self.of(document["name"])["current"], self.of(document["name"])["counter"]
+        here = self.of(document["name"])
+        current, floor = here["current"], here["counter"]
         if current and current["digest"] == digest:
             return  # here already, if only after a way back from something newer
         if document["counter"] < floor:

@@ -6,8 +6,8 @@
 
 """Stopping who writes while a snapshot is taken: ``quiesce`` and ``resume`` of a release (docs/data.md).
 
-That resuming is owed is on disk
-before the first command runs; a process beside the worker resumes as soon as the worker is lost.
+That resuming is owed is on disk before the first command runs; a process beside the worker resumes as soon as the
+worker is lost.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import os
 import time
 import typing as t
 
-from . import command, detach, durable, lock
+from . import command, durable, guard, lock
 from .errors import OtaError
 from .transaction import Transaction
 
@@ -28,9 +28,7 @@ def begin(transaction: Transaction, document: t.Mapping[str, t.Any]) -> None:
     if not document.get("quiesce"):
         return
     durable.write_json(_owed(transaction), {"resume": document["resume"]})
-    layout = transaction.layout
-    arguments = ["guard", layout.root, layout.state_dir, transaction.id, "quiesced"]
-    detach.start(layout, "fleet-ota-resume-" + transaction.id, arguments, transaction.folder("guard.log"))
+    guard.start(transaction, "fleet-ota-resume-" + transaction.id, "quiesced")
     for argv in document["quiesce"]:
         result = _run(transaction, argv)
         if result.rc != 0:

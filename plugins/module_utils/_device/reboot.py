@@ -49,6 +49,11 @@ def happened(transaction: Transaction) -> bool:
     return bool(transaction.data.get("boot_id", boot_id()) != boot_id())
 
 
+def is_into_new(transaction: Transaction) -> bool:
+    """Whether a boot now is the one, or a repetition of it, by which the release is entered."""
+    return transaction.state in ("rebooting", "checking") and transaction.data.get("reboot", "never") != "never"
+
+
 def due_back(transaction: Transaction) -> bool:
     """Whether a way back needs a reboot: what runs now may have been booted from what was just taken away.
 

@@ -16,6 +16,7 @@ NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 VERSION = re.compile(r"^[A-Za-z0-9][A-Za-z0-9.+~_-]{0,63}$")
 SHA256 = re.compile(r"^[0-9a-f]{64}\Z")
 LOGIN = re.compile(r"^[a-z_][a-z0-9_-]{0,31}\Z")
+UNIT = re.compile(r"^[A-Za-z0-9:_.@-]+\.[a-z]+$")
 FILE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9.+~_%-]{0,199}$")
 
 #: What a rule answers: None, or what is wrong with the value.

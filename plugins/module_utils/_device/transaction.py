@@ -98,8 +98,7 @@ class Transaction:
 
     def witness(self) -> None:
         """See to it that the history has the state that the transaction is in. Can be run again."""
-        path, state = self.layout.file("history.jsonl"), self.data["state"]
-        last = durable.last_line(path) or {}
+        state, last = self.data["state"], history.last(self.layout)
         if (last.get("transaction"), last.get("state")) == (self.data["id"], state):
             return
         record = {"time": memory.stamp(), "transaction": self.data["id"], "state": state}

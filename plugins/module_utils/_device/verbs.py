@@ -22,7 +22,6 @@ from . import (
     conclude,
     connection,
     crypto,
-    detach,
     documents,
     durable,
     enrolment,
@@ -211,12 +210,11 @@ def status(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
 
 def _take_over(found: transaction.Transaction) -> None:
     """Nobody is at work on what ought to be: the guard of this boot has not begun, or somebody was killed."""
-    new = found.state in ("rebooting", "checking") and found.data.get("reboot", "never") != "never"
     if reboot.under_way(found):
         with contextlib.suppress(OtaError):  # a system that is going down starts nothing any more
             _back(found, "now")
     else:
-        _back(found, "boot" if new and reboot.happened(found) else "now")
+        _back(found, "boot" if reboot.is_into_new(found) and reboot.happened(found) else "now")
 
 
 def _meant(found: transaction.Transaction, request: Request) -> bool:
@@ -283,10 +281,7 @@ def restore_verb(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply
 
 
 def _back(found: transaction.Transaction, mode: str) -> None:
-    layout = found.layout
-    arguments = ["guard", layout.root, layout.state_dir, found.id, mode]
-    name = "fleet-ota-back-%s-%d" % (found.id, time.time_ns() // 1000000)
-    detach.start(layout, name, arguments, found.folder("guard.log"), found.data.get("engine"))
+    guard.start(found, "fleet-ota-back-%s-%d" % (found.id, time.time_ns() // 1000000), mode)
 
 
 def look(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:

@@ -105,7 +105,7 @@ def _reboot_again(found: Transaction) -> None:
 
 
 def _after_boot(found: Transaction) -> None:
-    if found.state in ("rebooting", "checking") and found.data.get("reboot", "never") != "never":
+    if reboot.is_into_new(found):
         _into_new(found)
     elif found.state != "unconfirmed":
         go_back(found, "INTERRUPTED", "the device went down in state %s" % found.state)

@@ -19,6 +19,7 @@ import types
 import typing as t
 
 from .. import schema
+from ..layout import Layout
 
 
 class Unhealthy(Exception):
@@ -31,6 +32,10 @@ class Context(t.NamedTuple):
     is_real: bool
     baseline: t.Mapping[str, t.Any]
     root: str = "/"
+
+    def real(self, path: str) -> str:
+        """The path in this process's file system of ``path`` as the device sees it."""
+        return Layout(self.root).real(path)
 
 
 def kinds() -> list[str]:

@@ -27,7 +27,7 @@ _LONGEST = 16 << 20
 
 def look(check: t.Mapping[str, t.Any], context: Context) -> dict[str, t.Any]:
     """Follow links; a file that cannot be read is inconclusive, and more than 16 MiB of it are not searched."""
-    path = os.path.normpath(context.root.rstrip("/") + "/" + check["path"].lstrip("/"))
+    path = context.real(check["path"])
     there = os.path.exists(path)
     if check.get("state", "present") == "absent":
         if there or os.path.lexists(path):

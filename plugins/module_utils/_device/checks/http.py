@@ -85,16 +85,24 @@ def look(check: t.Mapping[str, t.Any], context: Context) -> dict[str, t.Any]:
         if headers.get(name) != text:
             raise Unhealthy("%s answers %s: %r, not %r" % (check["url"], name, headers.get(name), text))
     if "json" in check:
+        answer = _parsed(body)
         for one in check["json"] if isinstance(check["json"], list) else [check["json"]]:
-            _compare(check["url"], one, body)
+            _compare(check["url"], one, answer)
     _latency.judge(check, seconds, context)
     return {"seconds": round(seconds, 4), "status": status}
 
 
-def _compare(url: str, check: t.Mapping[str, t.Any], body: bytes) -> None:
+def _parsed(body: bytes) -> t.Any:
+    """What the answer says; None, in which no path leads anywhere, if it is no JSON."""
+    try:
+        return json.loads(body, parse_constant=_no_number)
+    except ValueError:
+        return None
+
+
+def _compare(url: str, check: t.Mapping[str, t.Any], value: t.Any) -> None:
     path = check["path"]
     try:
-        value = json.loads(body, parse_constant=_no_number)
         for part in path.split("."):
             value = value[int(part)] if isinstance(value, list) else value[part]
     except (ValueError, KeyError, IndexError, TypeError):

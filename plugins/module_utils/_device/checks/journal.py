@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 import typing as t
 
@@ -18,7 +17,7 @@ from . import Context, Unhealthy
 
 REQUIRED = ()
 RULES: dict[str, schema.Rule] = {
-    "unit": schema.matching(re.compile(r"^[A-Za-z0-9:_.@-]+\.[a-z]+$")),
+    "unit": schema.matching(schema.UNIT),
     "priority": schema.choice("emerg", "alert", "crit", "err", "warning", "notice"),
     "window": schema.number(1),
     "max": schema.whole(0),

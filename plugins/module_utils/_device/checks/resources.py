@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 import typing as t
 
@@ -26,7 +25,7 @@ RULES: dict[str, schema.Rule] = {
     "cpu": schema.number(0),
     "over": schema.number(0.1),
     "unit_memory": schema.whole(1),
-    "unit": schema.matching(re.compile(r"^[A-Za-z0-9:_.@-]+\.[a-z]+$")),
+    "unit": schema.matching(schema.UNIT),
 }
 
 
@@ -67,7 +66,7 @@ def _memory(check: t.Mapping[str, t.Any], context: Context) -> int:
 
 
 def _space(check: t.Mapping[str, t.Any], context: Context) -> int:
-    found = os.statvfs(os.path.normpath(context.root.rstrip("/") + "/" + check.get("path", "/").lstrip("/")))
+    found = os.statvfs(context.real(check.get("path", "/")))
     return found.f_bavail * found.f_frsize
 
 

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import re
 import typing as t
 
 from .. import schema, units
@@ -16,7 +15,7 @@ from . import Context, Unhealthy
 
 REQUIRED = ("unit",)
 RULES: dict[str, schema.Rule] = {
-    "unit": schema.matching(re.compile(r"^[A-Za-z0-9:_.@-]+\.[a-z]+$")),
+    "unit": schema.matching(schema.UNIT),
     "max_restarts": schema.whole(0),
 }
 

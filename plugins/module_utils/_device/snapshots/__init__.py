@@ -173,12 +173,11 @@ def load(layout: Layout, identifier: str) -> Base:
 
 def remove(layout: Layout, identifier: str) -> None:
     """Remove a snapshot, also one that was never finished and of which nobody knows the kind."""
-    if os.path.isdir(layout.file("snapshots", identifier)):
-        nothing = tree.Selection((), (), ())
-        found = [by_kind(kind)(layout, identifier, nothing) for kind in kinds()]
-        for snapshot in found:
-            snapshot._drop()
-        found[0].remove()
+    folder = layout.file("snapshots", identifier)
+    if os.path.isdir(folder):
+        for kind in kinds():
+            by_kind(kind)(layout, identifier, tree.Selection((), (), ()))._drop()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def by_kind(kind: str) -> type[Base]:
