@@ -101,12 +101,8 @@ def _legs(interpreter: Path, *, every: bool) -> Iterator[Leg]:
 def _long_legs(interpreter: Path) -> Iterator[Leg]:
     """What `make test-long` adds: faults at every call, more power cuts, the whole kill matrix."""
     for name, timeout in LONG.items():
-        path, arguments = f"tests/{name}", ["--long"] if name == "reliability" else ["--long", "-m", "long"]
-        yield name, functools.partial(_long_leg, interpreter, [path, *arguments], timeout)
-
-
-def _long_leg(interpreter: Path, arguments: list[str], timeout: int, name: str, out: Out) -> None:
-    _pytest(name, out, interpreter, arguments, timeout)
+        arguments = [f"tests/{name}", "--long", *([] if name == "reliability" else ["-m", "long"])]
+        yield name, functools.partial(_pytest, interpreter=interpreter, arguments=arguments, timeout=timeout)
 
 
 def _device_leg(python: Python) -> Callable[[str, Out], None]:

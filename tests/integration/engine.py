@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.bundle import Bundle
@@ -20,6 +22,19 @@ from .project import HARDWARE, Project
 
 STATE = "/var/lib/fleet-ota"
 Reply = dict[str, Any]
+
+
+@contextlib.contextmanager
+def lock_held(device: Device, path: str) -> Iterator[None]:
+    """While it lasts, a python3 on the device holds the fcntl lock of `path`, as package tools do."""
+    code = f"import fcntl,sys; f=open('{path}','w'); fcntl.lockf(f, 2); print('held', flush=True); sys.stdin.read()"
+    command = device.ssh(f'python3 -c "{code}"')
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline()
+        try:
+            yield
+        finally:
+            process.communicate()
 
 
 class Engine:

@@ -25,8 +25,7 @@ CONVERT = "rm /usr/lib/systemd/systemd; ln -sf /usr/bin/busybox /sbin/init; ln -
 
 @pytest.fixture
 def engine(lab_device: Device, project: Project) -> Engine:
-    if shutil.which("busybox") is None:
-        host.install(["busybox"])
+    host.need({"busybox": "busybox"})
     program = shutil.which("busybox")
     assert program is not None
     root = lab_device.root

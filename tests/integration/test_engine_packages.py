@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 
 from tests.lab import Device, debs, evidence, service
 
-from .engine import Engine, Reply
+from .engine import Engine, Reply, lock_held
 from .project import Project
 from .site import assert_same, look
 
@@ -74,12 +73,8 @@ def test_what_a_repair_cannot_mend_is_refused(engine: Engine, project: Project, 
 
 @pytest.mark.parametrize("lock", ["lock-frontend", "lock"])
 def test_a_held_lock_is_not_now(engine: Engine, project: Project, lock: str) -> None:
-    code = f"import fcntl,sys; f=open('/var/lib/dpkg/{lock}','w'); fcntl.lockf(f, 2); print('held', flush=True)"
-    hold = engine.device.ssh(f'python3 -c "{code}; sys.stdin.read()"')
-    with subprocess.Popen(hold, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None and process.stdout.readline()
+    with lock_held(engine.device, f"/var/lib/dpkg/{lock}"):
         reply = offered(engine, project)
         assert (reply["outcome"], reply["code"]) == ("deferred", "PACKAGE_LOCK"), reply
         assert "python3 (process" in reply["message"]
-        process.communicate()
     assert offered(engine, project)["missing"]

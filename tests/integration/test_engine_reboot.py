@@ -54,13 +54,10 @@ def version(device: Device) -> object:
     return (evidence.http_json(device, PORT, wait=5) or {}).get("version")
 
 
-def up(device: Device, boots: int) -> None:
-    """Wait for a boot of the device's own making."""
-    end = time.monotonic() + 60
-    while device.boots < boots:
-        assert time.monotonic() < end, f"{device.name} did not boot"
-        time.sleep(0.02)
-    device.wait()
+def up(engine: Engine, boots: int) -> None:
+    """Wait for a boot of the device's own making, until it answers."""
+    engine.wait_for_boot(boots)
+    engine.device.wait()
 
 
 def test_a_release_reboots_is_proven_after_it_and_waits_for_its_confirm(
@@ -70,7 +67,7 @@ def test_a_release_reboots_is_proven_after_it_and_waits_for_its_confirm(
     device, before = engine.device, engine.device.boot_id
     reply = engine.apply(releases["2"])
     assert (reply["state"], reply["rebooting"], reply["boot_id"]) == ("rebooting", True, before), reply
-    up(device, 2)
+    up(engine, 2)
     found = engine.wait_for("unconfirmed", "restored", "broken")
     assert found["state"] == "unconfirmed" and found["boots"] == 1, found
     assert device.boot_id != before
@@ -85,7 +82,7 @@ def test_if_needed_looks_for_the_note_of_the_package_tools(engine: Engine, relea
     assert engine.call("restore", rollout="a", wait=30)["outcome"] == "restored"
     engine.device.run(["touch", "/run/reboot-required"])
     assert engine.apply(releases["5"], rollout="b", retry_rejected=True)["state"] == "rebooting"
-    up(engine.device, 2)
+    up(engine, 2)
     engine.wait_for("unconfirmed")
 
 
@@ -108,7 +105,7 @@ def test_the_deadline_begins_anew_after_the_boot_and_a_way_back_is_booted_too(
 @pytest.mark.long
 def test_unhealthy_after_the_boot_goes_back(engine: Engine, releases: dict[str, Bundle]) -> None:
     assert engine.apply(releases["3"])["state"] == "rebooting"
-    up(engine.device, 3)
+    up(engine, 3)
     found = engine.wait_for("restored", "broken")
     assert (found["state"], found["code"]) == ("restored", "HEALTH"), found
     assert version(engine.device) == "1"
@@ -126,7 +123,7 @@ def test_a_boot_that_never_comes_to_health_is_restored_at_the_third(
         engine.wait_for("checking")
         device.cut()
         device.launch()  # it may go down again before it has come up
-    up(device, 5)  # the third boot goes back, and boots what it went back to
+    up(engine, 5)  # the third boot goes back, and boots what it went back to
     found = engine.wait_for("restored", "broken")
     assert (found["state"], found["code"]) == ("restored", "REBOOT"), found
     assert version(device) == "1"

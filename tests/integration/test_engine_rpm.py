@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.lab import Device, Fleet, debs, evidence, rpms, service
 
-from .engine import Engine
+from .engine import Engine, lock_held
 from .project import Project, health
 from .site import Evidence, assert_same, look
 
@@ -133,14 +132,10 @@ def test_a_power_cut_in_the_middle_ends_on_the_old_release(site: Site) -> None:
 
 def test_a_held_lock_is_not_now_and_a_damaged_database_is_refused_and_mended(site: Site) -> None:
     bundle = site.project.fetch("meter/3")
-    code = "import fcntl,sys; f=open('/root/.rpmdb/.rpm.lock','w'); fcntl.lockf(f, 2); print('held', flush=True)"
-    hold = site.device.ssh(f'python3 -c "{code}; sys.stdin.read()"')
-    with subprocess.Popen(hold, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None and process.stdout.readline()
+    with lock_held(site.device, "/root/.rpmdb/.rpm.lock"):
         reply = site.engine.apply(bundle)
         assert (reply["outcome"], reply["code"]) == ("deferred", "PACKAGE_LOCK"), reply
         assert "python3 (process" in reply["message"]
-        process.communicate()
     path = site.device.root / "root/.rpmdb/rpmdb.sqlite"
     assert path.stat().st_size > 8192
     os.truncate(path, 8192)

@@ -27,18 +27,22 @@ EXTRA = "/usr/share/meter/table.dat"  # shipped by versions with `table`
 USER = "meterd"  # made by versions with `user`
 STATE = "/var/lib/meter"  # made by postinst, belongs to no package
 
+#: What every format's script does once the files are there; ``fail`` may end it early.
+SETUP = """\
+mkdir -p {state}
+echo {version} >>{state}/installed
+{fail}if [ -d /run/systemd/system ]; then
+    systemctl daemon-reload
+    systemctl enable --quiet {unit}
+    systemctl restart {unit}
+fi
+"""
+
 POSTINST = """\
 #!/bin/sh
 set -e
 if [ "$1" = configure ]; then
-    {user}mkdir -p {state}
-    echo {version} >>{state}/installed
-    {fail}if [ -d /run/systemd/system ]; then
-        systemctl daemon-reload
-        systemctl enable --quiet {unit}
-        systemctl restart {unit}
-    fi
-fi
+{user}{setup}fi
 """
 
 PRERM = """\
@@ -76,30 +80,47 @@ VERSIONS: Mapping[str, Meter] = {
 }
 
 
+def setup(meter: Meter, say: str = "") -> str:
+    """`SETUP` of a version; one that fails runs `say` before."""
+    fail = f"{say}exit 3\n" if meter.postinst_fails else ""
+    return SETUP.format(version=meter.version, unit=UNIT, state=STATE, fail=fail)
+
+
+def content(meter: Meter, units: str) -> dict[str, tuple[int, str]]:
+    """The files of a version, in whatever format: absolute path -> (mode, text).
+
+    :param units: the folder above ``systemd/system``
+    """
+    files = {
+        PROGRAM: (0o755, service.program(meter.version, silent=meter.silent, codec=meter.needs_codec)),
+        SETTINGS: (0o644, service.settings(meter.version)),
+        f"{units}/systemd/system/{UNIT}": (0o644, service.unit(PROGRAM, SETTINGS)),
+    }
+    if meter.table:
+        files[EXTRA] = (0o640, f"table of version {meter.version}\n" * 100)
+    return files
+
+
+def codec(version: str = "1") -> dict[str, tuple[int, str]]:
+    """The files of `meter-codec`: one Python module for Debian's interpreter."""
+    module = f'"""A codec of the lab."""\n\nNAME = "codec {version}"\n'
+    return {"/usr/lib/python3/dist-packages/meter_codec.py": (0o644, module)}
+
+
 def build(meter: Meter, folder: Path) -> Path:
     """Build a version of `meter`; returns the .deb.
 
     :param folder: where to put it
     :raises LabError: when dpkg-deb fails
     """
-    user = f"getent passwd {USER} >/dev/null || useradd --system --home-dir {STATE} --shell /usr/sbin/nologin {USER}\n"
-    postinst = POSTINST.format(
-        version=meter.version,
-        unit=UNIT,
-        state=STATE,
-        user=f"{user}    " if meter.adds_user else "",
-        fail='echo "meter: this version cannot be configured" >&2\n    exit 3\n    ' if meter.postinst_fails else "",
-    )
+    user = ""
     if meter.adds_user:
-        postinst = postinst.replace(f"mkdir -p {STATE}", f"mkdir -p {STATE}\n    chown {USER}: {STATE}")
-    files = {
-        PROGRAM: (0o755, service.program(meter.version, silent=meter.silent, codec=meter.needs_codec)),
-        SETTINGS: (0o644, service.settings(meter.version)),
-        f"/lib/systemd/system/{UNIT}": (0o644, service.unit(PROGRAM, SETTINGS)),
-        "/usr/share/doc/meter/VERSION": (0o644, f"{meter.version}\n"),
-    }
-    if meter.table:
-        files[EXTRA] = (0o640, f"table of version {meter.version}\n" * 100)
+        user = (
+            f"getent passwd {USER} >/dev/null || useradd --system --home-dir {STATE} --shell /usr/sbin/nologin {USER}\n"
+        )
+        user += f"mkdir -p {STATE}\nchown {USER}: {STATE}\n"
+    postinst = POSTINST.format(user=user, setup=setup(meter, 'echo "meter: this version cannot be configured" >&2\n'))
+    files = {**content(meter, "/lib"), "/usr/share/doc/meter/VERSION": (0o644, f"{meter.version}\n")}
     depends = "python3" + (", meter-codec (>= 1)" if meter.needs_codec else "")
     scripts = {"postinst": postinst, "prerm": PRERM.format(unit=UNIT), "conffiles": f"{SETTINGS}\n"}
     return package("meter", meter.version, depends, files, scripts, folder)
@@ -107,9 +128,7 @@ def build(meter: Meter, folder: Path) -> Path:
 
 def build_codec(folder: Path, version: str = "1") -> Path:
     """Build `meter-codec`: one Python module for Debian's interpreter."""
-    module = f'"""A codec of the lab."""\n\nNAME = "codec {version}"\n'
-    files = {"/usr/lib/python3/dist-packages/meter_codec.py": (0o644, module)}
-    return package("meter-codec", version, "python3", files, {}, folder)
+    return package("meter-codec", version, "python3", codec(version), {}, folder)
 
 
 def release(name: str, folder: Path) -> list[Path]:

@@ -72,12 +72,20 @@ def prepare() -> None:
     reason = why_not()
     if reason:
         raise LabError(reason)
-    packages = sorted({package for program, package in PROGRAMS.items() if shutil.which(program) is None})
-    if packages:
-        install(packages)
+    need(PROGRAMS)
     limit = Path("/proc/sys/fs/inotify/max_user_instances")
     if int(limit.read_text()) < INOTIFY_INSTANCES:
         limit.write_text(str(INOTIFY_INSTANCES))
+
+
+def need(programs: Mapping[str, str]) -> None:
+    """Install what is missing of `programs`: name or path -> Debian package.
+
+    :raises LabError: when that fails
+    """
+    packages = sorted({package for program, package in programs.items() if shutil.which(program) is None})
+    if packages:
+        install(packages)
 
 
 def install(packages: list[str]) -> None:

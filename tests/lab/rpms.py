@@ -12,46 +12,27 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-from . import debs, host, packages, service
+from . import debs, host, packages
 from .device import Device
 
-POST = """\
-mkdir -p {state}
-echo {version} >>{state}/installed
-{fail}if [ -d /run/systemd/system ]; then
-    systemctl daemon-reload
-    systemctl enable --quiet {unit}
-    systemctl restart {unit}
-fi
-"""
 PREUN = """\
 if [ "$1" = 0 ] && [ -d /run/systemd/system ]; then systemctl disable --quiet --now {unit}; fi
 """
 
 
-@dataclass(frozen=True)
-class Meter:
-    """One version of the package; see `debs.Meter`. `obsoletes` is a package that it takes the place of."""
-
-    version: str
-    needs_codec: bool = False
-    silent: bool = False
-    post_fails: bool = False
-    table: bool = True
-    obsoletes: str = ""
-
-
-VERSIONS: Mapping[str, Meter] = {
-    "1": Meter("1"),
-    "2": Meter("2", needs_codec=True),
-    "3-silent": Meter("3", needs_codec=True, silent=True, table=False),
-    "4-post-fails": Meter("4", needs_codec=True, post_fails=True),
-    "5-obsoletes": Meter("5", needs_codec=True, obsoletes="lab-old"),
-    "6-needs-more": Meter("6", needs_codec=True),
+#: Versions of the package; what is different in each is told by `debs.Meter`.
+VERSIONS: Mapping[str, debs.Meter] = {
+    "1": debs.Meter("1"),
+    "2": debs.Meter("2", needs_codec=True),
+    "3-silent": debs.Meter("3", needs_codec=True, silent=True, table=False),
+    "4-post-fails": debs.Meter("4", needs_codec=True, postinst_fails=True),
+    "5-obsoletes": debs.Meter("5", needs_codec=True),
+    "6-needs-more": debs.Meter("6", needs_codec=True),
 }
+#: Which of them takes the place of another package.
+OBSOLETES = {"5": "lab-old"}
 
 
 def release(name: str, folder: Path) -> list[Path]:
@@ -59,28 +40,16 @@ def release(name: str, folder: Path) -> list[Path]:
     meter = VERSIONS[name]
     found = [build(meter, folder)]
     if meter.needs_codec and name != "6-needs-more":
-        module = '"""A codec of the lab."""\n\nNAME = "codec 1"\n'
-        path = "/usr/lib/python3/dist-packages/meter_codec.py"
-        found.append(package("meter-codec", "1", {path: (0o644, module)}, folder))
+        found.append(package("meter-codec", "1", debs.codec(), folder))
     return found
 
 
-def build(meter: Meter, folder: Path) -> Path:
+def build(meter: debs.Meter, folder: Path) -> Path:
     """Build a version of `meter`; returns the .rpm."""
-    files = {
-        debs.PROGRAM: (0o755, service.program(meter.version, silent=meter.silent, codec=meter.needs_codec)),
-        debs.SETTINGS: (0o644, service.settings(meter.version)),
-        f"/usr/lib/systemd/system/{debs.UNIT}": (0o644, service.unit(debs.PROGRAM, debs.SETTINGS)),
-    }
-    if meter.table:
-        files[debs.EXTRA] = (0o640, f"table of version {meter.version}\n" * 100)
-    fail = "exit 3\n" if meter.post_fails else ""
-    scripts = {
-        "post": POST.format(version=meter.version, unit=debs.UNIT, state=debs.STATE, fail=fail),
-        "preun": PREUN.format(unit=debs.UNIT),
-    }
+    scripts = {"post": debs.setup(meter), "preun": PREUN.format(unit=debs.UNIT)}
     head = "Requires: meter-codec >= 1\n" if meter.needs_codec else ""
-    head += f"Obsoletes: {meter.obsoletes}\n" if meter.obsoletes else ""
+    head += f"Obsoletes: {OBSOLETES[meter.version]}\n" if meter.version in OBSOLETES else ""
+    files = debs.content(meter, "/usr/lib")
     return package("meter", meter.version, files, folder, head=head, scripts=scripts, owned=("/usr/lib/meter",))
 
 

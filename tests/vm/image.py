@@ -19,9 +19,23 @@ from tests.lab import base, host
 PROGRAMS = {
     "qemu-system-x86_64": "qemu-system-x86",
     "grub-mkimage": "grub-common",
-    "/usr/lib/grub/i386-pc/lnxboot.img": "grub-pc-bin",
     "debootstrap": "debootstrap",
 }
+#: What makes a Linux kernel of GRUB: no program, so it is looked for by its path.
+LOADER = Path("/usr/lib/grub/i386-pc/lnxboot.img")
+#: Software emulation, without a screen or devices that nobody asked for.
+QEMU = (
+    "qemu-system-x86_64",
+    "-accel",
+    "tcg,thread=multi",
+    "-cpu",
+    "max",
+    "-m",
+    "512",
+    "-display",
+    "none",
+    "-nodefaults",
+)
 PACKAGES = (
     "initramfs-tools",
     "iproute2",
@@ -80,13 +94,9 @@ DISK, ROOT, BOOT = 2 << 30, "1500M", "128M"
 
 def ensure() -> Path:
     """The folder with `boot.ext4`, `root.img`, `grub.lkrn`, `kernel` and `id_ed25519`; built once."""
-    missing = [
-        package
-        for program, package in PROGRAMS.items()
-        if not (Path(program).exists() if program.startswith("/") else shutil.which(program))
-    ]
-    if missing:
-        host.install(missing)
+    host.need(PROGRAMS)
+    if not LOADER.exists():
+        host.install(["grub-pc-bin"])
     parts = (REVISION, PACKAGES, MODULES, MASKED, NETWORK, FSTAB, GRUB, ENTRY, INSTALL, DISK, ROOT, BOOT)
     key = hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
     done = base.cache() / f"vm-{key}"
@@ -158,19 +168,17 @@ def _configure(work: Path, root: Path, log: Path) -> None:
 
 def _grub(work: Path) -> None:
     """GRUB as a Linux kernel, which qemu starts: no partition table needed (`lnxboot.img` before the core image)."""
-    folder = Path("/usr/lib/grub/i386-pc")
     early = work / "early.cfg"
     early.write_text("set root=hd0\nset prefix=(hd0)/grub\nconfigfile /grub/grub.cfg\n")
     modules = ["biosdisk", "ext2", "normal", "linux", "configfile", "serial", "terminal", "test", "echo"]
     core = work / "core.img"
     arguments = ["-O", "i386-pc", "-p", "(hd0)/grub", "-c", str(early), "-o", str(core)]
     host.run(["grub-mkimage", *arguments, *modules])
-    (work / "grub.lkrn").write_bytes((folder / "lnxboot.img").read_bytes() + core.read_bytes())
+    (work / "grub.lkrn").write_bytes(LOADER.read_bytes() + core.read_bytes())
 
 
 def _install(work: Path, kernel: Path, initrd: Path) -> None:
-    argv = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "512", "-display", "none"]
-    argv += ["-nodefaults", "-no-reboot", "-serial", f"file:{work}/console", "-kernel", str(kernel)]
+    argv = [*QEMU, "-no-reboot", "-serial", f"file:{work}/console", "-kernel", str(kernel)]
     argv += ["-initrd", str(initrd), "-append", "root=/dev/vdc ro init=/install console=ttyS0 quiet panic=-1"]
     for name in ("boot.ext4", "root.img", "seed.ext4"):
         argv += ["-drive", f"file={work}/{name},format=raw,if=virtio,cache=unsafe"]

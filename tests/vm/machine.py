@@ -38,8 +38,7 @@ class Machine:
 
     def start(self) -> None:
         """Switch on and wait until SSH answers."""
-        argv = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "512", "-display", "none"]
-        argv += ["-nodefaults", "-serial", f"file:{self.folder}/console", "-kernel", str(self._image / "grub.lkrn")]
+        argv = [*image.QEMU, "-serial", f"file:{self.folder}/console", "-kernel", str(self._image / "grub.lkrn")]
         for name in ("boot.ext4", "root.img"):
             argv += ["-drive", f"file={self.folder}/{name},format=raw,if=virtio,cache=writeback"]
         argv += ["-netdev", f"user,id=n,restrict=on,hostfwd=tcp:127.0.0.1:{self._port}-:22"]

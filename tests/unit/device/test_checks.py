@@ -147,10 +147,10 @@ def test_latency(check: dict[str, t.Any], seconds: float, before: float | None, 
 )
 def test_json_conditions(body: str, condition: dict[str, t.Any], good: bool) -> None:
     if good:
-        http._compare("u", condition, body.encode())
+        http._compare("u", condition, http._parsed(body.encode()))
     else:
         with pytest.raises(checks.Unhealthy):
-            http._compare("u", condition, body.encode())
+            http._compare("u", condition, http._parsed(body.encode()))
 
 
 @pytest.mark.parametrize(
