@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
+import datetime
 import typing as t
 
-from ..plugin_utils._control import gate, journal, plan, rollouts
+from ..plugin_utils._control import deferrals, gate, journal, outcomes, plan, rollouts
 from ..plugin_utils._control.errors import PlanError
 from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, here, plain
 
@@ -18,38 +19,97 @@ class ActionModule(ControllerAction):
 
     argument_spec: t.ClassVar[Arguments] = {
         "journal": {"type": "path", "required": True},
-        "point": {"type": "str", "choices": ["before", "after"], "required": True},
+        "point": {"type": "str", "choices": ["before", "turn", "after"], "required": True},
         "wave": {"type": "int"},
+        "turn": {"type": "int"},
     }
+    constraints: t.ClassVar[Arguments] = {"required_if": [("point", "turn", ("turn",))]}
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """Read the journal, decide, and record the decision there."""
-        path = here(arguments["journal"])
-        before = arguments["point"] == "before"
+        path, point = here(arguments["journal"]), arguments["point"]
         book = journal.Journal(path)
+        batch = plain(task_vars.get("ansible_play_batch", []))
         if self.check and not path.exists():
             # a dry run has no journal: nothing was touched, so nothing can have failed
-            return _result(gate.Decision(gate.PROMOTE, "check mode: nothing is recorded yet", {}, []), None)
+            decision = gate.Decision(gate.PROMOTE, "check mode: nothing is recorded yet", {}, [])
+            return {**_result(decision, None), "turns": _turns([batch]), "soak": 0, "go": batch, "deferred": []}
         records = book.verify()
         made = rollouts.current_plan(records)
-        batch = plain(task_vars.get("ansible_play_batch", []))
         index = plan.wave_of(made, batch) if arguments["wave"] is None else arguments["wave"]
         if not 0 <= index < len(made["waves"]):
             raise PlanError(f"wave {index} is not in the plan, which has {len(made['waves'])}; count from 0")
-        known = journal.standings(records)
+        wave, known = made["waves"][index], journal.standings(records)
+        if point == "turn":
+            return self._turn(book, made, wave, known, arguments["turn"], task_vars)
         if self.check:
             # a dry run leaves no outcomes: only what real runs recorded can speak
-            return _result(gate.decide(made, known, wave=0, before=True), made["waves"][index])
-        decision = gate.decide(made, known, wave=index, before=before)
-        data = {
-            "wave": index,
-            "name": made["waves"][index]["name"],
-            "decision": decision.decision,
-            "reason": decision.reason,
-            "counts": decision.counts,
+            decision = gate.decide(made, known, wave=0, before=True)
+        else:
+            decision = gate.decide(
+                made, known, wave=index, before=point == "before", untouched=rollouts.untouched(records)
+            )
+            book.append("wave.started" if point == "before" else "wave.ended", data=_recorded(wave, decision))
+        soak = 0 if self.check else made["conditions"]["soak"]
+        return {**_result(decision, wave), "turns": _turns(plan.turns(wave)), "soak": soak}
+
+    def _turn(
+        self,
+        book: journal.Journal,
+        made: plan.Plan,
+        wave: t.Mapping[str, t.Any],
+        known: t.Mapping[str, outcomes.Standing],
+        turn: int,
+        task_vars: Arguments,
+    ) -> Result:
+        """Who of a turn may be touched now; the others are recorded as deferred, unless more is known of them."""
+        turns = plan.turns(wave)
+        if not 0 <= turn < len(turns):
+            raise PlanError(f"turn {turn} is not in wave {wave['name']}, which has {len(turns)}; count from 0")
+        hosts = turns[turn]
+        decision = gate.decide(made, known, wave=wave["index"], before=True)
+        inventory = _Inventory(task_vars["hostvars"])
+        held = deferrals.find(made, known, hosts, inventory, datetime.datetime.now(datetime.UTC))
+        if not self.check:
+            book.append("wave.turn", data={**_recorded(wave, decision), "turn": turn, "hosts": hosts})
+            for name, why in () if decision.stop else held.items():
+                if name not in known or known[name].outcome == "deferred":
+                    book.outcome(name, "deferred", code=why.code, message=why.message)
+        return {
+            **_result(decision, wave),
+            "go": [] if decision.stop else [name for name in hosts if name not in held],
+            "deferred": [{"device": name, "code": why.code, "message": why.message} for name, why in held.items()],
         }
-        book.append("wave.started" if before else "wave.ended", data=data)
-        return _result(decision, made["waves"][index])
+
+
+class _Inventory(t.Mapping[str, t.Mapping[str, t.Any]]):
+    """Variables of hosts, made plain for those that are asked for alone: a plant has thousands."""
+
+    def __init__(self, hostvars: t.Any) -> None:
+        self._hostvars = hostvars
+
+    def __getitem__(self, name: str) -> t.Mapping[str, t.Any]:
+        return t.cast("t.Mapping[str, t.Any]", self._hostvars[name])
+
+    def __iter__(self) -> t.Iterator[str]:
+        return iter(self._hostvars)
+
+    def __len__(self) -> int:
+        return len(self._hostvars)
+
+
+def _turns(turns: t.Sequence[t.Sequence[str]]) -> list[dict[str, t.Any]]:
+    return [{"index": index, "hosts": list(hosts)} for index, hosts in enumerate(turns)]
+
+
+def _recorded(wave: t.Mapping[str, t.Any], decision: gate.Decision) -> dict[str, t.Any]:
+    return {
+        "wave": wave["index"],
+        "name": wave["name"],
+        "decision": decision.decision,
+        "reason": decision.reason,
+        "counts": decision.counts,
+    }
 
 
 def _result(decision: gate.Decision, wave: t.Mapping[str, t.Any] | None) -> Result:

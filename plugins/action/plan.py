@@ -24,6 +24,7 @@ class ActionModule(ControllerAction):
         "hosts": {"type": "list", "elements": "str"},
         "waves": {"type": "list", "elements": "dict"},
         "limits": {"type": "dict"},
+        "conditions": {"type": "dict"},
         "bundle": {"type": "path"},
         "repository": {"type": "str"},
         "trust_root": {"type": "path"},
@@ -40,7 +41,7 @@ class ActionModule(ControllerAction):
         "required_one_of": [("bundle", "repository", "back_from")],
         "mutually_exclusive": [
             *(("bundle", "back_from", name) for name in _TRUST),
-            *(("back_from", name) for name in ("waves", "limits")),
+            *(("back_from", name) for name in ("waves", "limits", "conditions")),
         ],
         "required_together": [_TRUST],
         "required_by": {"back_from": ["journal_dir"], "wave": ["back_from"]},
@@ -65,6 +66,7 @@ class ActionModule(ControllerAction):
                 release=bundle.identity,
                 waves=arguments["waves"],
                 limits=arguments["limits"],
+                conditions=arguments["conditions"],
                 bytes_per_device=bundle.size(),
             )
             now = datetime.datetime.now(datetime.UTC)

@@ -29,10 +29,16 @@ options:
     type: path
     required: true
   point:
-    description: V(before) the wave touches its first device, or V(after) all of them.
+    description:
+      - V(before) the wave touches its first device, or V(after) all of them.
+      - V(turn) before the devices of one turn of it are touched. Who must wait now is told in RV(deferred) and recorded
+        as C(deferred), unless more is recorded of the device already.
     type: str
-    choices: [before, after]
+    choices: [before, turn, after]
     required: true
+  turn:
+    description: Index of the turn within the wave, from 0.
+    type: int
   wave:
     description: Index of the wave, from 0. The default is the wave that the hosts of the batch belong to.
     type: int
@@ -92,4 +98,23 @@ hosts:
   returned: success
   type: list
   elements: str
+turns:
+  description: The turns of the wave, each with its C(index) and its C(hosts).
+  returned: O(point=before) and O(point=after)
+  type: list
+  elements: dict
+soak:
+  description: Seconds in which the wave is left alone before it is looked at once more; 0 in check mode.
+  returned: O(point=before) and O(point=after)
+  type: int
+go:
+  description: Hosts of the turn that may be touched now.
+  returned: O(point=turn)
+  type: list
+  elements: str
+deferred:
+  description: Hosts of the turn that must wait, with C(device), C(code) and C(message).
+  returned: O(point=turn)
+  type: list
+  elements: dict
 """

@@ -43,6 +43,11 @@ options:
         executed devices (default null), and C(min_executed), from how many executed devices on the percentage counts
         (default 10).
     type: dict
+  conditions:
+    description:
+      - What the gate asks for beside the limits. C(soak) (default 0), how many seconds a wave is left alone before each
+        of its devices is looked at once more.
+    type: dict
   bundle:
     description: The release as C(fleet.ota.release) with V(state=fetched) kept it, instead of O(repository).
     type: path
@@ -121,10 +126,11 @@ plan:
     format: {description: Version of the format., type: int, returned: success}
     rollout: {description: The rollout's id., type: str, returned: success, sample: gateway-2.0-1a2b3c4d}
     release: {description: "Name, version, counter, digest and channel.", type: dict, returned: success}
-    waves: {description: "Entries of C(index), C(name), C(hosts).", type: list, elements: dict, returned: success}
+    waves: {description: "C(index), C(name), C(hosts), C(turns).", type: list, elements: dict, returned: success}
     empty: {description: Names of waves for which nobody was left., type: list, elements: str, returned: success}
     skipped: {description: "Entries of C(host), C(reason).", type: list, elements: dict, returned: success}
     limits: {description: The limits with their defaults., type: dict, returned: success}
+    conditions: {description: The conditions with their defaults., type: dict, returned: success}
     targets: {description: How many hosts were targeted., type: int, returned: success}
     bytes_per_device: {description: Bytes of all payloads., type: int, returned: success}
     digest: {description: SHA-256 of the plan without this key., type: str, returned: success}

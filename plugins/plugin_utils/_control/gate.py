@@ -39,16 +39,22 @@ class Decision:
 
 
 def decide(
-    plan: t.Mapping[str, t.Any], standings: t.Mapping[str, Standing], *, wave: int, before: bool = False
+    plan: t.Mapping[str, t.Any],
+    standings: t.Mapping[str, Standing],
+    *,
+    wave: int,
+    before: bool = False,
+    untouched: t.Collection[str] = (),
 ) -> Decision:
     """Whether the rollout may go on, from the recorded outcomes against the full list of targets.
 
     ``wave`` is the index of the wave that ended, or with ``before`` of the wave that is about to start. Devices
     of waves that should have ended and have no outcome count as ``lost``; failures recorded for later waves (by an
-    earlier run of the same rollout) count too.
+    earlier run of the same rollout) count too. ``untouched`` are devices whose turn never came because the gate
+    stopped their wave (:func:`rollouts.untouched`); nothing can have become of them.
     """
     finished = [entry for entry in plan["waves"] if entry["index"] < wave + (not before)]
-    due = {name for entry in finished for name in entry["hosts"]}
+    due = {name for entry in finished for name in entry["hosts"]}.difference(untouched)
     judged = []
     for entry in plan["waves"]:
         for name in entry["hosts"]:

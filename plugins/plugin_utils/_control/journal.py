@@ -29,6 +29,7 @@ EVENTS = frozenset(
         "rollout.started",
         "rollout.resumed",
         "wave.started",
+        "wave.turn",
         "wave.ended",
         "device.pending",
         "device.outcome",

@@ -18,15 +18,17 @@ import math
 import re
 import typing as t
 
+from . import conditions as condition_settings
 from . import files
+from . import limits as limit_settings
 from .errors import PlanError
+from .numbers import is_number, is_whole
 
-FORMAT = 1
+FORMAT = 2
 
 Plan = dict[str, t.Any]
 
 DEFAULT_WAVES: tuple[t.Mapping[str, t.Any], ...] = ({"count": 1}, {"percent": 25}, {"percent": 100})
-DEFAULT_LIMITS: t.Mapping[str, t.Any] = {"max_failures": 0, "max_failure_percent": None, "min_executed": 10}
 
 _WAVE_KEYS = frozenset({"name", "group", "hosts", "count", "percent"})
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
@@ -51,14 +53,15 @@ def make(
     release: t.Mapping[str, t.Any],
     waves: t.Sequence[t.Mapping[str, t.Any]] | None = None,
     limits: t.Mapping[str, t.Any] | None = None,
+    conditions: t.Mapping[str, t.Any] | None = None,
     bytes_per_device: int = 0,
 ) -> Plan:
     """The plan for ``release`` on ``hosts``.
 
     ``hosts`` are the targets in inventory order, ``groups`` maps every inventory group to its hosts (``all`` tells
-    which hosts exist), ``release`` has ``name``, ``version``, ``counter``, ``digest`` and ``channel``, ``waves`` and
-    ``limits`` are the variables of docs/reference/plan.md (None: the defaults), ``bytes_per_device`` is the sum of
-    the payloads' lengths. Raises :class:`PlanError` with every mistake at once.
+    which hosts exist), ``release`` has ``name``, ``version``, ``counter``, ``digest`` and ``channel``, ``waves``,
+    ``limits`` and ``conditions`` are the variables of docs/reference/plan.md (None: the defaults), ``bytes_per_device`` is
+    the sum of the payloads' lengths. Raises :class:`PlanError` with every mistake at once.
     """
     problems: list[str] = []
     if not hosts:
@@ -66,7 +69,8 @@ def make(
     problems += [f"hosts: {name} is named twice; name it once" for name in _duplicates(hosts)]
     known = set(groups.get("all", ())) | set(hosts)
     wanted = _check_waves(DEFAULT_WAVES if waves is None else waves, groups, known, problems)
-    bounds = _check_limits(limits or {}, problems)
+    bounds = limit_settings.check(limits or {}, problems)
+    gate = condition_settings.check(conditions or {}, problems)
     missing = [key for key in _RELEASE_KEYS if key not in release]
     if missing:
         problems.append(f"release: {', '.join(missing)} is missing; give what fleet.ota.release returns")
@@ -77,10 +81,14 @@ def make(
         "format": FORMAT,
         "rollout": rollout_id(release),
         "release": {key: release[key] for key in _RELEASE_KEYS},
-        "waves": [{"index": index, "name": name, "hosts": taken} for index, (name, taken) in enumerate(assigned)],
+        "waves": [
+            {"index": index, "name": name, "hosts": taken, "turns": [len(taken)]}
+            for index, (name, taken) in enumerate(assigned)
+        ],
         "empty": empty,
         "skipped": [{"host": name, "reason": "in no wave"} for name in left],
         "limits": bounds,
+        "conditions": gate,
         "targets": len(hosts),
         "bytes_per_device": bytes_per_device,
     }
@@ -121,6 +129,15 @@ def wave_of(plan: Plan, hosts: t.Collection[str]) -> int:
             "plan's own order and serial"
         )
     return int(found.pop())
+
+
+def turns(wave: t.Mapping[str, t.Any]) -> list[list[str]]:
+    """The hosts of each turn of a wave, in order: those of one turn are touched at the same time."""
+    found, begin = [], 0
+    for size in wave["turns"]:
+        found.append(wave["hosts"][begin : begin + size])
+        begin += size
+    return found
 
 
 def lines(plan: Plan) -> list[str]:
@@ -255,28 +272,11 @@ def _wave_problems(
             strangers = [name for name in wave["hosts"] if name not in known]
             found += [f"{where}.hosts: the inventory has no host {name!r}; correct the name" for name in strangers]
             found += [f"{where}.hosts: {name} is named twice; name it once" for name in _duplicates(wave["hosts"])]
-    if "count" in given and not _is_whole(wave["count"], 1):
+    if "count" in given and not is_whole(wave["count"], 1):
         found.append(f"{where}.count: must be a whole number of at least 1, not {wave['count']!r}")
-    if "percent" in given and not (_is_number(wave["percent"]) and 0 < wave["percent"] <= 100):
+    if "percent" in given and not (is_number(wave["percent"]) and 0 < wave["percent"] <= 100):
         found.append(f"{where}.percent: must be a number above 0 and up to 100, not {wave['percent']!r}")
     return found
-
-
-def _check_limits(limits: t.Any, problems: list[str]) -> dict[str, t.Any]:
-    if not isinstance(limits, dict):
-        problems.append(f"limits: must be a mapping such as {{max_failures: 0}}, not {limits!r}")
-        return dict(DEFAULT_LIMITS)
-    bounds = {**DEFAULT_LIMITS, **limits}
-    known = ", ".join(sorted(DEFAULT_LIMITS))
-    problems += [f"limits.{key}: unknown; there are {known}" for key in limits if key not in DEFAULT_LIMITS]
-    if bounds["max_failures"] is not None and not _is_whole(bounds["max_failures"], 0):
-        problems.append(f"limits.max_failures: must be a whole number or null, not {bounds['max_failures']!r}")
-    percent = bounds["max_failure_percent"]
-    if percent is not None and not (_is_number(percent) and 0 <= percent <= 100):
-        problems.append(f"limits.max_failure_percent: must be a number from 0 to 100 or null, not {percent!r}")
-    if not _is_whole(bounds["min_executed"], 1):
-        problems.append(f"limits.min_executed: must be a whole number of at least 1, not {bounds['min_executed']!r}")
-    return bounds
 
 
 def _duplicates(names: t.Iterable[str]) -> list[str]:
@@ -287,12 +287,3 @@ def _duplicates(names: t.Iterable[str]) -> list[str]:
             twice[name] = None
         seen.add(name)
     return list(twice)
-
-
-def _is_whole(value: t.Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _is_number(value: t.Any) -> bool:
-    # NaN compares false with everything and so falls out of the ranges asked for
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -135,6 +135,19 @@ def generation(records: t.Sequence[Record]) -> int:
     return max((int(record["data"]["generation"]) for record in records if record["event"] in events), default=0)
 
 
+def untouched(records: t.Sequence[Record]) -> set[str]:
+    """The devices whose turn the gate did not let begin in the newest run, and that nothing is recorded of."""
+    held: set[str] = set()
+    for record in records:
+        if record["event"] in ("rollout.started", "rollout.resumed"):
+            held.clear()
+        elif record["event"] == "wave.turn" and record["data"]["decision"] != gate.PROMOTE:
+            held.update(record["data"]["hosts"])
+        elif record.get("device"):
+            held.discard(record["device"])
+    return held
+
+
 def stored_plan(directory: pathlib.Path, rollout: str) -> Plan | None:
     """The plan that the journal of ``rollout`` below ``directory`` follows; None if it never started."""
     path = directory / rollout / journal.NAME
@@ -148,13 +161,13 @@ def conclude(records: t.Sequence[Record]) -> Conclusion:
     decision, last = _last_decision(records, plan)
     if decision == gate.PROMOTE:
         # No verdict of a gate is left standing alone: whatever the run ended with, the records decide.
-        final = gate.decide(plan, known, wave=last)
+        final = gate.decide(plan, known, wave=last, untouched=untouched(records))
         result = {gate.PROMOTE: COMPLETE, gate.HOLD: HELD, gate.HALT: HALTED}[final.decision]
         reason = final.reason
         if result == COMPLETE and last + 1 < len(plan["waves"]):
             result, reason = HELD, f"ended before wave {plan['waves'][last + 1]['name']}; run the rollout again"
     else:
-        final = gate.decide(plan, known, wave=max(last, 0), before=last < 0)
+        final = gate.decide(plan, known, wave=max(last, 0), before=last < 0, untouched=untouched(records))
         result = HALTED if decision == gate.HALT else HELD
         reason = final.reason if final.stop else "the gate stopped it"
     devices = [_row(name, wave["name"], known.get(name)) for wave in plan["waves"] for name in wave["hosts"]]

@@ -85,7 +85,7 @@ def test_a_tampered_journal_is_not_resumed(tmp_path: pathlib.Path) -> None:
         rollouts.start(tmp_path, make(), WHO)
 
 
-@pytest.mark.parametrize("change", [{"rollout": "../../x"}, {"targets": 99}, {"format": 2}, {"waves": []}])
+@pytest.mark.parametrize("change", [{"rollout": "../../x"}, {"targets": 99}, {"format": 1}, {"waves": []}])
 def test_a_tampered_plan_is_refused(tmp_path: pathlib.Path, change: dict[str, t.Any]) -> None:
     with pytest.raises(PlanError):
         rollouts.start(tmp_path, {**make(), **change}, WHO)
