@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import typing as t
 
-from ..plugin_utils._control import deferrals, gate, journal, outcomes, plan, rollouts
+from ..plugin_utils._control import deferrals, gate, journal, outcomes, plan, rollouts, runs
 from ..plugin_utils._control.errors import PlanError
 from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, here, plain
 
@@ -22,6 +22,7 @@ class ActionModule(ControllerAction):
         "point": {"type": "str", "choices": ["before", "turn", "after"], "required": True},
         "wave": {"type": "int"},
         "turn": {"type": "int"},
+        "generation": {"type": "int"},
     }
     constraints: t.ClassVar[Arguments] = {"required_if": [("point", "turn", ("turn",))]}
 
@@ -35,6 +36,7 @@ class ActionModule(ControllerAction):
             decision = gate.Decision(gate.PROMOTE, "check mode: nothing is recorded yet", {}, [])
             return {**_result(decision, None), "turns": _turns([batch]), "soak": 0, "go": batch, "deferred": []}
         records = book.verify()
+        runs.insist(records, arguments["generation"])
         made = rollouts.current_plan(records)
         index = plan.wave_of(made, batch) if arguments["wave"] is None else arguments["wave"]
         if not 0 <= index < len(made["waves"]):

@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 import getpass
-import platform
+import os
 import typing as t
 
 from ansible.release import __version__ as ansible_version
 
-from ..plugin_utils._control import journal, outcomes, plan, rollouts
+from ..plugin_utils._control import journal, outcomes, plan, rollouts, runs
 from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, here
 
 
@@ -23,6 +23,8 @@ class ActionModule(ControllerAction):
         "state": {"type": "str", "choices": ["started", "recorded", "concluded", "read"], "required": True},
         "journal_dir": {"type": "path"},
         "plan": {"type": "dict"},
+        "take_over": {"type": "bool", "default": False},
+        "generation": {"type": "int"},
         "path": {"type": "path"},
         "event": {
             "type": "str",
@@ -52,16 +54,17 @@ class ActionModule(ControllerAction):
         if arguments["state"] == "recorded":
             return self._record(book, arguments)
         if arguments["state"] == "concluded":
-            return self._conclude(book)
+            return self._conclude(book, arguments["generation"])
         return {"changed": False, **_told(book.verify())}
 
     def _start(self, arguments: Arguments) -> Result:
         directory, made = here(arguments["journal_dir"]), arguments["plan"]
-        controller = {"host": platform.node(), "user": getpass.getuser(), "ansible": ansible_version}
+        # the parent: this is one of Ansible's workers, and its end says nothing about the run
+        controller = {**runs.controller(os.getppid()), "user": getpass.getuser(), "ansible": ansible_version}
         if self.check:
             started = rollouts.look(directory, made)
         else:
-            started = rollouts.start(directory, made, controller)
+            started = rollouts.start(directory, made, controller, take_over=arguments["take_over"])
         return {
             "changed": True,
             "rollout": started.rollout,
@@ -80,7 +83,7 @@ class ActionModule(ControllerAction):
         record = book.append(arguments["event"], **fields)
         return {"changed": True, "record": record, "checkpoint": book.checkpoint()}
 
-    def _conclude(self, book: journal.Journal) -> Result:
+    def _conclude(self, book: journal.Journal, generation: int | None) -> Result:
         if self.check and not book.path.exists():
             return {
                 "changed": True,
@@ -89,6 +92,7 @@ class ActionModule(ControllerAction):
                 "summary_lines": ["check mode: nothing is recorded"],
             }
         records = book.verify()
+        runs.insist(records, generation)
         end = rollouts.conclude(records)
         data = {"result": end.result, "counts": end.counts, "not_as_planned": end.not_as_planned}
         if not self.check:

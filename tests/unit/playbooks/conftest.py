@@ -168,6 +168,7 @@ class Fleet:
             else:
                 device.root.mkdir(parents=True)
         self.groups: dict[str, list[str]] = {}
+        self.environment: dict[str, str] = {}
         self.variables: dict[str, Result] = {name: {} for name in names}
         self.common: Result = {
             "ansible_connection": "local",
@@ -206,6 +207,7 @@ class Fleet:
             "ANSIBLE_LOCALHOST_WARNING": "0",
             "ANSIBLE_INVENTORY_ENABLED": "ansible.builtin.yaml",
             "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml",
+            **self.environment,
         }
         program = pathlib.Path(sys.executable).with_name("ansible-playbook")
         done = subprocess.run(
