@@ -209,9 +209,8 @@ class Fleet:
             "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml",
             **self.environment,
         }
-        program = pathlib.Path(sys.executable).with_name("ansible-playbook")
         done = subprocess.run(
-            [program, "-i", "inventory.json", "-e", json.dumps({"fleet_ota_hosts": "fleet", **extra}), *options, name],
+            [self.program("ansible-playbook"), "-i", "inventory.json", "-e", json.dumps({"fleet_ota_hosts": "fleet", **extra}), *options, name],
             cwd=self.folder,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -224,6 +223,11 @@ class Fleet:
         found = json.loads(kept.read_text()) if kept.exists() else []
         kept.unlink(missing_ok=True)
         return Ran(done.returncode, done.stdout + done.stderr, found)
+
+    @staticmethod
+    def program(name: str) -> str:
+        """The path of a program of the ansible-core that is tested."""
+        return str(pathlib.Path(sys.executable).with_name(name))
 
     def tasks(self, *tasks: Result, options: t.Sequence[str] = (), host: str = "d1") -> list[Result]:
         """What each task gives on ``host``, failed or not."""
