@@ -9,7 +9,10 @@ from __future__ import annotations
 import datetime
 import typing as t
 
-from ..plugin_utils._control import deferrals, gate, journal, outcomes, plan, rollouts, runs
+from ansible import constants as C
+from ansible import context
+
+from ..plugin_utils._control import deferrals, gate, journal, outcomes, penalties, plan, rollouts, runs
 from ..plugin_utils._control.errors import PlanError
 from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, here, plain
 
@@ -23,6 +26,8 @@ class ActionModule(ControllerAction):
         "wave": {"type": "int"},
         "turn": {"type": "int"},
         "generation": {"type": "int"},
+        "penalty": {"type": "dict"},
+        "hosts": {"type": "list", "elements": "str"},
     }
     constraints: t.ClassVar[Arguments] = {"required_if": [("point", "turn", ("turn",))]}
 
@@ -34,7 +39,14 @@ class ActionModule(ControllerAction):
         if self.check and not path.exists():
             # a dry run has no journal: nothing was touched, so nothing can have failed
             decision = gate.Decision(gate.PROMOTE, "check mode: nothing is recorded yet", {}, [])
-            return {**_result(decision, None), "turns": _turns([batch]), "soak": 0, "go": batch, "deferred": []}
+            return {
+                **_result(decision, None),
+                "turns": _turns([batch]),
+                "soak": 0,
+                "idle": False,
+                "go": batch,
+                "deferred": [],
+            }
         records = book.verify()
         runs.insist(records, arguments["generation"])
         made = rollouts.current_plan(records)
@@ -43,7 +55,8 @@ class ActionModule(ControllerAction):
             raise PlanError(f"wave {index} is not in the plan, which has {len(made['waves'])}; count from 0")
         wave, known = made["waves"][index], journal.standings(records)
         if point == "turn":
-            return self._turn(book, made, wave, known, arguments["turn"], task_vars)
+            return self._turn(book, records, wave, arguments, task_vars)
+        idle = _idle(records, wave, known)
         if self.check:
             # a dry run leaves no outcomes: only what real runs recorded can speak
             decision = gate.decide(made, known, wave=0, before=True)
@@ -51,27 +64,39 @@ class ActionModule(ControllerAction):
             decision = gate.decide(
                 made, known, wave=index, before=point == "before", untouched=rollouts.untouched(records)
             )
-            book.append("wave.started" if point == "before" else "wave.ended", data=_recorded(wave, decision))
-        soak = 0 if self.check else made["conditions"]["soak"]
-        return {**_result(decision, wave), "turns": _turns(plan.turns(wave)), "soak": soak}
+            if decision.stop or not idle:
+                book.append("wave.started" if point == "before" else "wave.ended", data=_recorded(wave, decision))
+        soak = 0 if self.check or idle else made["conditions"]["soak"]
+        return {
+            **_result(decision, wave),
+            "turns": [] if idle else _turns(plan.turns(wave)),
+            "soak": soak,
+            "idle": idle,
+        }
 
     def _turn(
         self,
         book: journal.Journal,
-        made: plan.Plan,
+        records: t.Sequence[journal.Record],
         wave: t.Mapping[str, t.Any],
-        known: t.Mapping[str, outcomes.Standing],
-        turn: int,
+        arguments: Arguments,
         task_vars: Arguments,
     ) -> Result:
         """Who of a turn may be touched now; the others are recorded as deferred, unless more is known of them."""
+        made, known = rollouts.current_plan(records), journal.standings(records)
+        turn, penalty = arguments["turn"], arguments["penalty"]
         turns = plan.turns(wave)
         if not 0 <= turn < len(turns):
             raise PlanError(f"turn {turn} is not in wave {wave['name']}, which has {len(turns)}; count from 0")
-        hosts = turns[turn]
+        hosts = turns[turn] if arguments["hosts"] is None else [n for n in turns[turn] if n in arguments["hosts"]]
+        open_ = [name for name in hosts if name not in known or not known[name].as_planned]
         decision = gate.decide(made, known, wave=wave["index"], before=True)
         inventory = _Inventory(task_vars["hostvars"])
-        held = deferrals.find(made, known, hosts, inventory, datetime.datetime.now(datetime.UTC))
+        now = datetime.datetime.now(datetime.UTC)
+        held = {
+            **deferrals.find(made, known, open_, inventory, now),
+            **penalties.find(records, open_, penalty, now),
+        }
         if not self.check:
             book.append("wave.turn", data={**_recorded(wave, decision), "turn": turn, "hosts": hosts})
             for name, why in () if decision.stop else held.items():
@@ -79,7 +104,7 @@ class ActionModule(ControllerAction):
                     book.outcome(name, "deferred", code=why.code, message=why.message)
         return {
             **_result(decision, wave),
-            "go": [] if decision.stop else [name for name in hosts if name not in held],
+            "go": [] if decision.stop else [name for name in open_ if name not in held],
             "deferred": [{"device": name, "code": why.code, "message": why.message} for name, why in held.items()],
         }
 
@@ -100,8 +125,25 @@ class _Inventory(t.Mapping[str, t.Mapping[str, t.Any]]):
         return len(self._hostvars)
 
 
+def _idle(
+    records: t.Sequence[journal.Record], wave: t.Mapping[str, t.Any], known: t.Mapping[str, outcomes.Standing]
+) -> bool:
+    """Whether nothing is to be done in a wave: each of its devices is as planned, and it passed its gate before."""
+    return rollouts.settled(records, wave) and all(name in known and known[name].as_planned for name in wave["hosts"])
+
+
 def _turns(turns: t.Sequence[t.Sequence[str]]) -> list[dict[str, t.Any]]:
-    return [{"index": index, "hosts": list(hosts)} for index, hosts in enumerate(turns)]
+    """The turns in pieces of as many devices as Ansible works on at a time.
+
+    It takes more than that one after the other and confirms the first when it is done with the last: the deadlines of
+    the first would pass meanwhile.
+    """
+    forks = int(context.CLIARGS.get("forks") or C.DEFAULT_FORKS)
+    return [
+        {"index": index, "hosts": list(hosts[begin : begin + forks])}
+        for index, hosts in enumerate(turns)
+        for begin in range(0, len(hosts), forks)
+    ]
 
 
 def _recorded(wave: t.Mapping[str, t.Any], decision: gate.Decision) -> dict[str, t.Any]:

@@ -73,6 +73,7 @@ class ActionModule(ControllerAction):
             "resumed": started.resumed,
             "unresolved": started.unresolved,
             "done": started.done,
+            "touched": started.touched,
             "checkpoint": None if self.check else journal.Journal(started.path).checkpoint(),
         }
 

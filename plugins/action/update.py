@@ -43,6 +43,10 @@ class ActionModule(action.EngineAction):
         "overwrite": {"type": "bool", "default": False},
         "outcome": {"type": "str"},
         "reason": {"type": "str"},
+        "peers": {"type": "int", "default": 1},
+        "first_contact": {"type": "float", "default": 25},
+        "wanted": {"type": "dict"},
+        "asking": {"type": "bool", "default": False},
     }
     RULES: t.ClassVar[dict[str, t.Any]] = action.RELEASE_RULES
 
@@ -53,22 +57,26 @@ class ActionModule(action.EngineAction):
             return self._checked()
         record = Record(args["journal"], self.host, args["rollout"], args["generation"])
         keys = ("guard", "snapshot", "protect", "retry_rejected", "repair")
-        options = Options(args["deadline"], args["timeout"], args["wait"], {key: args[key] for key in keys})
+        settings = {key: args[key] for key in keys}
+        options = Options(args["deadline"], args["timeout"], args["wait"], settings, args["first_contact"])
         if state == "restored" and args["outcome"] == "lost":
             # its whole deadline was waited for just now: one more try, not another wait
             options = dataclasses.replace(options, first_contact=0)
         updater = Updater(self.device, record, options)
-        if state == "applied":
-            return dict(self._result(updater.apply(self.offer())), rebooted=updater.rebooted)
-        if state == "rolled_back":
-            return dict(self._result(updater.rollback(args["name"], args["overwrite"])), rebooted=updater.rebooted)
+        if state in ("applied", "rolled_back"):
+            found = (
+                updater.apply(self.offer()) if state == "applied" else updater.rollback(args["name"], args["overwrite"])
+            )
+            if found.outcome is None and args["peers"] > 1:
+                updater.wait_for_peers()
+            return dict(self._result(found), rebooted=updater.rebooted)
         if state == "extended":
             found = updater.extend(args["deadline"])
             return dict(self._result(found), changed=found.outcome is None and bool(found.reply.get("transaction")))
         if state == "confirmed":
             return self._result(updater.confirm())
         if state == "observed":
-            return self._seen(updater.observe())
+            return self._seen(updater.observe(args["wanted"], args["asking"]))
         if args["outcome"] in SETTLED:
             return {"changed": False, "outcome": args["outcome"], "msg": "nothing to restore"}
         found = updater.restore("TEAM_CHECK", args["reason"] or "the team's own tasks failed")

@@ -6,14 +6,23 @@
 
 from __future__ import annotations
 
+import json
+import sys
+import typing as t
+
+from ansible.plugins.callback import CallbackBase
+
+from ..plugin_utils import _progress_table as table
+from ..plugin_utils._control import progress
+
 DOCUMENTATION = r"""
 name: progress
 type: aggregate
 short_description: Shows how far a rollout is
 version_added: 0.1.0
 description:
-  - Shows waves, devices, outcomes, rate and time left of a rollout while it runs, from its journal. What other controllers
-    write into the same journal is shown too.
+  - Shows waves, devices, outcomes, rate and time left of a rollout while it runs, from its journal. What other
+    controllers write into the same journal is shown too.
   - In a terminal as a table that stays at the bottom (with the Python library rich), elsewhere as plain lines.
   - Works beside any stdout callback, also AWX's; enable it with C(callbacks_enabled=fleet.ota.progress) in
     C(ansible.cfg) or C(ANSIBLE_CALLBACKS_ENABLED).
@@ -41,19 +50,6 @@ EXAMPLES = r"""
 # callbacks_enabled = fleet.ota.progress
 """
 
-import json
-import sys
-import typing as t
-
-from ansible.plugins.callback import CallbackBase
-
-from ..plugin_utils._control import progress
-
-try:
-    from ..plugin_utils import _progress_table as table
-except ImportError:
-    table = None  # type: ignore[assignment]
-
 
 class CallbackModule(CallbackBase):
     """Reads on in the journal whenever a task gave a result."""
@@ -74,9 +70,11 @@ class CallbackModule(CallbackBase):
         """Ansible's hook: decide how to show it."""
         super().set_options(task_keys=task_keys, var_options=var_options, direct=direct)
         wanted = self.get_option("display")
-        if wanted == "table" and table is None:
-            self._display.warning("fleet.ota.progress: the library rich is missing, lines are printed instead of a table")
-        if table is not None and (wanted == "table" or (wanted == "auto" and sys.stdout.isatty())):
+        if wanted == "table" and not table.AVAILABLE:
+            self._display.warning(
+                "fleet.ota.progress: the library rich is missing, lines are printed instead of a table"
+            )
+        if table.AVAILABLE and (wanted == "table" or (wanted == "auto" and sys.stdout.isatty())):
             self._table = table.Table()
 
     def v2_runner_on_ok(self, result: t.Any) -> None:

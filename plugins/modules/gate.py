@@ -45,6 +45,16 @@ options:
   generation:
     description: The generation of this run. A gate refuses (C(STALE)) when a newer run follows the rollout.
     type: int
+  hosts:
+    description: For V(turn). Those of the turn that are asked for, by default all.
+    type: list
+    elements: str
+  penalty:
+    description:
+      - For V(turn). How long a device that failed in an earlier run is left alone. C(first) seconds (default 3600)
+        after its first failure, each further time C(factor) (default 2) times as long, up to C(most) seconds (default
+        86400). C(first) 0 for no pauses.
+    type: dict
 seealso:
   - module: fleet.ota.plan
   - module: fleet.ota.journal
@@ -102,10 +112,17 @@ hosts:
   type: list
   elements: str
 turns:
-  description: The turns of the wave, each with its C(index) and its C(hosts).
+  description:
+    - The turns of the wave, each with its C(index) and its C(hosts), in pieces of as many hosts as Ansible has forks.
   returned: O(point=before) and O(point=after)
   type: list
   elements: dict
+idle:
+  description:
+    - Whether nothing is to be done in this wave, because all of its devices are as planned and it passed its gate
+      before. Then it has no turns and no soak, and nothing is recorded.
+  returned: O(point=before) and O(point=after)
+  type: bool
 soak:
   description: Seconds in which the wave is left alone before it is looked at once more; 0 in check mode.
   returned: O(point=before) and O(point=after)

@@ -38,8 +38,8 @@ options:
     type: dict
   take_over:
     description:
-      - For V(started). Whether another run, on another machine, counts as dead although its last record is recent. A run
-        that is alive on this machine is never taken over.
+      - For V(started). Whether another run, on another machine, counts as dead although its last record is recent. A
+        run that is alive on this machine is never taken over.
     type: bool
     default: false
   generation:
@@ -134,6 +134,11 @@ unresolved:
   elements: str
 done:
   description: Planned devices that run the release already and looked healthy.
+  returned: for V(started)
+  type: list
+  elements: str
+touched:
+  description: Devices to be asked first, RV(unresolved), RV(done) and those that run it and looked unhealthy.
   returned: for V(started)
   type: list
   elements: str

@@ -42,6 +42,29 @@ options:
     type: str
     choices: [applied, extended, confirmed, restored, observed, rolled_back]
     default: applied
+  peers:
+    description:
+      - How many devices are updated at the same time by this task. With more than one, a device that waits for its
+        confirm is given the time that any other may take to get there (twice O(deadline), O(first_contact) and 20
+        seconds), because Ansible confirms the first when it is done with the last.
+    type: int
+    default: 1
+  first_contact:
+    description: How long a device that has not answered yet is tried, in seconds.
+    type: float
+    default: 25
+  wanted:
+    description:
+      - For V(observed), C(name) and C(digest) of the release that the device should run. One that is on record as
+        planned and runs another one since becomes C(deferred) with the code C(MOVED), and is updated again by the
+        next run.
+    type: dict
+  asking:
+    description:
+      - For V(observed) at the begin of a run. Whether a device that is on record as planned stays so if it gives no
+        answer.
+    type: bool
+    default: false
   journal:
     description: The rollout's journal file on the controller; without it nothing is recorded.
     type: path

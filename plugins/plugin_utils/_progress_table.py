@@ -10,13 +10,18 @@ from __future__ import annotations
 
 import typing as t
 
-from rich.console import Console
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table as Grid
-from rich.text import Text
-
 from ._control import outcomes
+
+try:
+    from rich.console import Console
+    from rich.live import Live
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table as Grid
+    from rich.text import Text
+except ImportError:
+    AVAILABLE = False
+else:
+    AVAILABLE = True
 
 if t.TYPE_CHECKING:
     from ._control.progress import Progress, Wave

@@ -157,12 +157,23 @@ class Journal:
 
         Every device of a wave asks this, so it must not cost the parsing of the whole file each time.
         """
+        last = self._last_of(device, ("device.pending", "device.outcome"))
+        return last.get("outcome") if last else None
+
+    def sight(self, device: str) -> tuple[bool, str | None] | None:
+        """How the device looked (healthy, release) if it was looked at since it was touched; None if it was not."""
+        last = self._last_of(device, ("device.pending", "device.outcome", "device.seen"))
+        if last is None or last["event"] != "device.seen":
+            return None
+        return bool(last["data"].get("healthy")), last["data"].get("release")
+
+    def _last_of(self, device: str, events: t.Collection[str]) -> Record | None:
         name = json.dumps(device).encode()
         for line in reversed(self.path.read_bytes().split(b"\n")[:-1]):
             if name in line:
                 record = self._parse(line, None)
-                if record.get("device") == device and record["event"] in ("device.pending", "device.outcome"):
-                    return t.cast("str | None", record.get("outcome"))
+                if record.get("device") == device and record["event"] in events:
+                    return record
         return None
 
     def begins(self) -> list[Record]:

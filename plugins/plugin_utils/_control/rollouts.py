@@ -39,6 +39,8 @@ class Started:
     resumed: bool
     unresolved: list[str]
     done: list[str]
+    #: those of which a run before this left something to be asked: both, and those that looked unhealthy
+    touched: list[str] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +96,9 @@ def look(directory: pathlib.Path, plan: Plan) -> Started:
         resumed=True,
         unresolved=[standing.device for standing in planned if standing.outcome in outcomes.UNRESOLVED],
         done=[standing.device for standing in planned if standing.as_planned],
+        touched=[
+            standing.device for standing in planned if standing.outcome in outcomes.UNRESOLVED | outcomes.AS_PLANNED
+        ],
     )
 
 
@@ -156,6 +161,20 @@ def untouched(records: t.Sequence[Record]) -> set[str]:
         elif record.get("device"):
             held.discard(record["device"])
     return held
+
+
+def settled(records: t.Sequence[Record], wave: t.Mapping[str, t.Any]) -> bool:
+    """Whether the wave passed its gate and none of its devices was touched, or came to another end, since.
+
+    Then a run that goes on has nothing to do there, and writes nothing: the same command may run every hour for ever.
+    """
+    hosts = set(wave["hosts"])
+    for record in reversed(records):
+        if record["event"] in ("device.pending", "device.outcome") and record["device"] in hosts:
+            return False
+        if record["event"] == "wave.ended" and record["data"]["name"] == wave["name"]:
+            return bool(record["data"]["decision"] == gate.PROMOTE)
+    return False
 
 
 def stored_plan(directory: pathlib.Path, rollout: str) -> Plan | None:

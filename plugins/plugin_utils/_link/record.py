@@ -48,8 +48,8 @@ class Record:
             self._journal.outcome(self._device, outcome, code=code, message=message, **found)
 
     def seen(self, healthy: bool, release: str | None) -> None:
-        """The device was looked at once more."""
-        if self._journal:
+        """The device was looked at once more; the same sight twice is written once, or hourly runs fill the disk."""
+        if self._journal and self._journal.sight(self._device) != (healthy, release):
             self._journal.seen(self._device, healthy=healthy, release=release)
 
     def known(self) -> str | None:

@@ -11,11 +11,13 @@ A lost connection is normal until the deadline; whatever happens, the device lea
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 import typing as t
 
 from .._control.errors import ControlError
+from .._control.outcomes import AS_PLANNED
 from .device import Device, Reply
 from .errors import DeviceLost, DeviceRefusal
 from .offer import Offer
@@ -108,6 +110,16 @@ class Updater:
         rollout = self.record.rollout
         return self._conclude(lambda: self.device.call("extend", rollout=rollout, deadline=seconds))
 
+    def wait_for_peers(self) -> None:
+        """Give what waits for a confirm the time that any other device of its turn may take to get there.
+
+        Ansible's strategy comes to the confirm when the last device of a turn did: one that loses contact late is
+        waited for twice as long as its deadline. Nobody's fault if it cannot be given: then the deadline stays.
+        """
+        longest = 2 * self.options.deadline + int(GRACE + self.options.first_contact)
+        with contextlib.suppress(DeviceLost, DeviceRefusal):
+            self.device.call("extend", rollout=self.record.rollout, deadline=longest)
+
     def restore(self, code: str, message: str) -> Result:
         """Send the device back from what it has not confirmed."""
         rollout = self.record.rollout
@@ -117,21 +129,34 @@ class Updater:
 
         return self._conclude(ask, untouched=(code, message))
 
-    def observe(self) -> Result:
-        """Look at the device once more: its health, and an outcome it came to that is not on record yet."""
+    def observe(self, wanted: t.Mapping[str, t.Any] | None = None, asking: bool = False) -> Result:
+        """Look at the device once more: its health, and an outcome it came to that is not on record yet.
+
+        With ``wanted`` (``name`` and ``digest`` of a release), a device that is on record as planned and runs another
+        one since becomes ``deferred`` (``MOVED``). When ``asking``, at the begin of a run, a device on record as
+        planned that gives no answer stays so: devices are switched off.
+        """
+        settled = self.record.known() in AS_PLANNED
         try:
             reply = self._patiently(lambda: self.device.call("health", own=True))
         except DeviceLost as error:
+            if asking and settled:
+                return Result(self.record.known(), None, "no contact now", {})
             return self._written("lost", "UNREACHABLE", str(error), {})
         except DeviceRefusal as error:
             self.record.seen(False, None)  # a look that says nothing is not healthy
             return Result("refused", error.code, error.message, {})
         found = reply.get("transaction") or {}
         ours = found.get("rollout") is not None and found.get("rollout") == self.record.rollout
-        if ours and found.get("outcome") and found["outcome"] != self.record.known():
+        if ours and found.get("outcome") and found["outcome"] != self.record.known() and not settled:
             self.record.outcome(found["outcome"], found.get("code"), found.get("message"), found)
         releases = [entry["current"] for entry in (reply.get("releases") or {}).values() if entry["current"]]
         shown = ", ".join("%s %s" % (entry["name"], entry["version"]) for entry in releases)
+        if wanted and settled and wanted["digest"] not in [entry.get("digest") for entry in releases]:
+            message = "runs %s now, which this rollout did not bring; its next run updates it again" % (
+                shown or "nothing"
+            )
+            return self._written("deferred", "MOVED", message, {})
         self.record.seen(bool(reply["healthy"]), shown or None)
         return Result(None, None, shown, reply)
 

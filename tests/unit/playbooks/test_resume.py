@@ -6,9 +6,6 @@
 
 from __future__ import annotations
 
-import json
-import pathlib
-import platform
 import typing as t
 
 import pytest

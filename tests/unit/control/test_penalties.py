@@ -1,0 +1,85 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How long a device that failed is left alone."""
+
+from __future__ import annotations
+
+import datetime
+import typing as t
+
+import pytest
+from ansible_collections.fleet.ota.plugins.plugin_utils._control import penalties
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.errors import PlanError
+
+T0 = datetime.datetime(2026, 11, 24, 12, tzinfo=datetime.UTC)
+
+
+def records(*runs: str | None) -> list[dict[str, t.Any]]:
+    """One run per hour from T0 on, and what became of d1 in it; the last run is the one that asks."""
+    found: list[dict[str, t.Any]] = []
+    for number, outcome in enumerate(runs):
+        time = (T0 + datetime.timedelta(hours=number)).isoformat()
+        event = "rollout.resumed" if number else "rollout.started"
+        found.append({"event": event, "time": time, "data": {"generation": number + 1}})
+        if outcome:
+            found.append({"event": "device.outcome", "device": "d1", "outcome": outcome, "time": time, "data": {}})
+    return found
+
+
+def waits(runs: list[dict[str, t.Any]], settings: dict[str, t.Any] | None = None) -> float | None:
+    """Until how many hours after T0 the device waits; None if it does not."""
+    for hour in range(1000):
+        now = T0 + datetime.timedelta(hours=hour)
+        if now >= datetime.datetime.fromisoformat(runs[-1]["time"]) and not penalties.find(runs, ["d1"], settings, now):
+            started = datetime.datetime.fromisoformat(runs[-1]["time"])
+            return None if now == started else hour
+    return 1000
+
+
+@pytest.mark.parametrize("outcome", ["lost", "timed_out", "restored", "refused", "broken"])
+def test_after_each_failure_the_pause_is_longer(outcome: str) -> None:
+    settings = {"first": 7200, "factor": 2, "most": 5 * 3600}
+    assert waits(records(outcome, None), settings) == 2
+    assert waits(records(outcome, outcome, None), settings) == 1 + 4
+    assert waits(records(outcome, outcome, outcome, None), settings) == 2 + 5, "no longer than the longest"
+
+
+def test_success_and_a_device_that_never_failed_wait_for_nothing() -> None:
+    for runs in (records(None, None), records("updated", None), records("lost", "updated", None)):
+        assert waits(runs) is None
+    # and the series begins anew
+    assert waits(records("lost", "lost", "current", "lost", None), {"first": 7200}) == 3 + 2
+
+
+def test_being_deferred_neither_ends_the_series_nor_lengthens_it() -> None:
+    assert waits(records("lost", "deferred", None), {"first": 3 * 3600}) == 3
+    assert waits(records("deferred", None)) is None
+
+
+def test_what_fails_in_this_run_counts_for_the_next() -> None:
+    assert penalties.find(records("lost"), ["d1"], None, T0) == {}
+
+
+def test_the_sentence_says_how_often_and_until_when() -> None:
+    [held] = penalties.find(records("lost", "restored", None), ["d1"], None, T0).values()
+    assert held.code == "PENALTY"
+    assert held.message == (
+        "failed 2 times, last at 2026-11-24T13:00:00Z (restored); tried again from 2026-11-24T15:00:00Z on"
+    )
+
+
+def test_no_pauses_and_endless_growth() -> None:
+    assert penalties.find(records("lost", None), ["d1"], {"first": 0}, T0) == {}
+    many = records(*["lost"] * 2000, None)
+    now = T0 + datetime.timedelta(hours=2001)
+    assert penalties.find(many, ["d1"], {"factor": 10.0}, now)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"first": -1}, {"factor": 0.5}, {"most": float("nan")}, {"most": "1h"}, {"last": 1}, [3600]]
+)
+def test_settings_that_cannot_be_are_refused(settings: t.Any) -> None:
+    with pytest.raises(PlanError):
+        penalties.find([], ["d1"], settings, T0)
