@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.bundle import Bundle
@@ -137,3 +138,18 @@ class Engine:
 
     def _ssh(self, command: str, content: bytes) -> None:
         subprocess.run(self.device.ssh(command), input=content, check=True, capture_output=True, timeout=60)
+
+
+def when(engine: Engine, *states: str, then: Callable[[], None], timeout: float = 60) -> threading.Thread:
+    """Do something in the background as soon as a device's own record shows one of the states.
+
+    :param timeout: seconds until it must
+    """
+
+    def watch() -> None:
+        engine.wait_for(*states, timeout=timeout)
+        then()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    return thread

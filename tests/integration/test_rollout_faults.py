@@ -5,27 +5,12 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-
 from tests.lab import evidence, service
 
-from .engine import Engine
+from .engine import when
 from .site import Site, assert_same, confirmed, history, kill, look
 
 VERSION_2 = {"status": "ok", "version": "2", "greeting": "edited by hand", "codec": "codec 1"}
-
-
-def when(engine: Engine, *states: str, then: Callable[[], None]) -> threading.Thread:
-    """Do something in the background as soon as a device's own record shows one of the states."""
-
-    def watch() -> None:
-        engine.wait_for(*states)
-        then()
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    return thread
 
 
 def test_a_device_that_loses_its_network_restores_itself_and_is_lost_until_seen(site: Site) -> None:
