@@ -13,7 +13,7 @@ import typing as t
 SUCCESS = frozenset({"updated"})
 FAILURE = frozenset({"restored", "refused", "lost", "timed_out", "broken"})
 #: Nothing was proven either way; the device counts neither as success nor as failure.
-NEITHER = frozenset({"current", "deferred"})
+NEITHER = frozenset({"current", "deferred", "rolled_back"})
 ALL = SUCCESS | FAILURE | NEITHER
 
 #: The device runs the wanted release.

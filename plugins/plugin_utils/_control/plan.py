@@ -60,8 +60,8 @@ def make(
 
     ``hosts`` are the targets in inventory order, ``groups`` maps every inventory group to its hosts (``all`` tells
     which hosts exist), ``release`` has ``name``, ``version``, ``counter``, ``digest`` and ``channel``, ``waves``,
-    ``limits`` and ``conditions`` are the variables of docs/reference/plan.md (None: the defaults), ``bytes_per_device`` is
-    the sum of the payloads' lengths. Raises :class:`PlanError` with every mistake at once.
+    ``limits`` and ``conditions`` are the variables of docs/reference/plan.md (None: the defaults), ``bytes_per_device``
+    is the sum of the payloads' lengths. Raises :class:`PlanError` with every mistake at once.
     """
     problems: list[str] = []
     if not hosts:
@@ -154,11 +154,8 @@ def lines(plan: Plan) -> list[str]:
     text += [f"wave {name}: left out, no device is left for it" for name in plan["empty"]]
     if plan["skipped"]:
         text.append(f"skipped, in no wave: {_some([entry['host'] for entry in plan['skipped']])}")
-    limits = plan["limits"]
-    bounds = [] if limits["max_failures"] is None else [f"more than {limits['max_failures']} failed"]
-    if limits["max_failure_percent"] is not None:
-        bounds.append(f"more than {limits['max_failure_percent']} % failed of at least {limits['min_executed']}")
-    text.append(f"halts when {' or '.join([*bounds, 'one is broken'])}")
+    text.append(f"halts when {' or '.join([*limit_settings.lines(plan['limits']), 'one is broken'])}")
+    text += condition_settings.lines(plan["conditions"])
     return text
 
 

@@ -22,6 +22,7 @@ STATES = [
     "restored",
     "refused",
     "deferred",
+    "rolled_back",
     "lost",
     "timed_out",
     "broken",
@@ -51,7 +52,7 @@ def good(*devices: str) -> dict[str, Standing]:
 
 
 def expected(state: str, allowed: int | None) -> str:
-    if state == "broken":
+    if state in ("broken", "rolled_back"):
         return gate.HALT
     if state in FAILS and allowed is not None and allowed < 1:
         return gate.HALT
