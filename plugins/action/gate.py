@@ -10,6 +10,7 @@ import datetime
 import typing as t
 
 from ..plugin_utils._control import (
+    clearance,
     deferrals,
     evidence,
     gate,
@@ -19,7 +20,6 @@ from ..plugin_utils._control import (
     plan,
     rollouts,
     takeback,
-    waves,
 )
 from ..plugin_utils._control.errors import PlanError
 from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, here, plain
@@ -55,7 +55,7 @@ class ActionModule(ControllerAction):
         wave, known = made["waves"][index], journal.standings(records)
         if point == "turn":
             return self._turn(book, made, wave, known, arguments["turn"], task_vars)
-        wanted = point == "before" and not self.check and waves.unapproved(records, made, wave)
+        wanted = point == "before" and not self.check and clearance.unapproved(records, made, wave)
         results: list[t.Any] = []
         if self.check:
             # a dry run leaves no outcomes: only what real runs recorded can speak
@@ -77,7 +77,7 @@ class ActionModule(ControllerAction):
         return {
             **_result(decision, wave),
             "turns": _turns(plan.turns(wave)),
-            "soak": 0 if self.check else waves.soak(records, made, wave),
+            "soak": 0 if self.check else clearance.soak(records, made, wave),
             "approval_wanted": wanted and decision.decision == gate.HOLD,
             "roll_back": back,
             "analysis": [result.as_dict() for result in results],
@@ -95,7 +95,7 @@ class ActionModule(ControllerAction):
         """The decision once analysis and rules have spoken, and what the analysis measured."""
         known, results = journal.standings(records), []
         # where the records stop the rollout already, there is nothing to find out and no time to lose
-        if not decision.stop and not waves.settled(records, wave):
+        if not decision.stop and not clearance.settled(records, wave):
             results = evidence.measure(made, wave, known)
             for result in results:
                 book.append("wave.analysis", data={"wave": wave["index"], "name": wave["name"], **result.as_dict()})

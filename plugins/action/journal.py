@@ -13,7 +13,7 @@ import typing as t
 
 from ansible.release import __version__ as ansible_version
 
-from ..plugin_utils._control import breaker, journal, notify, outcomes, plan, rollouts, takeback, waves
+from ..plugin_utils._control import breaker, clearance, journal, notify, outcomes, plan, rollouts, takeback
 from ..plugin_utils._control.errors import PlanError
 from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, here
 
@@ -107,11 +107,11 @@ class ActionModule(ControllerAction):
         if started.resumed:
             takeback.settle(directory, book)
         for name, paths in arguments["approved_waves"].items():
-            waves.approve(book, made, name, how="signed", by=", ".join(paths))
+            clearance.approve(book, made, name, how="signed", by=", ".join(paths))
         if arguments["wave"]:
             # AWX starts this run only once its approval node has let the wave begin
             self._known(made, arguments["wave"])
-            waves.approve(book, made, arguments["wave"], how="awx", by=arguments["by"] or "AWX")
+            clearance.approve(book, made, arguments["wave"], how="awx", by=arguments["by"] or "AWX")
         release = made["release"]
         text = (
             f"{release['name']} {release['version']}: run {started.generation} begins, {len(plan.order(made))} devices"
@@ -127,9 +127,9 @@ class ActionModule(ControllerAction):
         made, name = rollouts.current_plan(book.verify()), arguments["wave"]
         self._known(made, name)
         who = {"how": arguments["how"], "by": arguments["by"] or getpass.getuser(), "remark": arguments["remark"]}
-        changed = name not in waves.approved(book.read(), made)
+        changed = name not in clearance.approved(book.read(), made)
         if changed and not self.check:
-            waves.approve(book, made, name, **who, data=arguments["data"] or None)
+            clearance.approve(book, made, name, **who, data=arguments["data"] or None)
         return {"changed": changed, "wave": name, **who}
 
     @staticmethod

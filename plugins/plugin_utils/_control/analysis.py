@@ -54,7 +54,7 @@ _KEPT = 50
 class Result:
     """What came of one metric: a verdict, why, and the measurements ``{verdict, value, baseline, message}``."""
 
-    name: str
+    metric: str
     verdict: str
     reason: str
     dry_run: bool

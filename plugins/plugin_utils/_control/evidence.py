@@ -45,11 +45,11 @@ def findings(
 ) -> list[Finding]:
     """What analysis and rules say; a metric on a dry run says nothing."""
     found = [
-        Finding(_DECISIONS[result.verdict], result.reason, f"analysis {result.name}")
+        Finding(_DECISIONS[result.verdict], result.reason, f"analysis {result.metric}")
         for result in results
         if result.verdict in _DECISIONS and not result.dry_run
     ]
-    verdicts = {result.name: result.verdict for result in results}
+    verdicts = {result.metric: result.verdict for result in results}
     seen = rules.summary(plan, wave, decision, known, sites=sites, analysis=verdicts)
     return found + rules.judge(plan["conditions"]["rules"], seen)
 
