@@ -19,6 +19,7 @@ from ..plugin_utils._control import (
     outcomes,
     plan,
     rollouts,
+    runs,
     takeback,
 )
 from ..plugin_utils._control.errors import PlanError
@@ -34,6 +35,7 @@ class ActionModule(ControllerAction):
         "wave": {"type": "int"},
         "turn": {"type": "int"},
         "notify": {"type": "list", "elements": "dict", "default": []},
+        "generation": {"type": "int"},
     }
     constraints: t.ClassVar[Arguments] = {"required_if": [("point", "turn", ("turn",))]}
 
@@ -48,6 +50,7 @@ class ActionModule(ControllerAction):
             turns = {"turns": _turns([batch]), "soak": 0, "go": batch, "deferred": [], "approval_wanted": False}
             return {**_result(decision, None), **turns}
         records = book.verify()
+        runs.insist(records, arguments["generation"])
         made = rollouts.current_plan(records)
         index = plan.wave_of(made, batch) if arguments["wave"] is None else arguments["wave"]
         if not 0 <= index < len(made["waves"]):

@@ -7,13 +7,13 @@
 from __future__ import annotations
 
 import getpass
+import os
 import pathlib
-import platform
 import typing as t
 
 from ansible.release import __version__ as ansible_version
 
-from ..plugin_utils._control import breaker, clearance, journal, notify, outcomes, plan, rollouts, takeback
+from ..plugin_utils._control import breaker, clearance, journal, notify, outcomes, plan, rollouts, runs, takeback
 from ..plugin_utils._control.errors import PlanError
 from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, here
 
@@ -27,6 +27,8 @@ class ActionModule(ControllerAction):
         "state": {"type": "str", "choices": STATES, "required": True},
         "journal_dir": {"type": "path"},
         "plan": {"type": "dict"},
+        "take_over": {"type": "bool", "default": False},
+        "generation": {"type": "int"},
         "path": {"type": "path"},
         "event": {
             "type": "str",
@@ -82,11 +84,12 @@ class ActionModule(ControllerAction):
         directory, made = here(arguments["journal_dir"]), arguments["plan"]
         breaker.insist(directory, made)
         notify.check(arguments["notify"])
-        controller = {"host": platform.node(), "user": getpass.getuser(), "ansible": ansible_version}
+        # the parent: this is one of Ansible's workers, and its end says nothing about the run
+        controller = {**runs.controller(os.getppid()), "user": getpass.getuser(), "ansible": ansible_version}
         if self.check:
             started = rollouts.look(directory, made)
         else:
-            started = rollouts.start(directory, made, controller)
+            started = rollouts.start(directory, made, controller, take_over=arguments["take_over"])
             self._started(directory, started, made, arguments)
         return {
             "changed": True,
@@ -174,6 +177,7 @@ class ActionModule(ControllerAction):
                 "summary_lines": ["check mode: nothing is recorded"],
             }
         records = book.verify()
+        runs.insist(records, arguments["generation"])
         end = rollouts.conclude(records)
         data = {"result": end.result, "counts": end.counts, "not_as_planned": end.not_as_planned}
         if not self.check:

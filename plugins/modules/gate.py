@@ -42,6 +42,9 @@ options:
   wave:
     description: Index of the wave, from 0. The default is the wave that the hosts of the batch belong to.
     type: int
+  generation:
+    description: The generation of this run. A gate refuses (C(STALE)) when a newer run follows the rollout.
+    type: int
 seealso:
   - module: fleet.ota.plan
   - module: fleet.ota.journal

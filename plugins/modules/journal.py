@@ -36,6 +36,15 @@ options:
   plan:
     description: RV(fleet.ota.plan#module:plan). Required for V(started).
     type: dict
+  take_over:
+    description:
+      - For V(started). Whether another run, on another machine, counts as dead although its last record is recent. A run
+        that is alive on this machine is never taken over.
+    type: bool
+    default: false
+  generation:
+    description: For V(concluded), the generation of this run. Refused (C(STALE)) when a newer run follows the rollout.
+    type: int
   path:
     description: The journal, RV(path). Required for all states but V(started).
     type: path

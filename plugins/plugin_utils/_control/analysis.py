@@ -98,6 +98,16 @@ def line(metric: t.Mapping[str, t.Any]) -> str:
     return ", ".join([*parts, *(["dry run"] if metric["dry_run"] else [])])
 
 
+def longest(metrics: t.Sequence[t.Mapping[str, t.Any]]) -> float:
+    """Seconds that an analysis by these metrics takes at most; with a baseline each measurement asks twice."""
+    return max((_longest(metric) for metric in metrics), default=0)
+
+
+def _longest(metric: t.Mapping[str, t.Any]) -> float:
+    once = metric["interval"] + metric["timeout"] * (2 if metric["baseline"] else 1)
+    return float(metric["initial_delay"] + metric["count"] * once)
+
+
 def run(metrics: t.Sequence[t.Mapping[str, t.Any]], subject: Subject, baseline: Subject | None) -> list[Result]:
     """Measure all metrics side by side: of the wave (``subject``) and of the devices not updated yet (``baseline``).
 
@@ -220,7 +230,7 @@ def _problems(metric: t.Mapping[str, t.Any]) -> t.Iterator[str]:
     yield from _condition_problems(settings)
     yield from _place_problems(settings)
     numbers = [settings[key] for key in ("initial_delay", "interval", "timeout", "count")]
-    if all(map(is_number, numbers)) and numbers[0] + numbers[3] * (numbers[1] + 2 * numbers[2]) > _LONGEST:
+    if all(map(is_number, numbers)) and _longest(settings) > _LONGEST:
         yield f"count: the analysis would take more than {_LONGEST // 3600} hours; measure less often"
 
 

@@ -170,6 +170,15 @@ class Journal:
                     return t.cast("str | None", record.get("outcome"))
         return None
 
+    def begins(self) -> list[Record]:
+        """The record with which the newest run began, alone in a list; parses only what may be one."""
+        for line in reversed(self.path.read_bytes().split(b"\n")[:-1]):
+            if b'"rollout.resumed"' in line or b'"rollout.started"' in line:
+                record = self._parse(line, None)
+                if record["event"] in ("rollout.started", "rollout.resumed"):
+                    return [record]
+        return []
+
     def holds(self, checkpoint: t.Mapping[str, t.Any]) -> bool:
         """Whether the journal still has what ``checkpoint`` (kept by a device) witnessed."""
         records = self.read()

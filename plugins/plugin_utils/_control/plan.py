@@ -60,8 +60,8 @@ def make(
 
     ``hosts`` are the targets in inventory order, ``groups`` maps every inventory group to its hosts (``all`` tells
     which hosts exist), ``release`` has ``name``, ``version``, ``counter``, ``digest`` and ``channel``, ``waves``,
-    ``limits`` and ``conditions`` are the variables of docs/reference/plan.md (None: the defaults), ``bytes_per_device``
-    is the sum of the payloads' lengths. Raises :class:`PlanError` with every mistake at once.
+    ``limits`` and ``conditions`` are the variables of docs/reference/plan.md (None: the defaults),
+    ``bytes_per_device`` is the sum of the payloads' lengths. Raises :class:`PlanError` with every mistake at once.
     """
     problems: list[str] = []
     if not hosts:

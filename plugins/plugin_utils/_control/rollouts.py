@@ -14,7 +14,7 @@ import pathlib
 import re
 import typing as t
 
-from . import files, gate, journal, outcomes
+from . import analysis, files, gate, journal, outcomes, runs
 from . import plan as planning
 from .errors import JournalError, PlanError
 from .journal import Journal, Record
@@ -99,11 +99,14 @@ def look(directory: pathlib.Path, plan: Plan) -> Started:
     )
 
 
-def start(directory: pathlib.Path, plan: Plan, controller: t.Mapping[str, t.Any]) -> Started:
+def start(
+    directory: pathlib.Path, plan: Plan, controller: t.Mapping[str, t.Any], *, take_over: bool = False
+) -> Started:
     """Begin the journal of this plan's rollout below ``directory``, or go on with it.
 
-    ``controller`` says who runs it (host, user, versions). Raises :class:`JournalError` when the journal's chain is
-    broken and :class:`PlanError` for a plan that was tampered with.
+    ``controller`` says who runs it (:func:`runs.controller`, user, versions); with ``take_over`` another run on
+    another machine counts as dead. Raises :class:`JournalError` when the journal's chain is broken or another run is
+    at work on it, and :class:`PlanError` for a plan that was tampered with.
     """
     files.make_directory(directory, 0o700)
     with files.lock(directory / ".lock"):
@@ -111,8 +114,11 @@ def start(directory: pathlib.Path, plan: Plan, controller: t.Mapping[str, t.Any]
         data: dict[str, t.Any] = {"generation": started.generation, "controller": dict(controller)}
         if started.resumed:
             before = Journal(started.path)
+            records = before.read()
+            if not take_over:
+                runs.refuse_second(records, controller, longest_soak(plan))
             data["unresolved"] = started.unresolved
-            if current_plan(before.read())["digest"] != plan["digest"]:
+            if current_plan(records)["digest"] != plan["digest"]:
                 data["plan"] = plan
             before.append("rollout.resumed", data=data)
         else:
@@ -126,22 +132,27 @@ def start(directory: pathlib.Path, plan: Plan, controller: t.Mapping[str, t.Any]
 def current_plan(records: t.Sequence[Record]) -> Plan:
     """The plan that the newest run follows."""
     for record in reversed(records):
-        if record["event"] in ("rollout.started", "rollout.resumed") and "plan" in record["data"]:
+        if record["event"] in runs.BEGINS and "plan" in record["data"]:
             return t.cast(Plan, record["data"]["plan"])
     raise JournalError("the journal does not begin with rollout.started; restore it from a backup")
 
 
 def generation(records: t.Sequence[Record]) -> int:
     """The number of the newest run."""
-    events = ("rollout.started", "rollout.resumed")
-    return max((int(record["data"]["generation"]) for record in records if record["event"] in events), default=0)
+    return max((int(record["data"]["generation"]) for record in records if record["event"] in runs.BEGINS), default=0)
+
+
+def longest_soak(plan: Plan) -> float:
+    """The longest time in seconds for which a wave of this plan is left alone, or looked at by an analysis."""
+    soak = max(wave.get("soak", plan["conditions"]["soak"]) for wave in plan["waves"])
+    return float(soak + analysis.longest(plan["conditions"]["analysis"]))
 
 
 def untouched(records: t.Sequence[Record]) -> set[str]:
     """The devices whose turn the gate did not let begin in the newest run, and that nothing is recorded of."""
     held: set[str] = set()
     for record in records:
-        if record["event"] in ("rollout.started", "rollout.resumed"):
+        if record["event"] in runs.BEGINS:
             held.clear()
         elif record["event"] == "wave.turn" and record["data"]["decision"] != gate.PROMOTE:
             held.update(record["data"]["hosts"])

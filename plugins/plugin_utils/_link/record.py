@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
+from .._control import runs
 from .._control.journal import Journal
 
 Reply = t.Mapping[str, t.Any]
@@ -24,8 +25,14 @@ class Record:
         self.rollout = rollout
         self.generation = generation
 
+    def insist(self) -> None:
+        """Raise JournalError (``STALE``) if a newer run follows the rollout: this one must not touch a device more."""
+        if self._journal:
+            runs.insist(self._journal.begins(), self.generation or None)
+
     def pending(self) -> None:
-        """The device is about to be touched."""
+        """The device is about to be touched. Raises like :meth:`insist`."""
+        self.insist()
         if self._journal:
             self._journal.pending(self._device, self.generation)
 

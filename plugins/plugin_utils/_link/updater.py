@@ -161,6 +161,7 @@ class Updater:
         return self._written(reply.get("outcome") or "timed_out", reply.get("code"), reply.get("message"), reply)
 
     def _conclude(self, ask: t.Callable[[], Reply], untouched: tuple[str, str] | None = None) -> Result:
+        self.record.insist()
         try:
             reply = self._follow(self._patiently(ask))
         except DeviceLost as error:

@@ -168,6 +168,7 @@ class Fleet:
             else:
                 device.root.mkdir(parents=True)
         self.groups: dict[str, list[str]] = {}
+        self.environment: dict[str, str] = {}
         self.variables: dict[str, Result] = {name: {} for name in names}
         self.common: Result = {
             "ansible_connection": "local",
@@ -206,10 +207,18 @@ class Fleet:
             "ANSIBLE_LOCALHOST_WARNING": "0",
             "ANSIBLE_INVENTORY_ENABLED": "ansible.builtin.yaml",
             "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml",
+            **self.environment,
         }
-        program = pathlib.Path(sys.executable).with_name("ansible-playbook")
         done = subprocess.run(
-            [program, "-i", "inventory.json", "-e", json.dumps({"fleet_ota_hosts": "fleet", **extra}), *options, name],
+            [
+                self.program("ansible-playbook"),
+                "-i",
+                "inventory.json",
+                "-e",
+                json.dumps({"fleet_ota_hosts": "fleet", **extra}),
+                *options,
+                name,
+            ],
             cwd=self.folder,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -222,6 +231,11 @@ class Fleet:
         found = json.loads(kept.read_text()) if kept.exists() else []
         kept.unlink(missing_ok=True)
         return Ran(done.returncode, done.stdout + done.stderr, found)
+
+    @staticmethod
+    def program(name: str) -> str:
+        """The path of a program of the ansible-core that is tested."""
+        return str(pathlib.Path(sys.executable).with_name(name))
 
     def tasks(self, *tasks: Result, options: t.Sequence[str] = (), host: str = "d1") -> list[Result]:
         """What each task gives on ``host``, failed or not."""

@@ -1,0 +1,106 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""One run of a rollout at a time: who runs it, whether that run is still alive, and that no older one goes on.
+
+The lock is the journal itself. A lock file would have to be held by a process that lives as long as the run, and
+Ansible's tasks run in processes of their own.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import pathlib
+import platform
+import typing as t
+
+from .errors import JournalError
+
+if t.TYPE_CHECKING:
+    from .journal import Record
+
+BEGINS = ("rollout.started", "rollout.resumed")
+#: Seconds without a record after which a run on another machine counts as dead; a wave's soak is added.
+SILENCE = 1800.0
+
+
+def controller(pid: int) -> dict[str, t.Any]:
+    """What identifies the run whose main process is ``pid``: its machine, boot, pid namespace, pid and start time."""
+    return {
+        "host": platform.node(),
+        "boot": _text("/proc/sys/kernel/random/boot_id"),
+        "namespace": _link("/proc/self/ns/pid"),
+        "pid": pid,
+        "begun": _begun(pid),
+    }
+
+
+def refuse_second(records: t.Sequence[Record], mine: t.Mapping[str, t.Any], soak: float) -> None:
+    """Raise :class:`JournalError` (``BUSY``) if a run that is not ``mine`` is at work on this rollout.
+
+    ``soak`` is the longest time in seconds for which the plan lets a wave alone, and a run may be silent.
+    """
+    begin = next((record for record in reversed(records) if record["event"] in BEGINS), None)
+    if begin is None or any(record["event"] == "rollout.ended" for record in records[begin["seq"] + 1 :]):
+        return
+    other = begin["data"].get("controller", {})
+    place = ("host", "boot", "namespace")
+    who = f"{other.get('user', 'somebody')} on {other.get('host', 'another machine')}"
+    if all(other.get(key) == mine.get(key) for key in place):
+        if other.get("pid") == mine.get("pid") or _begun(other.get("pid")) != other.get("begun"):
+            return
+        who += f", process {other['pid']}"
+        after = "wait for its end, or stop it"
+    elif other.get("host") == mine.get("host") and other.get("boot") != mine.get("boot"):
+        return  # this machine was booted since
+    else:
+        last = datetime.datetime.fromisoformat(records[-1]["time"])
+        until = last + datetime.timedelta(seconds=SILENCE + soak)
+        if until <= datetime.datetime.now(datetime.UTC):
+            return
+        after = (
+            f"its last record is of {records[-1]['time']}; if that machine is gone, give fleet_ota_take_over=true or "
+            f"wait until {until:%Y-%m-%dT%H:%M:%SZ}"
+        )
+    raise JournalError(f"the rollout {records[0]['rollout']} is run by {who} already: {after}", code="BUSY")
+
+
+def insist(records: t.Sequence[Record], generation: int | None) -> None:
+    """Raise :class:`JournalError` (``STALE``) if a newer run than ``generation`` follows this rollout."""
+    begin = next((record for record in reversed(records) if record["event"] in BEGINS), None)
+    if generation is None or begin is None or begin["data"]["generation"] <= generation:
+        return
+    other = begin["data"].get("controller", {})
+    raise JournalError(
+        f"the rollout {records[0]['rollout']} was taken over by {other.get('user', 'somebody')} on "
+        f"{other.get('host', 'another machine')} at {begin['time']}; this run ends here, follow that one",
+        code="STALE",
+    )
+
+
+def _begun(pid: t.Any) -> str | None:
+    """When a process began, in the kernel's ticks (proc(5), field 22 of stat); None if there is no such process."""
+    if not isinstance(pid, int):
+        return None
+    text = _text(f"/proc/{pid}/stat")
+    # the name in parentheses may hold blanks and parentheses itself
+    fields = text.rpartition(")")[2].split() if text else []
+    return fields[19] if len(fields) > 19 and fields[0] not in "ZX" else None
+
+
+def _text(path: str) -> str | None:
+    try:
+        return pathlib.Path(path).read_text("utf-8", "replace").strip()
+    except OSError:
+        return None
+
+
+def _link(path: str) -> str | None:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return None
