@@ -20,13 +20,19 @@ Wave = t.Mapping[str, t.Any]
 def settled(records: t.Sequence[Record], wave: Wave) -> bool:
     """Whether ``wave`` was promoted under the plan at hand and none of its devices was updated since."""
     done = False
+    known: dict[str, t.Any] = {}
     for record in records:
         if record["event"] == "rollout.reset" or (record["event"] == "rollout.resumed" and "plan" in record["data"]):
             done = False
         elif record["event"] == "wave.ended" and record["data"]["wave"] == wave["index"]:
             done = record["data"]["decision"] == gate.PROMOTE
-        elif record["event"] == "device.outcome" and record["outcome"] == "updated":
-            done = done and record["device"] not in wave["hosts"]
+        elif record["event"] == "device.outcome" and record["device"] in wave["hosts"]:
+            transaction = record["data"].get("transaction")
+            # a later run may hear once more of the transaction that it knows
+            heard = transaction is not None and transaction == known.get(record["device"])
+            if record["outcome"] == "updated" and not heard:
+                done = False
+            known[record["device"]] = transaction
     return done
 
 
