@@ -35,6 +35,7 @@ class ActionModule(ControllerAction):
         "trust_root": {"type": "path"},
         "plan": {"type": "dict"},
         "roles": {"type": "list", "elements": "str"},
+        "wave": {"type": "str"},
         "requested_by": {"type": "str"},
         "requested_by_key": {"type": "str", "no_log": False},
         "hours": {"type": "float", "default": float(approvals.HOURS)},
@@ -62,6 +63,7 @@ class ActionModule(ControllerAction):
                 arguments["roles"],
                 self._requester(arguments),
                 hours=arguments["hours"],
+                wave=arguments["wave"],
                 check=self.check,
             )
             return _told(cases, changed=bool(cases))

@@ -12,7 +12,19 @@ import typing as t
 from ansible import constants as C
 from ansible import context
 
-from ..plugin_utils._control import deferrals, gate, journal, outcomes, penalties, plan, rollouts, runs
+from ..plugin_utils._control import (
+    clearance,
+    deferrals,
+    evidence,
+    gate,
+    journal,
+    notify,
+    penalties,
+    plan,
+    rollouts,
+    runs,
+    takeback,
+)
 from ..plugin_utils._control.errors import PlanError
 from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, here, plain
 
@@ -25,6 +37,7 @@ class ActionModule(ControllerAction):
         "point": {"type": "str", "choices": ["before", "turn", "after"], "required": True},
         "wave": {"type": "int"},
         "turn": {"type": "int"},
+        "notify": {"type": "list", "elements": "dict", "default": []},
         "generation": {"type": "int"},
         "penalty": {"type": "dict"},
         "hosts": {"type": "list", "elements": "str"},
@@ -39,14 +52,8 @@ class ActionModule(ControllerAction):
         if self.check and not path.exists():
             # a dry run has no journal: nothing was touched, so nothing can have failed
             decision = gate.Decision(gate.PROMOTE, "check mode: nothing is recorded yet", {}, [])
-            return {
-                **_result(decision, None),
-                "turns": _turns([batch]),
-                "soak": 0,
-                "idle": False,
-                "go": batch,
-                "deferred": [],
-            }
+            turns = {"turns": _turns([batch]), "soak": 0, "idle": False, "go": batch, "deferred": []}
+            return {**_result(decision, None), **turns, "approval_wanted": False}
         records = book.verify()
         runs.insist(records, arguments["generation"])
         made = rollouts.current_plan(records)
@@ -56,7 +63,9 @@ class ActionModule(ControllerAction):
         wave, known = made["waves"][index], journal.standings(records)
         if point == "turn":
             return self._turn(book, records, wave, arguments, task_vars)
-        idle = _idle(records, wave, known)
+        idle = clearance.idle(records, wave)
+        wanted = point == "before" and not self.check and clearance.unapproved(records, made, wave)
+        results: list[t.Any] = []
         if self.check:
             # a dry run leaves no outcomes: only what real runs recorded can speak
             decision = gate.decide(made, known, wave=0, before=True)
@@ -64,15 +73,63 @@ class ActionModule(ControllerAction):
             decision = gate.decide(
                 made, known, wave=index, before=point == "before", untouched=rollouts.untouched(records)
             )
+            if wanted:
+                why = f"wave {wave['name']} begins when somebody approves it (docs/gates.md)"
+                decision = gate.weigh(decision, [gate.Finding(gate.HOLD, why, "approval")])
+            if point == "after":
+                decision, results = self._evidence(book, records, made, wave, decision, task_vars)
+        back = [] if self.check else takeback.due(made, records, decision, wave=index, before=point == "before")
+        if not self.check:
+            event = "wave.started" if point == "before" else "wave.ended"
             if decision.stop or not idle:
-                book.append("wave.started" if point == "before" else "wave.ended", data=_recorded(wave, decision))
-        soak = 0 if self.check or idle else made["conditions"]["soak"]
+                book.append(event, data={**_recorded(wave, decision), "roll_back": back})
+            self._tell(book, arguments["notify"], wave, decision, wanted)
         return {
             **_result(decision, wave),
             "turns": [] if idle else _turns(plan.turns(wave)),
-            "soak": soak,
             "idle": idle,
+            "soak": 0 if self.check else clearance.soak(records, made, wave),
+            "approval_wanted": wanted and decision.decision == gate.HOLD,
+            "roll_back": back,
+            "analysis": [result.as_dict() for result in results],
         }
+
+    def _evidence(
+        self,
+        book: journal.Journal,
+        records: list[journal.Record],
+        made: plan.Plan,
+        wave: t.Mapping[str, t.Any],
+        decision: gate.Decision,
+        task_vars: Arguments,
+    ) -> tuple[gate.Decision, list[t.Any]]:
+        """The decision once analysis and rules have spoken, and what the analysis measured."""
+        known, results = journal.standings(records), []
+        # where the records stop the rollout already, there is nothing to find out and no time to lose
+        if not decision.stop and not clearance.settled(records, wave):
+            results = evidence.measure(made, wave, known)
+            for result in results:
+                book.append("wave.analysis", data={"wave": wave["index"], "name": wave["name"], **result.as_dict()})
+        inventory = task_vars["hostvars"] if made["conditions"]["rules"] else {}
+        sites = {name: str(inventory[name].get("fleet_ota_site", "")) for name in wave["hosts"] if name in inventory}
+        return gate.weigh(decision, evidence.findings(made, wave, decision, known, results, sites)), results
+
+    def _tell(
+        self,
+        book: journal.Journal,
+        receivers: list[t.Any],
+        wave: t.Mapping[str, t.Any],
+        decision: gate.Decision,
+        wanted: bool,
+    ) -> None:
+        """Tell people when they are needed; whoever cannot be reached stops nothing."""
+        if not (receivers and decision.stop):
+            return
+        event = notify.HALTED if decision.decision == gate.HALT else notify.WANTED if wanted else notify.HELD
+        rollout = book.last()["rollout"]
+        text = f"{rollout}, wave {wave['name']}: {decision.decision}, {decision.reason}"
+        for problem in notify.tell(book, receivers, notify.Message(event, rollout, text, _recorded(wave, decision))):
+            self._display.warning(f"not notified: {problem}")
 
     def _turn(
         self,
@@ -98,7 +155,10 @@ class ActionModule(ControllerAction):
             **penalties.find(records, open_, penalty, now),
         }
         if not self.check:
-            book.append("wave.turn", data={**_recorded(wave, decision), "turn": turn, "hosts": hosts})
+            back = takeback.due(made, book.read(), decision, wave=wave["index"], before=False)
+            book.append(
+                "wave.turn", data={**_recorded(wave, decision), "turn": turn, "hosts": hosts, "roll_back": back}
+            )
             for name, why in () if decision.stop else held.items():
                 if name not in known or known[name].outcome == "deferred":
                     book.outcome(name, "deferred", code=why.code, message=why.message)
@@ -123,13 +183,6 @@ class _Inventory(t.Mapping[str, t.Mapping[str, t.Any]]):
 
     def __len__(self) -> int:
         return len(self._hostvars)
-
-
-def _idle(
-    records: t.Sequence[journal.Record], wave: t.Mapping[str, t.Any], known: t.Mapping[str, outcomes.Standing]
-) -> bool:
-    """Whether nothing is to be done in a wave: each of its devices is as planned, and it passed its gate before."""
-    return rollouts.settled(records, wave) and all(name in known and known[name].as_planned for name in wave["hosts"])
 
 
 def _turns(turns: t.Sequence[t.Sequence[str]]) -> list[dict[str, t.Any]]:

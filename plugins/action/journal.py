@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import getpass
 import os
+import pathlib
 import typing as t
 
 from ansible.release import __version__ as ansible_version
 
-from ..plugin_utils._control import journal, outcomes, plan, rollouts, runs
+from ..plugin_utils._control import breaker, clearance, journal, notify, outcomes, plan, rollouts, runs, takeback
+from ..plugin_utils._control.errors import PlanError
 from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, here
+
+STATES = ["started", "recorded", "concluded", "read", "approved", "settled", "reset"]
 
 
 class ActionModule(ControllerAction):
     """C(fleet.ota.journal)."""
 
     argument_spec: t.ClassVar[Arguments] = {
-        "state": {"type": "str", "choices": ["started", "recorded", "concluded", "read"], "required": True},
+        "state": {"type": "str", "choices": STATES, "required": True},
         "journal_dir": {"type": "path"},
         "plan": {"type": "dict"},
         "take_over": {"type": "bool", "default": False},
@@ -36,6 +40,14 @@ class ActionModule(ControllerAction):
         "code": {"type": "str"},
         "message": {"type": "str"},
         "data": {"type": "dict", "default": {}},
+        "wave": {"type": "str"},
+        "how": {"type": "str", "choices": ["signed", "terminal", "awx"]},
+        "by": {"type": "str"},
+        "remark": {"type": "str"},
+        "approved_waves": {"type": "dict", "default": {}},
+        "channel": {"type": "str"},
+        "until_wave": {"type": "str"},
+        "notify": {"type": "list", "elements": "dict", "default": []},
     }
     constraints: t.ClassVar[Arguments] = {
         "required_if": [
@@ -43,28 +55,42 @@ class ActionModule(ControllerAction):
             ("state", "recorded", ("path", "device")),
             ("state", "concluded", ("path",)),
             ("state", "read", ("path",)),
-        ]
+            ("state", "approved", ("path", "wave", "how")),
+            ("state", "settled", ("path", "journal_dir")),
+            ("state", "reset", ("remark",)),
+        ],
+        "required_by": {"channel": ["journal_dir"]},
     }
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """Bring the journal to the wanted state."""
         if arguments["state"] == "started":
             return self._start(arguments)
+        if arguments["state"] == "reset":
+            return self._reset(arguments)
         book = journal.Journal(here(arguments["path"]))
         if arguments["state"] == "recorded":
             return self._record(book, arguments)
         if arguments["state"] == "concluded":
-            return self._conclude(book, arguments["generation"])
+            return self._conclude(book, arguments)
+        if arguments["state"] == "approved":
+            return self._approve(book, arguments)
+        if arguments["state"] == "settled":
+            done = [] if self.check else takeback.settle(here(arguments["journal_dir"]), book)
+            return {"changed": bool(done), "rolled_back": done}
         return {"changed": False, **_told(book.verify())}
 
     def _start(self, arguments: Arguments) -> Result:
         directory, made = here(arguments["journal_dir"]), arguments["plan"]
+        breaker.insist(directory, made)
+        notify.check(arguments["notify"])
         # the parent: this is one of Ansible's workers, and its end says nothing about the run
         controller = {**runs.controller(os.getppid()), "user": getpass.getuser(), "ansible": ansible_version}
         if self.check:
             started = rollouts.look(directory, made)
         else:
             started = rollouts.start(directory, made, controller, take_over=arguments["take_over"])
+            self._started(directory, started, made, arguments)
         return {
             "changed": True,
             "rollout": started.rollout,
@@ -77,6 +103,65 @@ class ActionModule(ControllerAction):
             "checkpoint": None if self.check else journal.Journal(started.path).checkpoint(),
         }
 
+    def _started(
+        self, directory: pathlib.Path, started: rollouts.Started, made: plan.Plan, arguments: Arguments
+    ) -> None:
+        """What else is on record when a run begins: who went back meanwhile, and which waves were approved."""
+        book = journal.Journal(started.path)
+        if started.resumed:
+            takeback.settle(directory, book)
+        for name, paths in arguments["approved_waves"].items():
+            clearance.approve(book, made, name, how="signed", by=", ".join(paths))
+        if arguments["wave"]:
+            # AWX starts this run only once its approval node has let the wave begin
+            self._known(made, arguments["wave"])
+            clearance.approve(book, made, arguments["wave"], how="awx", by=arguments["by"] or "AWX")
+        release = made["release"]
+        text = (
+            f"{release['name']} {release['version']}: run {started.generation} begins, {len(plan.order(made))} devices"
+        )
+        data = {"release": release, "generation": started.generation, "targets": made["targets"]}
+        self._tell(book, arguments["notify"], notify.Message(notify.STARTED, started.rollout, text, data))
+
+    def _tell(self, book: journal.Journal, receivers: list[t.Any], message: notify.Message) -> None:
+        for problem in notify.tell(book, receivers, message):
+            self._display.warning(f"not notified: {problem}")
+
+    def _approve(self, book: journal.Journal, arguments: Arguments) -> Result:
+        made, name = rollouts.current_plan(book.verify()), arguments["wave"]
+        self._known(made, name)
+        who = {"how": arguments["how"], "by": arguments["by"] or getpass.getuser(), "remark": arguments["remark"]}
+        changed = name not in clearance.approved(book.read(), made)
+        if changed and not self.check:
+            clearance.approve(book, made, name, **who, data=arguments["data"] or None)
+        return {"changed": changed, "wave": name, **who}
+
+    @staticmethod
+    def _known(made: plan.Plan, wave: str) -> None:
+        names = [entry["name"] for entry in made["waves"]]
+        if wave not in names:
+            raise PlanError(f"the plan {made['rollout']} has no wave {wave!r}; it has {', '.join(names)}")
+
+    def _reset(self, arguments: Arguments) -> Result:
+        """Close the breaker of a channel, or let a rollout that was taken back be tried again."""
+        by, reason = arguments["by"] or getpass.getuser(), arguments["remark"]
+        if (arguments["channel"] is None) == (arguments["path"] is None):
+            raise PlanError("a reset is of a channel's breaker or of one rollout: give channel or path")
+        if not reason.strip():
+            raise PlanError("a reset needs a reason: say what was found, for whoever asks later")
+        if arguments["path"]:
+            book = journal.Journal(here(arguments["path"]))
+            known = journal.standings(book.verify()).items()
+            back = [name for name, standing in known if standing.outcome == "rolled_back"]
+            if back and not self.check:
+                book.append("rollout.reset", data={"by": by, "reason": reason, "devices": back})
+            return {"changed": bool(back), "by": by, "rolled_back": back}
+        directory, channel = here(arguments["journal_dir"]), arguments["channel"]
+        found = breaker.halted(directory, channel)
+        if found and not self.check:
+            breaker.reset(directory, channel, by, reason)
+        return {"changed": bool(found), "by": by, "rollouts": found}
+
     def _record(self, book: journal.Journal, arguments: Arguments) -> Result:
         if self.check:
             return {"changed": True}
@@ -84,7 +169,7 @@ class ActionModule(ControllerAction):
         record = book.append(arguments["event"], **fields)
         return {"changed": True, "record": record, "checkpoint": book.checkpoint()}
 
-    def _conclude(self, book: journal.Journal, generation: int | None) -> Result:
+    def _conclude(self, book: journal.Journal, arguments: Arguments) -> Result:
         if self.check and not book.path.exists():
             return {
                 "changed": True,
@@ -93,13 +178,16 @@ class ActionModule(ControllerAction):
                 "summary_lines": ["check mode: nothing is recorded"],
             }
         records = book.verify()
-        runs.insist(records, generation)
+        runs.insist(records, arguments["generation"])
         end = rollouts.conclude(records)
         data = {"result": end.result, "counts": end.counts, "not_as_planned": end.not_as_planned}
         if not self.check:
             records.append(book.append("rollout.ended", data=data))
-        told = _told(records)
+        told = _told(records, arguments["until_wave"])
         stats = {key: told[key] for key in ("rollout", "release", "result", "reason", "counts", "not_as_planned")}
+        if not self.check:
+            text = f"{told['rollout']}: {told['result']}, {told['reason']}"
+            self._tell(book, arguments["notify"], notify.Message(notify.ENDED, told["rollout"], text, stats))
         # Only aggregate statistics come through ansible-runner and AWX, and none from a failing result: so this
         # succeeds whatever the rollout's result, and whoever runs the play convicts after it.
         return {
@@ -109,11 +197,11 @@ class ActionModule(ControllerAction):
         }
 
 
-def _told(records: list[journal.Record]) -> Result:
-    """What a journal says, for results."""
+def _told(records: list[journal.Record], until: str | None = None) -> Result:
+    """What a journal says, for results. A run that was to go ``until`` a wave leaves those after it out of account."""
     made = rollouts.current_plan(records)
     end = rollouts.conclude(records)
-    release = made["release"]
+    release, guilty = made["release"], _convicted(end, made, until)
     lines = [
         f"{release['name']} {release['version']}: {end.result}, {end.reason}",
         *(_line(row) for row in end.devices),
@@ -131,21 +219,37 @@ def _told(records: list[journal.Record]) -> Result:
         "devices": end.devices,
         "not_as_planned": end.not_as_planned,
         "as_planned": not end.not_as_planned,
-        "convicted": _convicted(end),
-        "sentences": {row["device"]: _line(row) for row in end.devices},
+        "convicted": guilty,
+        "roll_back": takeback.wanted(records),
+        "sentences": {row["device"]: _line(row) for row in end.devices} | _blame(end, guilty),
         "checkpoint": {"rollout": records[0]["rollout"], "size": len(records), "head": records[-1]["hash"]},
         "summary_lines": lines,
     }
 
 
-def _convicted(end: rollouts.Conclusion) -> list[str]:
+def _convicted(end: rollouts.Conclusion, made: plan.Plan, until: str | None) -> list[str]:
     """The devices that the last play fails, so that the run's exit code is not zero if anything is not as planned.
 
     Those that failed; where none did but something is still open, the first of these, so that a halted rollout of
-    thousands does not pay a task for each device that was never touched.
+    thousands does not pay a task for each device that was never touched. A rollout that its gate stopped after every
+    device was updated needs somebody to say so too.
     """
     guilty = [row["device"] for row in end.devices if row["outcome"] in outcomes.FAILURE or row["healthy"] is False]
-    return guilty or end.not_as_planned[:1]
+    if guilty:
+        return guilty
+    ends = {wave["name"]: wave["index"] for wave in made["waves"]}
+    if until in ends and end.ended == ends[until]:
+        due = [name for wave in made["waves"][: ends[until] + 1] for name in wave["hosts"]]
+        return [name for name in end.not_as_planned if name in due][:1]
+    return end.not_as_planned[:1] or ([end.devices[0]["device"]] if end.result != rollouts.COMPLETE else [])
+
+
+def _blame(end: rollouts.Conclusion, guilty: list[str]) -> dict[str, str]:
+    """What to say of a device that stands for the whole rollout."""
+    stands = [
+        row["device"] for row in end.devices if row["device"] in guilty and row["device"] not in end.not_as_planned
+    ]
+    return dict.fromkeys(stands, f"the rollout is {end.result}: {end.reason}")
 
 
 def _line(row: t.Mapping[str, t.Any]) -> str:

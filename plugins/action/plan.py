@@ -53,6 +53,7 @@ class ActionModule(ControllerAction):
         if hosts is None:
             hosts = plain(task_vars.get("ansible_play_hosts_all", []))
         bundle, path, verdict = None, None, approvals.Verdict({}, [], None)
+        approved_waves: dict[str, list[str]] = {}
         if arguments["back_from"]:
             directory, rollout = here(arguments["journal_dir"]), arguments["back_from"]
             made = rollback.make(
@@ -73,6 +74,7 @@ class ActionModule(ControllerAction):
             verdict = approvals.judge(
                 bundle.policy, bundle.approved(), made, lambda: identities(plan.order(made), task_vars), now
             )
+            approved_waves = approvals.waves(verdict.needed, bundle.approved(), made, now)
             if arguments["approved"]:
                 verdict.insist(made)
             bundle = bundle.with_approvals(verdict.paths)
@@ -89,6 +91,7 @@ class ActionModule(ControllerAction):
             "bundle": str(path) if path else None,
             "approvals": verdict.needed,
             "missing_approvals": verdict.missing,
+            "approved_waves": approved_waves,
             "summary_lines": [*plan.lines(made), *verdict.lines(), *(bundle.custody if bundle else [])],
             **self.diff(plan.detail(stored), plan.detail(made), f"plan {made['rollout']}"),
         }

@@ -45,6 +45,9 @@ options:
     description: The roles to ask, such as the keys of C(approvals) of M(fleet.ota.plan). Required for V(requested).
     type: list
     elements: str
+  wave:
+    description: For V(requested), the one wave of the plan that is to begin; without it the whole plan.
+    type: str
   requested_by:
     description: For V(requested), who asks. The default is the controller's user.
     type: str

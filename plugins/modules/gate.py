@@ -13,8 +13,9 @@ module: gate
 short_description: Decide before and after a wave whether the rollout goes on
 description:
   - Reads what the journal recorded of all waves against all targets, decides, and records the decision.
-  - V(halt) when a device is broken or failures exceed the limits of the plan; V(hold) when a wave brought no evidence
-    (none of its devices runs the release); else V(promote).
+  - V(halt) when a device is broken, failures exceed the limits of the plan, or an analysis failed; V(hold) when a wave
+    brought no evidence (none of its devices runs the release), an analysis was inconclusive, or an approval is missing;
+    else V(promote). The plan's rules can say V(hold) and V(halt) too.
   - Devices of finished waves without an outcome count as lost. Ansible's own failures do not matter.
   - In check mode nothing is recorded, and only failures that real runs recorded count.
 version_added: 0.1.0
@@ -55,6 +56,11 @@ options:
         after its first failure, each further time C(factor) (default 2) times as long, up to C(most) seconds (default
         86400). C(first) 0 for no pauses.
     type: dict
+  notify:
+    description: Who is told, as the guide on notifications says; whoever cannot be reached stops nothing.
+    type: list
+    elements: dict
+    default: []
 seealso:
   - module: fleet.ota.plan
   - module: fleet.ota.journal
@@ -123,6 +129,20 @@ idle:
       before. Then it has no turns and no soak, and nothing is recorded.
   returned: O(point=before) and O(point=after)
   type: bool
+approval_wanted:
+  description: Whether the wave waits for nothing but somebody's approval.
+  returned: O(point=before) and O(point=after)
+  type: bool
+roll_back:
+  description: Hosts that go back because the rollout is halted, by C(conditions.on_halt).
+  returned: O(point=before) and O(point=after)
+  type: list
+  elements: str
+analysis:
+  description: What each metric came to, with C(metric), C(verdict), C(reason), C(dry_run), C(measurements).
+  returned: O(point=before) and O(point=after)
+  type: list
+  elements: dict
 soak:
   description: Seconds in which the wave is left alone before it is looked at once more; 0 in check mode.
   returned: O(point=before) and O(point=after)

@@ -18,6 +18,9 @@ description:
   - V(concluded) seals the run, says what came of it, and hands a summary to ansible-runner and AWX as C(fleet_ota) in
     the artifacts. It succeeds whatever the result is; fail afterwards when RV(as_planned) is false.
   - V(read) verifies the chain and says what came of it so far.
+  - V(approved) records that somebody lets a wave begin. V(settled) records who went back meanwhile.
+  - V(reset) records that somebody closes the breaker of O(channel), or lets the rollout at O(path) try again the
+    devices that were taken back from it.
 version_added: 0.1.0
 author:
   - fleet.ota contributors (@fleet-ota)
@@ -28,7 +31,7 @@ options:
   state:
     description: What to do.
     type: str
-    choices: [started, recorded, concluded, read]
+    choices: [started, recorded, concluded, read, approved, settled, reset]
     required: true
   journal_dir:
     description: Directory of all journals, each in a folder with the rollout's id. Required for V(started).
@@ -59,7 +62,7 @@ options:
   outcome:
     description: What came of the device. Required for V(event=device.outcome).
     type: str
-    choices: [broken, current, deferred, lost, refused, restored, timed_out, updated]
+    choices: [broken, current, deferred, lost, refused, restored, rolled_back, timed_out, updated]
   code:
     description: Reason code.
     type: str
@@ -70,6 +73,34 @@ options:
     description: What else belongs to the event, for example C(healthy) for V(event=device.seen).
     type: dict
     default: {}
+  wave:
+    description: The wave that is approved. With V(started) the one that AWX's approval node let begin.
+    type: str
+  how:
+    description: How it was approved. Required for V(approved).
+    type: str
+    choices: [signed, terminal, awx]
+  by:
+    description: Who approves or resets. The default is the user who runs Ansible.
+    type: str
+  remark:
+    description: Why. Required for V(reset).
+    type: str
+  approved_waves:
+    description: For V(started), RV(fleet.ota.plan#module:approved_waves).
+    type: dict
+    default: {}
+  channel:
+    description: For V(reset), the channel whose breaker is closed.
+    type: str
+  until_wave:
+    description: For V(concluded), the wave after which the run was to end; later ones are not missed.
+    type: str
+  notify:
+    description: Who is told, as the guide on notifications says; whoever cannot be reached stops nothing.
+    type: list
+    elements: dict
+    default: []
 seealso:
   - module: fleet.ota.plan
   - module: fleet.ota.gate

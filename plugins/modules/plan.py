@@ -46,7 +46,8 @@ options:
   conditions:
     description:
       - What the gate asks for beside the limits. C(soak) (default 0), how many seconds a wave is left alone before each
-        of its devices is looked at once more.
+        of its devices is looked at once more; C(on_halt), C(analysis), C(rules) and C(breaker) as the guide on gates
+        says.
     type: dict
   bundle:
     description: The release as C(fleet.ota.release) with V(state=fetched) kept it, instead of O(repository).
@@ -158,6 +159,10 @@ missing_approvals:
   description: Which of them are not there, and why what is there does not do. Null if nothing is missing.
   returned: success
   type: str
+approved_waves:
+  description: Waves that signatures let begin, with the paths of their approvals.
+  returned: success
+  type: dict
 summary_lines:
   description: The plan for people.
   returned: success

@@ -6,6 +6,8 @@
 
 """The form of an approval: a plan, who asked for it, and until when it holds (docs/reference/approval.md).
 
+One with a ``wave`` lets that wave of a rollout begin and is for the controller alone: a device takes none for itself.
+
 Serves device and controller alike; what an approval must say to a device is in ``authorize``.
 """
 
@@ -34,6 +36,7 @@ _RULES: dict[str, schema.Rule] = {
     "plan": schema.anything,
     "requested": schema.anything,
     "expires": schema.text,
+    "wave": schema.text,
 }
 _REQUESTED: dict[str, schema.Rule] = {
     "by": schema.text,

@@ -86,6 +86,9 @@ def _first_good(
 def _about(accepted: trust.Accepted, value: approval.Approval, path: str, asked: Asked) -> None:
     """The approval is for this release and rollout, names this device, and still holds."""
     plan, release, name = value["plan"], value["plan"]["release"], asked.words["name"]
+    if "wave" in value:
+        message = "%s lets wave %s begin and approves no rollout; ask for an approval of the plan"
+        raise OtaError("PLAN_MISMATCH", message % (path, value["wave"]))
     if (release["digest"], release["channel"]) != (accepted.digest, accepted.channel):
         message = "the approved plan %s is for another release (digest %s); ask for an approval of this one"
         raise OtaError("PLAN_MISMATCH", message % (plan["rollout"], release["digest"][:12]))

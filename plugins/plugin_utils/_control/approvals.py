@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import difflib
+import hashlib
 import typing as t
 
 from ...module_utils._device import approval
@@ -52,6 +53,11 @@ class Approved:
     def plan(self) -> Plan:
         """The plan that was approved."""
         return t.cast(Plan, self.value["plan"])
+
+    @property
+    def wave(self) -> str | None:
+        """The name of the one wave that it lets begin; None for an approval of the whole plan."""
+        return self.value.get("wave")
 
     def expired(self, now: datetime.datetime) -> bool:
         """Whether it does not hold any more."""
@@ -95,7 +101,7 @@ def judge(
     wanted = needed(policy, plan, identities())
     paths, missing = [], []
     for role, count in wanted.items():
-        mine = [one for one in listed if one.role == role]
+        mine = [one for one in listed if one.role == role and one.wave is None]
         reasons = {one.path: _unfit(one, plan, now) for one in mine}
         good = [one for one in mine if reasons[one.path] is None]
         if good:
@@ -104,6 +110,28 @@ def judge(
         why = "; ".join(f"{path} {reason}" for path, reason in reasons.items()) or "nobody has signed"
         missing.append(f"{count} by {role} ({why})")
     return Verdict(wanted, paths, ", ".join(missing) or None)
+
+
+def waves(
+    needed: t.Mapping[str, int], listed: t.Sequence[Approved], plan: Plan, now: datetime.datetime
+) -> dict[str, list[str]]:
+    """The waves of ``plan`` that signatures let begin, with the paths of their approvals.
+
+    Each needs one by every role that the plan itself ``needed``; where no policy asks for any, one by any such role.
+    """
+    found = {}
+    for wave in plan["waves"]:
+        mine = [
+            one for one in listed if one.wave == wave["name"] and set(wave["hosts"]) <= _hosts(one.plan, wave["name"])
+        ]
+        good = [one for one in mine if _unfit(one, plan, now) is None]
+        if good and set(needed) <= {one.role for one in good}:
+            found[wave["name"]] = sorted(one.path for one in good)
+    return found
+
+
+def _hosts(plan: Plan, wave: str) -> set[str]:
+    return {name for entry in plan["waves"] if entry["name"] == wave for name in entry["hosts"]}
 
 
 def needed(policy: Policy | None, plan: Plan, identities: t.Mapping[str, t.Mapping[str, str]]) -> dict[str, int]:
@@ -121,8 +149,13 @@ def needed(policy: Policy | None, plan: Plan, identities: t.Mapping[str, t.Mappi
     return dict(sorted(most.items()))
 
 
-def request(plan: Plan, requester: Requester, *, now: datetime.datetime, hours: float = HOURS) -> bytes:
-    """The bytes to sign for a rollout by ``plan``. Raises :class:`PlanError`."""
+def request(
+    plan: Plan, requester: Requester, *, now: datetime.datetime, hours: float = HOURS, wave: str | None = None
+) -> bytes:
+    """The bytes to sign for a rollout by ``plan``, or for one ``wave`` of it to begin. Raises :class:`PlanError`."""
+    names = [entry["name"] for entry in plan["waves"]]
+    if wave is not None and wave not in names:
+        raise PlanError(f"the plan {plan['rollout']} has no wave {wave!r}; it has {', '.join(names)}")
     if not 0 < hours <= 24 * 366:
         raise PlanError(f"an approval holds for more than 0 and up to 8784 hours, not {hours}")
     asked = {"by": requester.name, "keyid": requester.keyid, "remark": requester.remark, "time": _stamp(now)}
@@ -131,6 +164,7 @@ def request(plan: Plan, requester: Requester, *, now: datetime.datetime, hours: 
         "plan": plan,
         "requested": {key: entry for key, entry in asked.items() if entry},
         "expires": _stamp(now + datetime.timedelta(hours=hours)),
+        **({"wave": wave} if wave is not None else {}),
     }
     problems = approval.validate(value)
     if problems:
@@ -138,9 +172,11 @@ def request(plan: Plan, requester: Requester, *, now: datetime.datetime, hours: 
     return approval.canonical(value)
 
 
-def path_of(role: str, plan: Plan) -> str:
-    """The TUF target path of the approval of ``plan`` by ``role``."""
-    return f"{role}/{plan['rollout']}/{plan['digest'][:16]}.json"
+def path_of(role: str, plan: Plan, wave: str | None = None) -> str:
+    """The TUF target path of the approval of ``plan``, or of one ``wave`` of it, by ``role``."""
+    # a wave's name may hold what is no good in a path
+    part = "" if wave is None else f".wave-{hashlib.sha256(wave.encode()).hexdigest()[:8]}"
+    return f"{role}/{plan['rollout']}/{plan['digest'][:16]}{part}.json"
 
 
 def custom(content: bytes) -> dict[str, t.Any]:
@@ -161,6 +197,8 @@ def covers(approved: Plan, plan: Plan) -> str | None:
         return "is for another release"
     if approved["limits"] != plan["limits"]:
         return "was given under other limits"
+    if approved.get("conditions") != plan.get("conditions"):
+        return "was given under other conditions"
     place = {name: wave["index"] for wave in approved["waves"] for name in wave["hosts"]}
     strangers = [name for name in planning.order(plan) if name not in place]
     if strangers:
@@ -168,14 +206,24 @@ def covers(approved: Plan, plan: Plan) -> str | None:
     waves = [{place[name] for name in wave["hosts"]} for wave in plan["waves"]]
     if any(len(found) > 1 for found in waves) or [*map(min, waves)] != sorted({*map(min, waves)}):
         return "has these devices in other waves"
+    asked = {wave["index"]: _asked(wave) for wave in approved["waves"]}
+    if any(_asked(wave) != asked[min(there)] for wave, there in zip(plan["waves"], waves, strict=True)):
+        return "was given for waves with another soak or approval"
     return None
+
+
+def _asked(wave: t.Mapping[str, t.Any]) -> tuple[t.Any, ...]:
+    """What a wave asks of its gate for itself."""
+    return wave.get("soak"), wave.get("approval")
 
 
 def lines(content: bytes, last: Plan | None) -> list[str]:
     """Exactly what somebody would sign, for people, with the difference to the ``last`` approved plan."""
     value = approval.parse(content)
     asked = value["requested"]
+    first = next((wave for wave in value["plan"]["waves"] if wave["name"] == value.get("wave")), None)
     text = [
+        *([f"lets wave {first['name']} begin, {len(first['hosts'])} devices, of this plan:"] if first else []),
         *planning.lines(value["plan"]),
         *(f"  {wave['name']}: {', '.join(wave['hosts'])}" for wave in value["plan"]["waves"]),
         f"plan digest {value['plan']['digest']}",

@@ -59,13 +59,22 @@ class Desk:
         self.proposals = proposals.Proposals(repository)
 
     def request(
-        self, plan: Plan, roles: t.Iterable[str], requester: Requester, *, hours: float, check: bool = False
+        self,
+        plan: Plan,
+        roles: t.Iterable[str],
+        requester: Requester,
+        *,
+        hours: float,
+        wave: str | None = None,
+        check: bool = False,
     ) -> list[Case]:
-        """Ask ``roles`` to approve ``plan``; those that were asked already are asked once. Returns what is new.
+        """Ask ``roles`` to approve ``plan``, or one ``wave`` of it; whoever was asked already is not asked again.
+
+        Returns what is new.
 
         Raises :class:`RepositoryError` or :class:`PlanError`.
         """
-        content = approvals.request(plan, requester, now=self.repository.now, hours=hours)
+        content = approvals.request(plan, requester, now=self.repository.now, hours=hours, wave=wave)
         state = self._load()
         expires = moment(approval.parse(content)["expires"])
         made = []
@@ -76,16 +85,16 @@ class Desk:
                     "fleet.ota.repository",
                     code="POLICY",
                 )
-            if self._known(state, role, plan):
+            if self._known(state, role, plan, wave):
                 continue
             change = self.repository.propose_document(
                 role,
-                approvals.path_of(role, plan),
+                approvals.path_of(role, plan, wave),
                 content,
                 custom=approvals.custom(content),
                 ring=Ring({}),
-                title=f"rollout {plan['rollout']}",
-                details={"about": KIND, "role": role, "rollout": plan["rollout"], "plan": plan["digest"]},
+                title=f"rollout {plan['rollout']}" + (f", wave {wave}" if wave is not None else ""),
+                details=_details(role, plan, wave),
                 requested_by=requester.name,
                 expires=expires,
                 remove=self._expired(state, role),
@@ -196,11 +205,10 @@ class Desk:
         role = str(proposal.details.get("role"))
         if content is None:
             content = next((one for name, one in proposal.content.items() if name.startswith(f"targets/{role}/")), b"")
-        plan = approval.parse(content)["plan"]
-        last = self._last(state, role, plan)
-        return Case(
-            proposal, content, [*approvals.lines(content, last), *_also(proposal, approvals.path_of(role, plan))]
-        )
+        value = approval.parse(content)
+        path = approvals.path_of(role, value["plan"], value.get("wave"))
+        last = self._last(state, role, value["plan"])
+        return Case(proposal, content, [*approvals.lines(content, last), *_also(proposal, path)])
 
     def _last(self, state: State, role: str, plan: Plan) -> Plan | None:
         """The plan for a release of this name that was approved before this one, the newest by its time."""
@@ -208,20 +216,20 @@ class Desk:
         for path, entry in state.channels[role].signed.targets.items() if role in state.channels else ():
             value = approval.parse(self.repository.store.content(path, entry))
             same = value["plan"]["release"]["name"] == plan["release"]["name"]
-            if same and value["plan"]["digest"] != plan["digest"]:
+            if same and "wave" not in value and value["plan"]["digest"] != plan["digest"]:
                 found.append((value["requested"]["time"], value["plan"]))
         return t.cast("Plan | None", max(found, key=lambda pair: str(pair[0]))[1] if found else None)
 
-    def _known(self, state: State, role: str, plan: Plan) -> bool:
-        listed = state.channels[role].signed.targets.get(approvals.path_of(role, plan))
+    def _known(self, state: State, role: str, plan: Plan, wave: str | None) -> bool:
+        listed = state.channels[role].signed.targets.get(approvals.path_of(role, plan, wave))
         if (
             listed is not None
             and approval.seconds((listed.custom or {}).get("expires")) > self.repository.now.timestamp()
         ):
             return True
-        asked = {"about": KIND, "role": role, "plan": plan["digest"]}
+        asked = _details(role, plan, wave)
         return any(
-            one.state in WAITING and all(one.details.get(key) == value for key, value in asked.items())
+            one.state in WAITING and {key: one.details.get(key) for key in ("wave", *asked)} == {"wave": None, **asked}
             for one in self.proposals.list()
         )
 
@@ -229,6 +237,12 @@ class Desk:
         now = self.repository.now.timestamp()
         listed = state.channels[role].signed.targets.items()
         return [path for path, one in listed if approval.seconds((one.custom or {}).get("expires")) <= now]
+
+
+def _details(role: str, plan: Plan, wave: str | None) -> dict[str, str]:
+    """How a proposal says which approval it is."""
+    found = {"about": KIND, "role": role, "rollout": plan["rollout"], "plan": plan["digest"]}
+    return found if wave is None else {**found, "wave": wave}
 
 
 def _also(proposal: Proposal, path: str) -> list[str]:

@@ -73,7 +73,7 @@ class HttpFetcher(FetcherInterface):
         if pair:
             self._headers.update(urllib3.make_headers(basic_auth=urllib.parse.unquote(pair)))
         self._redirect = not (pair or tls)
-        more: dict[str, t.Any] = {"ssl_context": _context(tls)} if tls else {}
+        more: dict[str, t.Any] = {"ssl_context": tls_context(tls)} if tls else {}
         proxy = None if urllib.request.proxy_bypass(host) else urllib.request.getproxies().get(place.scheme)
         self._pool = urllib3.ProxyManager(proxy, **more) if proxy else urllib3.PoolManager(**more)
 
@@ -108,7 +108,7 @@ class HttpFetcher(FetcherInterface):
             answer.close()
 
 
-def _context(tls: Tls) -> ssl.SSLContext:
+def tls_context(tls: Tls) -> ssl.SSLContext:
     try:
         made = ssl.create_default_context(cafile=tls.get("ca"))
         if tls.get("certificate"):

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import fractions
 import typing as t
 
+from . import limits as bounds
 from . import outcomes
 from .outcomes import Standing
 
 PROMOTE, HOLD, HALT = "promote", "hold", "halt"
+_STRICTNESS = {PROMOTE: 0, HOLD: 1, HALT: 2}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +37,26 @@ class Decision:
     def stop(self) -> bool:
         """Whether nothing more may be touched now."""
         return self.decision != PROMOTE
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """What a condition beside the limits asks for: a decision, why, and which condition it is (``analysis errors``)."""
+
+    decision: str
+    reason: str
+    source: str
+
+
+def weigh(decision: Decision, findings: t.Iterable[Finding]) -> Decision:
+    """The decision of the records together with what the conditions say: the strictest counts, all of its reasons."""
+    said = [(decision.decision, decision.reason)]
+    said += [(finding.decision, f"{finding.source}: {finding.reason}") for finding in findings]
+    strictest = max((verdict for verdict, _reason in said), key=_STRICTNESS.__getitem__)
+    if strictest == PROMOTE:
+        return decision
+    reasons = [reason for verdict, reason in said if verdict == strictest]
+    return dataclasses.replace(decision, decision=strictest, reason="; ".join(reasons))
 
 
 def decide(
@@ -70,6 +91,13 @@ def decide(
     counts = dict(sorted(collections.Counter(standing.outcome for standing in judged).items()))
     counts.update(success=success, failure=len(failures), executed=executed)
     verdict, reason = _verdict(plan["limits"], failures, executed)
+    back = [standing.device for standing in judged if standing.outcome == "rolled_back"]
+    if verdict == PROMOTE and back:
+        # or a job that runs every hour would bring and take back the same release for ever
+        verdict, reason = (
+            HALT,
+            f"{_some(back)} taken back from this release; publish a better one, or reset the rollout",
+        )
     if verdict == PROMOTE and finished and not _has_evidence(finished[-1], standings):
         verdict = HOLD
         reason = (
@@ -77,6 +105,10 @@ def decide(
             "the release; run the rollout again later"
         )
     return Decision(verdict, reason, counts, failures)
+
+
+def _some(names: list[str]) -> str:
+    return f"{', '.join(names[:5])}{', ...' if len(names) > 5 else ''}:"
 
 
 def _failed(standing: Standing) -> bool:
@@ -87,20 +119,17 @@ def _has_evidence(wave: t.Mapping[str, t.Any], standings: t.Mapping[str, Standin
     return any(name in standings and standings[name].as_planned for name in wave["hosts"])
 
 
+def _kind(standing: Standing) -> str:
+    """The kind of a failure, as limits name it."""
+    return standing.outcome if standing.outcome in outcomes.FAILURE else "unhealthy"
+
+
 def _verdict(limits: t.Mapping[str, t.Any], failures: list[Standing], executed: int) -> tuple[str, str]:
     broken = [standing.device for standing in failures if standing.outcome == "broken"]
     if broken:
-        return HALT, f"{', '.join(broken[:5])}: could not be restored and needs hands"
-    most = limits["max_failures"]
-    if most is not None and len(failures) > most:
-        named = ", ".join(
-            f"{standing.device} {standing.outcome if standing.outcome in outcomes.FAILURE else 'unhealthy'}"
-            for standing in failures[:5]
-        )
-        return HALT, f"{len(failures)} failed, {most} allowed: {named}{', ...' if len(failures) > 5 else ''}"
-    percent = limits["max_failure_percent"]
-    # through text, so that 33.3 % of 1000 is 333 and not 332.99999999999994
-    allowed = None if percent is None else fractions.Fraction(str(percent)) / 100 * executed
-    if allowed is not None and executed >= limits["min_executed"] and len(failures) > allowed:
-        return HALT, f"{len(failures)} of {executed} executed failed, {percent} % allowed"
+        return HALT, f"{_some(broken)} could not be restored and needs hands"
+    exceeded = bounds.exceeded(limits, collections.Counter(map(_kind, failures)), executed)
+    if exceeded:
+        named = ", ".join(f"{standing.device} {_kind(standing)}" for standing in failures[:5])
+        return HALT, f"{exceeded}: {named}{', ...' if len(failures) > 5 else ''}"
     return PROMOTE, f"{len(failures)} failed of {executed} executed, within the limits"

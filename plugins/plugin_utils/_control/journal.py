@@ -31,6 +31,11 @@ EVENTS = frozenset(
         "wave.started",
         "wave.turn",
         "wave.ended",
+        "wave.analysis",
+        "wave.approved",
+        "notify.sent",
+        "notify.failed",
+        "rollout.reset",
         "device.pending",
         "device.outcome",
         "device.seen",
@@ -239,6 +244,9 @@ def standings(records: t.Iterable[Record]) -> dict[str, Standing]:
     found: dict[str, Standing] = {}
     for record in records:
         device = record.get("device")
+        if record["event"] == "rollout.reset":
+            # who was taken back may be brought to the release again
+            found = {name: known for name, known in found.items() if known.outcome != "rolled_back"}
         if device is None:
             continue
         if record["event"] == "device.pending":

@@ -13,10 +13,10 @@ import typing as t
 SUCCESS = frozenset({"updated"})
 FAILURE = frozenset({"restored", "refused", "lost", "timed_out", "broken"})
 #: Nothing was proven either way; the device counts neither as success nor as failure.
-NEITHER = frozenset({"current", "deferred"})
+NEITHER = frozenset({"current", "deferred", "rolled_back"})
 ALL = SUCCESS | FAILURE | NEITHER
 #: As the reference lists them, for whatever shows them.
-ORDER = ("updated", "current", "deferred", "refused", "restored", "lost", "timed_out", "broken")
+ORDER = ("updated", "current", "deferred", "refused", "restored", "rolled_back", "lost", "timed_out", "broken")
 
 #: The device runs the wanted release.
 AS_PLANNED = frozenset({"updated", "current"})

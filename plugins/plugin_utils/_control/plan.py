@@ -154,11 +154,8 @@ def lines(plan: Plan) -> list[str]:
     text += [f"wave {name}: left out, no device is left for it" for name in plan["empty"]]
     if plan["skipped"]:
         text.append(f"skipped, in no wave: {_some([entry['host'] for entry in plan['skipped']])}")
-    limits = plan["limits"]
-    bounds = [] if limits["max_failures"] is None else [f"more than {limits['max_failures']} failed"]
-    if limits["max_failure_percent"] is not None:
-        bounds.append(f"more than {limits['max_failure_percent']} % failed of at least {limits['min_executed']}")
-    text.append(f"halts when {' or '.join([*bounds, 'one is broken'])}")
+    text.append(f"halts when {' or '.join([*limit_settings.lines(plan['limits']), 'one is broken'])}")
+    text += condition_settings.lines(plan["conditions"])
     return text
 
 

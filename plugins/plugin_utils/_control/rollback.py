@@ -53,6 +53,9 @@ def make(
         version=f"{release['version']}.back",
         digest=hashlib.sha256(f"back from {release['digest']}".encode()).hexdigest(),
     )
-    return plan.make(
+    planned = plan.make(
         hosts=touched, groups=groups, release=back, waves=[{"name": "back", "percent": 100}], limits=_LIMITS
     )
+    planned["back_from"] = rollout
+    planned["digest"] = plan.digest(planned)
+    return planned

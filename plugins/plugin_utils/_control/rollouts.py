@@ -14,7 +14,7 @@ import pathlib
 import re
 import typing as t
 
-from . import files, gate, journal, outcomes, runs
+from . import analysis, files, gate, journal, outcomes, runs
 from . import plan as planning
 from .errors import JournalError, PlanError
 from .journal import Journal, Record
@@ -57,6 +57,8 @@ class Conclusion:
     counts: dict[str, int]
     devices: list[dict[str, t.Any]]
     not_as_planned: list[str]
+    #: index of the wave that the newest run promoted last, -1 if its gate stopped it or it promoted none
+    ended: int = -1
 
 
 def path_of(directory: pathlib.Path, plan: Plan) -> pathlib.Path:
@@ -146,8 +148,9 @@ def generation(records: t.Sequence[Record]) -> int:
 
 
 def longest_soak(plan: Plan) -> float:
-    """The longest time in seconds for which a wave of this plan is left alone."""
-    return float(max(wave.get("soak", plan["conditions"]["soak"]) for wave in plan["waves"]))
+    """The longest time in seconds for which a wave of this plan is left alone, or looked at by an analysis."""
+    soak = max(wave.get("soak", plan["conditions"]["soak"]) for wave in plan["waves"])
+    return float(soak + analysis.longest(plan["conditions"]["analysis"]))
 
 
 def untouched(records: t.Sequence[Record]) -> set[str]:
@@ -161,20 +164,6 @@ def untouched(records: t.Sequence[Record]) -> set[str]:
         elif record.get("device"):
             held.discard(record["device"])
     return held
-
-
-def settled(records: t.Sequence[Record], wave: t.Mapping[str, t.Any]) -> bool:
-    """Whether the wave passed its gate and none of its devices was touched, or came to another end, since.
-
-    Then a run that goes on has nothing to do there, and writes nothing: the same command may run every hour for ever.
-    """
-    hosts = set(wave["hosts"])
-    for record in reversed(records):
-        if record["event"] in ("device.pending", "device.outcome") and record["device"] in hosts:
-            return False
-        if record["event"] == "wave.ended" and record["data"]["name"] == wave["name"]:
-            return bool(record["data"]["decision"] == gate.PROMOTE)
-    return False
 
 
 def stored_plan(directory: pathlib.Path, rollout: str) -> Plan | None:
@@ -198,11 +187,11 @@ def conclude(records: t.Sequence[Record]) -> Conclusion:
     else:
         final = gate.decide(plan, known, wave=max(last, 0), before=last < 0, untouched=untouched(records))
         result = HALTED if decision == gate.HALT else HELD
-        reason = final.reason if final.stop else "the gate stopped it"
+        reason = _last_reason(records) or final.reason
     devices = [_row(name, wave["name"], known.get(name)) for wave in plan["waves"] for name in wave["hosts"]]
     counts = dict(final.counts, untouched=sum(row["outcome"] is None for row in devices))
     wrong = [row["device"] for row in devices if not (row["outcome"] in outcomes.AS_PLANNED and row["healthy"])]
-    return Conclusion(result, reason, counts, devices, wrong)
+    return Conclusion(result, reason, counts, devices, wrong, _ended(records))
 
 
 def _last_decision(records: t.Sequence[Record], plan: Plan) -> tuple[str, int]:
@@ -216,6 +205,23 @@ def _last_decision(records: t.Sequence[Record], plan: Plan) -> tuple[str, int]:
             if record["event"] == "wave.ended" or decision == gate.PROMOTE:
                 last = max(last, int(record["data"]["wave"]))
     return decision, min(last, len(plan["waves"]) - 1)
+
+
+def _ended(records: t.Sequence[Record]) -> int:
+    ended = -1
+    for record in records:
+        if record["event"] == "rollout.resumed":
+            ended = -1
+        elif record["event"] in ("wave.started", "wave.ended"):
+            promoted = record["event"] == "wave.ended" and record["data"]["decision"] == gate.PROMOTE
+            ended = int(record["data"]["wave"]) if promoted else -1
+    return ended
+
+
+def _last_reason(records: t.Sequence[Record]) -> str | None:
+    """Why the last gate that did not promote decided so: limits, or a condition that the outcomes do not show."""
+    said = (record["data"] for record in reversed(records) if record["event"] in ("wave.started", "wave.ended"))
+    return next((data.get("reason") for data in said if data["decision"] != gate.PROMOTE), None)
 
 
 def _row(device: str, wave: str, standing: outcomes.Standing | None) -> dict[str, t.Any]:

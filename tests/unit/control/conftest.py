@@ -22,6 +22,8 @@ from ansible_collections.fleet.ota.plugins.plugin_utils._control.editing import 
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.keys import Ring
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository import Change, Config, Repository
 
+from .receiver import Receiver
+
 
 def tarball(path: pathlib.Path, content: bytes) -> None:
     """A reproducible archive with one file."""
@@ -109,3 +111,11 @@ def site(empty: Site) -> Site:
     """A repository with the channels pilot and stable, one key for each role."""
     empty.make()
     return empty
+
+
+@pytest.fixture
+def receiver() -> t.Iterator[Receiver]:
+    """See :class:`Receiver`."""
+    server = Receiver()
+    yield server
+    server.close()

@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 
 import pytest
-from ansible_collections.fleet.ota.plugins.plugin_utils._control import gate, outcomes, plan
+from ansible_collections.fleet.ota.plugins.plugin_utils._control import gate, outcomes, plan, rules
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.errors import PlanError
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.outcomes import Standing
 
 RELEASE = {"name": "gateway", "version": "2.0", "counter": 2, "digest": "1a2b3c4d" * 8, "channel": "stable"}
@@ -22,6 +24,7 @@ STATES = [
     "restored",
     "refused",
     "deferred",
+    "rolled_back",
     "lost",
     "timed_out",
     "broken",
@@ -51,7 +54,7 @@ def good(*devices: str) -> dict[str, Standing]:
 
 
 def expected(state: str, allowed: int | None) -> str:
-    if state == "broken":
+    if state in ("broken", "rolled_back"):
         return gate.HALT
     if state in FAILS and allowed is not None and allowed < 1:
         return gate.HALT
@@ -169,3 +172,147 @@ def test_counts_are_of_planned_devices_only() -> None:
     decision = gate.decide(make(sizes=(1, 4)), good("d1", "stranger") | standing("d20", "broken"), wave=0)
     assert decision.decision == gate.PROMOTE
     assert decision.counts["updated"] == 1
+
+
+# -- limits per kind of failure -----------------------------------------------------------------------------------
+
+KINDS = ("lost", "refused", "restored", "timed_out", "unhealthy")
+
+
+@pytest.mark.parametrize("limited", KINDS)
+@pytest.mark.parametrize("state", KINDS)
+def test_a_limit_of_one_kind_counts_that_kind_alone(state: str, limited: str) -> None:
+    made = make({"max_failures": None, "kinds": {limited: {"max": 1}}})
+    known = good(*HOSTS[:5]) | standing("d2", state)
+    assert gate.decide(made, known, wave=1).decision == gate.PROMOTE
+    known |= standing("d9", state)  # of a later wave: it counts all the same
+    assert gate.decide(made, known, wave=1).decision == (gate.HALT if state == limited else gate.PROMOTE)
+
+
+@pytest.mark.parametrize(
+    ("failed", "executed", "bound", "wanted"),
+    [
+        (1, 20, {"max_percent": 5}, gate.PROMOTE),  # must be exceeded
+        (2, 20, {"max_percent": 5}, gate.HALT),
+        (9, 9, {"max_percent": 5}, gate.PROMOTE),  # too few executed for a percentage
+        (2, 9, {"max": 1, "max_percent": 5}, gate.HALT),  # so that below it the number counts
+        (2, 20, {"max": 1, "max_percent": 50}, gate.HALT),
+        (1, 20, {"max": 0}, gate.HALT),
+    ],
+)
+def test_percent_of_a_kind(failed: int, executed: int, bound: dict[str, t.Any], wanted: str) -> None:
+    limits = {"max_failures": None, "min_executed": 10, "kinds": {"lost": bound}}
+    known = {
+        name: Standing(name, "lost" if number < failed else "updated") for number, name in enumerate(HOSTS[:executed])
+    }
+    decision = gate.decide(make(limits, (executed, 20)), known, wave=0, before=True)
+    assert decision.decision == wanted
+    assert wanted == gate.PROMOTE or "lost" in decision.reason
+
+
+def test_the_total_stays_in_force_beside_the_kinds() -> None:
+    made = make({"max_failures": 1, "kinds": {"lost": {"max": 5}}})
+    assert gate.decide(made, good("d1", "d4", "d5") | standing("d2", "lost"), wave=0).decision == gate.PROMOTE
+    known = good("d1", "d4", "d5") | standing("d2", "lost") | standing("d3", "restored")
+    assert gate.decide(made, known, wave=1).decision == gate.HALT
+
+
+@pytest.mark.parametrize(
+    ("kinds", "part"),
+    [
+        ({"broken": {"max": 1}}, "broken"),
+        ({"exploded": {"max": 1}}, "exploded"),
+        ({"lost": {}}, "limits nothing"),
+        ({"lost": {"max": None}}, "limits nothing"),
+        ({"lost": {"max": -1}}, "lost.max"),
+        ({"lost": {"max_percent": 101}}, "lost.max_percent"),
+        ({"lost": {"max": 1, "most": 2}}, "most"),
+        (["lost"], "kinds"),
+    ],
+)
+def test_wrong_kinds_are_told(kinds: t.Any, part: str) -> None:
+    with pytest.raises(PlanError, match=part):
+        make({"kinds": kinds})
+
+
+# -- conditions beside the limits ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("records", [gate.PROMOTE, gate.HOLD, gate.HALT])
+@pytest.mark.parametrize("said", [(), (gate.PROMOTE,), (gate.HOLD,), (gate.HALT,), (gate.HOLD, gate.HALT)])
+def test_the_strictest_counts(records: str, said: tuple[str, ...]) -> None:
+    findings = [gate.Finding(one, f"says {one}", f"rule {number}") for number, one in enumerate(said)]
+    decision = gate.weigh(gate.Decision(records, "the records", {"success": 1}, []), findings)
+    order = [gate.PROMOTE, gate.HOLD, gate.HALT]
+    assert decision.decision == max((records, *said), key=order.index)
+    assert decision.counts == {"success": 1}
+    assert ("the records" in decision.reason) == (records == decision.decision)
+    for number, one in enumerate(said):
+        assert (f"rule {number}: says {one}" in decision.reason) == (one == decision.decision != gate.PROMOTE)
+
+
+def rules_of(*rules: t.Any) -> plan.Plan:
+    return plan.make(hosts=HOSTS, groups={"all": HOSTS}, release=RELEASE, conditions={"rules": list(rules)})
+
+
+@pytest.mark.parametrize(
+    ("when", "true"),
+    [
+        ("counts.restored == `1`", True),
+        ("failure_percent > `25`", False),
+        ("failure_percent == `25`", True),
+        ("wave.last", False),
+        ("wave.counts.lost > `0`", False),
+        ("length(wave.devices[?site == 'north' && outcome == 'restored']) == `1`", True),
+        ("wave.devices[?code == 'HEALTH'].device", True),
+        ("analysis.latency == 'failed'", True),
+        ("wave.name == 'wave-1' && release.channel == 'stable'", True),
+        ("nothing.like.this", False),
+    ],
+)
+def test_rules_look_at_the_summary(when: str, true: bool) -> None:
+    made = rules_of({"when": when, "decision": "halt", "reason": "because"})
+    known = good("d2", "d3", "d4") | {"d1": Standing("d1", "restored", "HEALTH")}
+    decision = gate.decide(made, known, wave=0)
+    seen = rules.summary(made, made["waves"][0], decision, known, sites={"d1": "north"}, analysis={"latency": "failed"})
+    json.dumps(seen)
+    found = rules.judge(made["conditions"]["rules"], seen)
+    assert found == ([gate.Finding(gate.HALT, "because", "rule")] if true else [])
+
+
+def test_a_rule_that_does_not_fit_holds() -> None:
+    made = rules_of({"when": "abs(release)", "decision": "halt"})
+    (found,) = rules.judge(made["conditions"]["rules"], {"release": {}})
+    assert found.decision == gate.HOLD
+    assert "correct the expression" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("conditions", "part"),
+    [
+        ({"rules": [{"when": "a ||", "decision": "halt"}]}, "JMESPath"),
+        ({"rules": [{"when": "a", "decision": "promote"}]}, "hold or halt"),
+        ({"rules": [{"when": "a", "decision": "hold", "why": "x"}]}, "why"),
+        ({"rules": {"when": "a"}}, "list"),
+        ({"on_halt": "explode"}, "roll_back_all"),
+        ({"soak": -1}, "soak"),
+        ({"breaker": {"halts": 0}}, "breaker"),
+        ({"breaker": 3}, "breaker"),
+        ({"sook": 1}, "sook"),
+    ],
+)
+def test_wrong_conditions_are_told(conditions: t.Any, part: str) -> None:
+    with pytest.raises(PlanError, match=part):
+        plan.make(hosts=HOSTS, groups={"all": HOSTS}, release=RELEASE, conditions=conditions)
+
+
+def test_every_mistake_is_told_at_once() -> None:
+    with pytest.raises(PlanError) as error:
+        plan.make(
+            hosts=HOSTS,
+            groups={"all": HOSTS},
+            release=RELEASE,
+            limits={"kinds": {"x": {}}},
+            conditions={"on_halt": 1, "rules": [{}], "analysis": [{}]},
+        )
+    assert len(error.value.detail["problems"]) >= 5

@@ -39,7 +39,7 @@ def test_default_waves_take_every_device_once() -> None:
     assert plan.serial(made) == [1, 2, 5]
     assert made["skipped"] == []
     assert made["targets"] == 8
-    assert made["limits"] == {"max_failures": 0, "max_failure_percent": None, "min_executed": 10}
+    assert made["limits"] == {"max_failures": 0, "max_failure_percent": None, "min_executed": 10, "kinds": {}}
 
 
 def test_rollout_id_and_digest() -> None:

@@ -1,0 +1,88 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""Comparisons of measured numbers, as settings write them: ``{at_most: 5}``, ``{at_most: 1.1, of: baseline}``.
+
+No expression language: what must be computed is computed by who answers the query.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import typing as t
+
+from . import expressions
+from .numbers import is_number
+
+_OPERATORS: t.Mapping[str, t.Callable[[float, float], bool]] = {
+    "equals": operator.eq,
+    "at_most": operator.le,
+    "at_least": operator.ge,
+    "below": operator.lt,
+    "above": operator.gt,
+}
+
+#: A JMESPath expression, or an operator with its number and perhaps ``of: baseline``.
+Condition = str | t.Mapping[str, t.Any]
+
+
+class Missing(Exception):
+    """What would have to be compared is not there or is not a number; says what."""
+
+
+def problem(condition: t.Any) -> str | None:
+    """What is wrong with a condition, with the next step; None if nothing is."""
+    if isinstance(condition, str):
+        return expressions.problem(condition)
+    if not isinstance(condition, dict):
+        return f"must be a JMESPath expression or a comparison such as {{at_most: 5}}, not {condition!r}"
+    given = set(condition) & set(_OPERATORS)
+    if len(given) != 1 or set(condition) - given - {"of"}:
+        return f"a comparison has one of {', '.join(_OPERATORS)}, and perhaps of: baseline; not {condition!r}"
+    number = condition[given.pop()]
+    if not is_number(number) or not math.isfinite(number):
+        return f"{number!r} is not a number"
+    return None if condition.get("of") in (None, "baseline") else f"of: can only be baseline, not {condition['of']!r}"
+
+
+def needs_baseline(condition: Condition | None) -> bool:
+    """Whether it compares with the baseline."""
+    return isinstance(condition, dict) and condition.get("of") == "baseline"
+
+
+def holds(condition: Condition, reading: t.Mapping[str, t.Any], every: bool) -> bool:
+    """Whether a condition is true of a reading ``{values, baseline, ...}``: of ``every`` value of it, or of any.
+
+    Raises :class:`Missing`.
+    """
+    if isinstance(condition, str):
+        try:
+            return expressions.holds(condition, reading)
+        except ValueError as error:
+            raise Missing(str(error)) from None
+    [(name, number)] = [(key, value) for key, value in condition.items() if key != "of"]
+    values = reading["values"]
+    if not values:
+        raise Missing("no data")
+    if not all(math.isfinite(value) or (math.isinf(value) and name != "equals") for value in values):
+        raise Missing("not a number")
+    if condition.get("of") == "baseline":
+        base = reading["baseline"]
+        if base is None or not math.isfinite(base):
+            raise Missing("no baseline")
+        number = number * base
+    found = [_OPERATORS[name](value, number) for value in values]
+    return all(found) if every else any(found)
+
+
+def text(condition: Condition) -> str:
+    """For people."""
+    if isinstance(condition, str):
+        return condition
+    [(name, number)] = [(key, value) for key, value in condition.items() if key != "of"]
+    times = " times the baseline" if condition.get("of") else ""
+    return f"{name.replace('_', ' ')} {number}{times}"

@@ -1,0 +1,72 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""One HTTP request of the controller to something of the team's: bounded in time and size, never followed elsewhere."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+import urllib.parse
+
+from . import fetchers
+
+try:
+    import urllib3
+except ImportError:  # libraries.require() tells
+    pass
+
+#: Bytes that an answer may have.
+LARGEST = 8 << 20
+
+
+class WebError(Exception):
+    """Nothing useful came back; says what, without query, path or any secret of the address."""
+
+
+def ask(
+    method: str,
+    url: str,
+    *,
+    timeout: float,
+    headers: t.Mapping[str, str] | None = None,
+    body: str | bytes | None = None,
+    token_file: str | None = None,
+    tls: fetchers.Tls | None = None,
+) -> tuple[int, bytes]:
+    """Status and content of the answer, which takes ``timeout`` seconds at most for each silence and for its content.
+
+    ``token_file`` holds a bearer token; ``tls`` has paths as ``ca``, ``certificate`` and ``key``. Raises
+    :class:`WebError`.
+    """
+    sent = {"User-Agent": "fleet.ota", **(headers or {})}
+    if token_file:
+        sent["Authorization"] = f"Bearer {_token(token_file)}"
+    shown = f"{urllib.parse.urlsplit(url).scheme}://{urllib.parse.urlsplit(url).netloc.rpartition('@')[2]}"
+    end = time.monotonic() + timeout
+    more: dict[str, t.Any] = {"ssl_context": fetchers.tls_context(tls)} if tls else {}
+    try:
+        with urllib3.PoolManager(timeout=timeout, retries=False, **more) as pool:
+            # a redirect would carry the token to somebody who was not named
+            answer = pool.request(method, url, body=body, headers=sent, redirect=False, preload_content=False)
+            content = b""
+            while block := answer.read1(1 << 16):
+                content += block
+                if time.monotonic() > end:
+                    raise WebError(f"{shown} did not end its answer within {timeout} seconds")
+                if len(content) > LARGEST:
+                    raise WebError(f"{shown} answers more than {LARGEST} bytes")
+    except urllib3.exceptions.HTTPError as error:
+        raise WebError(f"{shown} does not answer ({type(error).__name__})") from None
+    return answer.status, content
+
+
+def _token(path: str) -> str:
+    try:
+        with open(path, encoding="ascii") as handle:
+            return handle.read().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise WebError(f"token_file {path} cannot be read ({type(error).__name__})") from None
