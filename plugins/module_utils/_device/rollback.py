@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import typing as t
 
-from . import documents, guard, reboot, snapshots
+from . import binding, documents, guard, reboot, snapshots
 from .apply import busy, fence, launch, options
 from .conclude import settle
 from .errors import OtaError
@@ -34,6 +34,7 @@ def rollback(layout: Layout, request: t.Mapping[str, t.Any]) -> dict[str, t.Any]
             fence(layout, request)
             return running.reply()
         raise busy(running)
+    binding.check(layout)
     fence(layout, request)
     Identity(layout)
     memory = Memory(layout)
