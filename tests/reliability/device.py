@@ -158,9 +158,7 @@ class Driven:
         Driven.current.pop()
 
     @classmethod
-    def start(
-        cls, layout: Layout, name: str, arguments: t.Sequence[str], log: str, engine: str | None = None
-    ) -> None:
+    def start(cls, layout: Layout, name: str, arguments: t.Sequence[str], log: str, engine: str | None = None) -> None:
         """In the place of :func:`detach.start`."""
         cls.current[-1].queue.append((arguments[0], list(arguments[1:])))
 

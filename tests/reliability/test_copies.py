@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, fleet.ota contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A device that is a copy of another: found out by its machine id, refused until it is enrolled as its own."""
+"""A device that is a copy of another, or was set back to an old disk: refused until it is enrolled again."""
 
 from __future__ import annotations
 
@@ -104,3 +104,41 @@ def test_a_machine_id_of_one_boot_binds_to_nothing(bound: Directory, monkeypatch
 
 def test_the_machine_id_itself_is_not_kept(bound: Directory) -> None:
     assert "a" * 32 not in (bound.state / "binding.json").read_text()
+
+
+def test_a_device_that_was_set_back_is_refused_until_it_is_enrolled(
+    bound: Directory, releases: Releases, tmp_path: Path
+) -> None:
+    old = bound.copy(tmp_path / "old")
+    reply = bound.update(releases.get(3))
+    assert reply["sequence"] == old.call("status")["sequence"] + 1
+    expected = {key: reply[key] for key in ("instance", "sequence")}
+    assert bound.update(releases.get(3), expected=expected, rollout="y")["outcome"] == "current"
+    before = old.tree()
+    for refused in (
+        old.apply(releases.get(3), expected=expected, rollout="x"),
+        old.apply(releases.get(3), expected=expected, rollout="x", check=True),
+        old.call("rollback", rollout="x", generation=1, guard="process", expected=expected),
+    ):
+        assert (refused["error"]["code"], refused["outcome"]) == ("SET_BACK", "refused"), refused
+    assert not differences(before, old.tree())
+    assert json.loads((old.state / "lease.json").read_text())["rollout"] != "x", "refused before anything was noted"
+
+    old.enroll(releases.trust_root)
+    assert old.apply(releases.get(3), expected=expected)["error"]["code"] == "SET_BACK", "not by the way"
+    (old.state / "binding.json").unlink()
+    old.enroll(releases.trust_root)
+    assert old.update(releases.get(3), expected=expected)["outcome"] == "updated"
+
+
+def test_every_transaction_counts_and_an_interrupted_rollout_goes_on(bound: Directory, releases: Releases) -> None:
+    first = bound.call("status")
+    reply = bound.apply(releases.get(3), rollout="x")
+    assert (reply["sequence"], reply["instance"]) == (first["sequence"] + 1, bound.call("info")["instance"])
+    expected = {key: reply[key] for key in ("instance", "sequence")}
+    again = bound.apply(releases.get(3), rollout="x", generation=2, expected=expected)
+    assert (again["state"], again["transaction"]) == ("unconfirmed", reply["transaction"])
+    bound.call("restore", rollout="x")
+    assert bound.call("status")["sequence"] == reply["sequence"]
+    reply = bound.update(releases.get(3), rollout="y", retry_rejected=True, expected=expected)
+    assert (reply["outcome"], reply["sequence"]) == ("updated", first["sequence"] + 2)

@@ -102,6 +102,7 @@ def apply(layout: Layout, request: Request) -> dict[str, t.Any]:
     must be staged first.
     """
     running = settle(layout)
+    binding.compare(layout, request.get("expected"), running.sequence if running else 0)
     offer = examine(
         layout,
         request["bundle"],

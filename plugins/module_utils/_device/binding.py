@@ -58,6 +58,12 @@ def renewed(layout: Layout, found: Binding | None) -> Binding:
     return dict(found, machine=here or found["machine"])
 
 
+def instance(layout: Layout) -> str | None:
+    """The random id of this enrolment."""
+    found = load(layout)
+    return found["instance"] if found else None
+
+
 def store(layout: Layout, binding: Binding) -> None:
     """Keep it; durable when this returns."""
     durable.write_json(layout.file("binding.json"), binding)
@@ -69,3 +75,15 @@ def check(layout: Layout) -> None:
     if found and here and found["machine"] and found["machine"] != here:
         message = "%s was enrolled on another machine: this device is a copy, or its machine id was changed; enroll it"
         raise OtaError("CLONE", (message + " again, under its own name") % layout.state)
+
+
+def compare(layout: Layout, expected: t.Any, sequence: int) -> None:
+    """OtaError ``SET_BACK`` if the controller's journal knows of more transactions of this instance than ``sequence``.
+
+    ``expected`` is ``{instance, sequence}`` or None. Of another instance (it was enrolled anew) nothing is expected.
+    """
+    if not expected or expected["instance"] != instance(layout) or sequence >= expected["sequence"]:
+        return
+    message = "this device knows of %d transactions, the controller's journal of %d: it was set back to an older state;"
+    message += " look what else it lost, then remove %s there and enroll it again"
+    raise OtaError("SET_BACK", message % (sequence, expected["sequence"], layout.file("binding.json")))

@@ -35,6 +35,7 @@ def rollback(layout: Layout, request: t.Mapping[str, t.Any]) -> dict[str, t.Any]
             return running.reply()
         raise busy(running)
     binding.check(layout)
+    binding.compare(layout, request.get("expected"), running.sequence if running else 0)
     fence(layout, request)
     Identity(layout)
     memory = Memory(layout)

@@ -57,14 +57,13 @@ def info(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
     """The device's own truth."""
     found = transaction.Transaction.load(layout)
     known = memory.Memory(layout).value
-    bound = binding.load(layout)
     disk = os.statvfs(layout.state if os.path.isdir(layout.state) else layout.root)
     nothing = tree.Selection((), (), ())
     kinds = [kind for kind in snapshots.kinds() if snapshots.by_kind(kind).probe(layout, nothing) is None]
     return {
         "identity": durable.read_json(layout.file("identity.json")),
         "enrolled": os.path.exists(layout.file("trust", "root.json")),
-        "instance": bound["instance"] if bound else None,
+        "instance": binding.instance(layout),
         "releases": known["releases"],
         "rejected": known["rejected"],
         "sealed": _sealed(layout),
