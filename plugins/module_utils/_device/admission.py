@@ -115,6 +115,15 @@ def _checkpoint(value: t.Any, settings: Settings) -> t.Any:
     return value
 
 
+def _expected(value: t.Any, settings: Settings) -> t.Any:
+    problems = schema.Problems()
+    rules: dict[str, schema.Rule] = {"instance": schema.text, "sequence": schema.whole(0)}
+    problems.mapping("", value, rules, required=rules)
+    if problems.found:
+        raise ValueError("; ".join(problems.found))
+    return value
+
+
 def _code(value: t.Any, settings: Settings) -> t.Any:
     # The way back stays open whatever is said about it.
     return value if isinstance(value, str) and _CODE.match(value) else "REQUESTED"
@@ -158,6 +167,7 @@ _TRANSACTION: dict[str, Rule] = {
     "snapshot": _only("auto", "files", "btrfs", "lvm"),
     "protect": _protect,
     "checkpoint": _checkpoint,
+    "expected": _expected,
     "retry_rejected": _allowed_by("retry_rejected"),
     "wait": _wait,
     "check": _flag,

@@ -12,7 +12,7 @@ import json
 import os
 import typing as t
 
-from . import authorize, detach, durable, fetch, guard, installers, reboot, release, sealed, worker
+from . import authorize, binding, detach, durable, fetch, guard, installers, reboot, release, sealed, worker
 from .conclude import settle
 from .errors import OtaError
 from .identity import Identity
@@ -48,6 +48,7 @@ def examine(
 ) -> Offer:
     """Verify a bundle and everything about it that needs no payload; OtaError with the reason code otherwise."""
     identity, trust = Identity(layout), Trust(layout)
+    binding.check(layout)
     accepted = trust.accept(bundle, keep=keep)
     document = release.parse(accepted.content)
     identity.match(document.get("compatible", {}))
@@ -101,6 +102,7 @@ def apply(layout: Layout, request: Request) -> dict[str, t.Any]:
     must be staged first.
     """
     running = settle(layout)
+    binding.compare(layout, request.get("expected"), running.sequence if running else 0)
     offer = examine(
         layout,
         request["bundle"],

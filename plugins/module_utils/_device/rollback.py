@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import typing as t
 
-from . import documents, guard, reboot, snapshots
+from . import binding, documents, guard, reboot, snapshots
 from .apply import busy, fence, launch, options, took_part
 from .conclude import settle
 from .errors import OtaError
@@ -34,6 +34,8 @@ def rollback(layout: Layout, request: t.Mapping[str, t.Any]) -> dict[str, t.Any]
             fence(layout, _fenced(request))
             return running.reply()
         raise busy(running)
+    binding.check(layout)
+    binding.compare(layout, request.get("expected"), running.sequence if running else 0)
     fence(layout, _fenced(request))
     Identity(layout)
     memory = Memory(layout)

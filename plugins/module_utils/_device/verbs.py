@@ -17,6 +17,7 @@ import typing as t
 from . import (
     admission,
     apply,
+    binding,
     checks,
     command,
     conclude,
@@ -61,6 +62,7 @@ def info(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
     return {
         "identity": durable.read_json(layout.file("identity.json")),
         "enrolled": os.path.exists(layout.file("trust", "root.json")),
+        "instance": binding.instance(layout),
         "releases": known["releases"],
         "rejected": known["rejected"],
         "sealed": _sealed(layout),

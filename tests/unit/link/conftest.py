@@ -102,7 +102,7 @@ class Link:
 
     def __init__(self, folder: pathlib.Path, clock: Clock) -> None:
         self.clock = clock
-        self.journal = Journal.begin(folder / "journal.jsonl", ROLLOUT, {"generation": 1})
+        self.journal = Journal.begin(folder / ROLLOUT / "journal.jsonl", ROLLOUT, {"generation": 1})
         self.device = ScriptedDevice(clock, self.journal)
         record = Record(str(self.journal.path), "dev1", ROLLOUT, 3)
         options = Options(DEADLINE, TIMEOUT, 20, {"guard": "auto"})
