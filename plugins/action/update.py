@@ -37,6 +37,7 @@ class ActionModule(action.EngineAction):
         "guard": {"type": "str", "choices": ["auto", "systemd", "process", "none"], "default": "auto"},
         "snapshot": {"type": "str", "choices": ["auto", "files", "btrfs", "lvm"], "default": "auto"},
         "protect": {"type": "list", "elements": "str", "default": []},
+        "interlocks": {"type": "list", "elements": "dict", "default": []},
         "retry_rejected": {"type": "bool", "default": False},
         "repair": {"type": "bool", "default": False},
         "name": {"type": "str"},
@@ -52,7 +53,7 @@ class ActionModule(action.EngineAction):
         if self.check:
             return self._checked()
         record = Record(args["journal"], self.host, args["rollout"], args["generation"])
-        keys = ("guard", "snapshot", "protect", "retry_rejected", "repair")
+        keys = ("guard", "snapshot", "protect", "interlocks", "retry_rejected", "repair")
         options = Options(args["deadline"], args["timeout"], args["wait"], {key: args[key] for key in keys})
         if state == "restored" and args["outcome"] == "lost":
             # its whole deadline was waited for just now: one more try, not another wait
@@ -78,10 +79,11 @@ class ActionModule(action.EngineAction):
     def _checked(self) -> action.Result:
         state, args = self.arguments["state"], self.arguments
         if state == "applied":
-            wanted = {key: args[key] for key in ("retry_rejected", "repair")}
+            wanted = {key: args[key] for key in ("interlocks", "retry_rejected", "repair")}
             reply = self.call("apply", **self.offer().request(), **wanted)
         elif state == "rolled_back":
-            reply = self.call("rollback", name=args["name"], overwrite=args["overwrite"])
+            wanted = {key: args[key] for key in ("name", "overwrite", "interlocks")}
+            reply = self.call("rollback", **wanted)
         else:
             return {"changed": False, "skipped": True, "msg": "state %s has nothing to do in check mode" % state}
         changed = reply.get("outcome") != "current"

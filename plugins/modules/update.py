@@ -83,6 +83,17 @@ options:
     type: list
     elements: str
     default: []
+  interlocks:
+    description:
+      - What makes this device say I(not now), beside what its own files in C(/etc/fleet-ota/interlocks.d) say. While
+        one holds, the outcome is V(deferred) with the code C(INTERLOCK), nothing is touched, and the next run asks again.
+      - Each has C(name), C(type) (C(file), C(unit), C(command), C(http), C(power), C(temperature), C(free_space) or
+        C(logged_in)) and what its type needs; C(unknown) says whether one that cannot tell means V(hold) (the default)
+        or V(go), C(timeout) how many seconds it has (5, at most 30).
+      - Also O(state=rolled_back) asks them. What goes back from an update that is not confirmed does not.
+    type: list
+    elements: dict
+    default: []
   name:
     description: With O(state=rolled_back), the release name to go back from; by default the one confirmed last.
     type: str
@@ -110,6 +121,9 @@ EXAMPLES = r"""
     - name: Verify, snapshot, guard, install, check
       fleet.ota.update:
         bundle: "{{ release.bundle }}"
+        interlocks:
+          - {name: press-runs, type: unit, unit: press.service}
+          - {name: on-mains, type: power, min_percent: 50}
       register: applied
       notify: check device health
 

@@ -18,7 +18,7 @@ import math
 import re
 import typing as t
 
-from . import schema
+from . import interlocks, schema
 from .errors import OtaError
 from .layout import Layout
 from .sealed import Settings
@@ -115,6 +115,18 @@ def _checkpoint(value: t.Any, settings: Settings) -> t.Any:
     return value
 
 
+def _interlocks(value: t.Any, settings: Settings) -> t.Any:
+    """Only kinds that run, ask and read nothing that a request names; the device's own files hold always."""
+    problems = schema.Problems()
+    interlocks.validate("interlocks", value, problems)
+    if problems.found:
+        raise ValueError("; ".join(problems.found))
+    others = sorted({one["type"] for one in value if not interlocks.is_harmless(one["type"])})
+    if others:
+        raise ValueError("%s must be in the device's own files" % ", ".join(others))
+    return value
+
+
 def _expected(value: t.Any, settings: Settings) -> t.Any:
     problems = schema.Problems()
     rules: dict[str, schema.Rule] = {"instance": schema.text, "sequence": schema.whole(0)}
@@ -166,6 +178,7 @@ _TRANSACTION: dict[str, Rule] = {
     "guard": _only("auto", "systemd"),
     "snapshot": _only("auto", "files", "btrfs", "lvm"),
     "protect": _protect,
+    "interlocks": _interlocks,
     "checkpoint": _checkpoint,
     "expected": _expected,
     "retry_rejected": _allowed_by("retry_rejected"),

@@ -12,7 +12,7 @@ import json
 import os
 import typing as t
 
-from . import authorize, binding, detach, durable, fetch, guard, installers, reboot, release, sealed, worker
+from . import authorize, binding, detach, durable, fetch, guard, installers, notnow, reboot, release, sealed, worker
 from .conclude import settle
 from .errors import OtaError
 from .identity import Identity
@@ -126,6 +126,7 @@ def apply(layout: Layout, request: Request) -> dict[str, t.Any]:
             "release": offer.release,
             "before": offer.release,
         }
+    notnow.ask(layout, request.get("interlocks"))
     fence(layout, request)
     diff = difference(layout, offer)
     files = release.payload_files(offer.document)
@@ -175,6 +176,7 @@ def options(request: Request) -> dict[str, t.Any]:
         "deadline": deadline,
         "snapshot": request.get("snapshot") or "auto",
         "protect": protect,
+        "interlocks": request.get("interlocks") or [],
         "checkpoint": request.get("checkpoint"),
     }
 

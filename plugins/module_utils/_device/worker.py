@@ -12,7 +12,7 @@ import os
 import traceback
 import typing as t
 
-from . import data, documents, durable, fetch, guard, lock, quiesce, reboot, release, snapshots, tree, units
+from . import data, documents, durable, fetch, guard, lock, notnow, quiesce, reboot, release, snapshots, tree, units
 from .conclude import finish
 from .errors import OtaError
 from .health import Health, measured
@@ -90,6 +90,7 @@ def _prepare_update(transaction: Transaction) -> None:
     )
     extra = sum(payload.space() for payload in payloads) + document.get("requires", {}).get("free_space", 0)
     concerned = sorted({unit for payload in payloads for unit in payload.units()}) if layout.is_real else []
+    notnow.ask(layout, transaction.data.get("interlocks"))  # it may have taken long to bring the payloads here
     quiesce.begin(transaction, document)
     try:
         _snapshot(transaction, selection, extra, concerned)
@@ -168,6 +169,7 @@ def _baseline(transaction: Transaction, sections: list[dict[str, t.Any]]) -> Non
 
 
 def _arm(transaction: Transaction) -> None:
+    notnow.ask(transaction.layout, transaction.data.get("interlocks"))
     guard.arm(transaction)
     transaction.advance("armed")
     transaction.advance("installing")
