@@ -15,6 +15,10 @@ from ansible_collections.fleet.ota.plugins.plugin_utils._link.updater import Opt
 
 #: Outcomes after which there is nothing to send back.
 SETTLED = ("current", "refused", "deferred", "restored", "broken")
+DATA: dict[str, t.Any] = {
+    "path": {"type": "str", "required": True},
+    "on_restore": {"type": "str", "choices": ["keep", "restore"], "required": True},
+}
 
 
 class ActionModule(action.EngineAction):
@@ -37,6 +41,7 @@ class ActionModule(action.EngineAction):
         "guard": {"type": "str", "choices": ["auto", "systemd", "process", "none"], "default": "auto"},
         "snapshot": {"type": "str", "choices": ["auto", "files", "btrfs", "lvm"], "default": "auto"},
         "protect": {"type": "list", "elements": "str", "default": []},
+        "data": {"type": "list", "elements": "dict", "default": [], "options": DATA},
         "interlocks": {"type": "list", "elements": "dict", "default": []},
         "retry_rejected": {"type": "bool", "default": False},
         "repair": {"type": "bool", "default": False},
@@ -53,7 +58,7 @@ class ActionModule(action.EngineAction):
         if self.check:
             return self._checked()
         record = Record(args["journal"], self.host, args["rollout"], args["generation"])
-        keys = ("guard", "snapshot", "protect", "interlocks", "retry_rejected", "repair")
+        keys = ("guard", "snapshot", "protect", "data", "interlocks", "retry_rejected", "repair")
         options = Options(args["deadline"], args["timeout"], args["wait"], {key: args[key] for key in keys})
         if state == "restored" and args["outcome"] == "lost":
             # its whole deadline was waited for just now: one more try, not another wait
@@ -79,7 +84,7 @@ class ActionModule(action.EngineAction):
     def _checked(self) -> action.Result:
         state, args = self.arguments["state"], self.arguments
         if state == "applied":
-            wanted = {key: args[key] for key in ("interlocks", "retry_rejected", "repair")}
+            wanted = {key: args[key] for key in ("data", "interlocks", "retry_rejected", "repair")}
             reply = self.call("apply", **self.offer().request(), **wanted)
         elif state == "rolled_back":
             wanted = {key: args[key] for key in ("name", "overwrite", "interlocks")}

@@ -18,7 +18,7 @@ import math
 import re
 import typing as t
 
-from . import interlocks, schema
+from . import data, interlocks, schema
 from .errors import OtaError
 from .layout import Layout
 from .sealed import Settings
@@ -92,6 +92,18 @@ def _protect(value: t.Any, settings: Settings) -> t.Any:
     others = sorted(set(value) - set(settings.protect))
     if others:
         raise ValueError("the settings of this device do not list %s under protect" % ", ".join(others[:5]))
+    return value
+
+
+def _data(value: t.Any, settings: Settings) -> t.Any:
+    """What would not go back is decided by the signed release and no request; what would, as with ``protect``."""
+    problems = schema.Problems()
+    data.chosen(value, problems)
+    if problems.found:
+        raise ValueError("; ".join(problems.found))
+    if any(entry["on_restore"] == "keep" for entry in value):
+        raise ValueError("what is kept when this device goes back only a release says")
+    _protect([entry["path"] for entry in value], settings)
     return value
 
 
@@ -178,6 +190,7 @@ _TRANSACTION: dict[str, Rule] = {
     "guard": _only("auto", "systemd"),
     "snapshot": _only("auto", "files", "btrfs", "lvm"),
     "protect": _protect,
+    "data": _data,
     "interlocks": _interlocks,
     "checkpoint": _checkpoint,
     "expected": _expected,

@@ -12,7 +12,21 @@ import json
 import os
 import typing as t
 
-from . import authorize, binding, detach, durable, fetch, guard, installers, notnow, reboot, release, sealed, worker
+from . import (
+    authorize,
+    binding,
+    data,
+    detach,
+    durable,
+    fetch,
+    guard,
+    installers,
+    notnow,
+    reboot,
+    release,
+    sealed,
+    worker,
+)
 from .conclude import settle
 from .errors import OtaError
 from .identity import Identity
@@ -126,6 +140,7 @@ def apply(layout: Layout, request: Request) -> dict[str, t.Any]:
             "release": offer.release,
             "before": offer.release,
         }
+    data.merged(offer.document, request.get("data"))
     notnow.ask(layout, request.get("interlocks"))
     fence(layout, request)
     diff = difference(layout, offer)
@@ -176,6 +191,7 @@ def options(request: Request) -> dict[str, t.Any]:
         "deadline": deadline,
         "snapshot": request.get("snapshot") or "auto",
         "protect": protect,
+        "data": request.get("data") or [],
         "interlocks": request.get("interlocks") or [],
         "checkpoint": request.get("checkpoint"),
     }

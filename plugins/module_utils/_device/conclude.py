@@ -79,6 +79,8 @@ def _remember(done: Transaction) -> None:
         return
     documents.keep(done)
     more = {"transaction": done.id, "units": done.data.get("units", []), "rollout": done.data.get("rollout")}
+    if done.data.get("migrated"):
+        more["migrated"] = done.data["migrated"]
     known.confirm({**done.release, **more})
 
 

@@ -58,7 +58,7 @@ class ScriptedDevice(Device):
         self.forgotten = 0
         self._clock, self._journal = clock, journal
 
-    def call(self, verb: str, data: bytes = b"", *, fresh: bool = False, **request: t.Any) -> Reply:
+    def call(self, verb: str, data: bytes = b"", /, *, fresh: bool = False, **request: t.Any) -> Reply:
         if not self.calls:
             self.journal_at_first_call = [record["event"] for record in self._journal.read()]
         self.calls.append((verb, {**request, "fresh": fresh}))
