@@ -41,6 +41,7 @@ class ActionModule(action.EngineAction):
         "guard": {"type": "str", "choices": ["auto", "systemd", "process", "none"], "default": "auto"},
         "snapshot": {"type": "str", "choices": ["auto", "files", "btrfs", "lvm"], "default": "auto"},
         "protect": {"type": "list", "elements": "str", "default": []},
+        "keep_snapshots": {"type": "int", "default": 1},
         "data": {"type": "list", "elements": "dict", "default": [], "options": DATA},
         "interlocks": {"type": "list", "elements": "dict", "default": []},
         "retry_rejected": {"type": "bool", "default": False},
@@ -58,7 +59,7 @@ class ActionModule(action.EngineAction):
         if self.check:
             return self._checked()
         record = Record(args["journal"], self.host, args["rollout"], args["generation"])
-        keys = ("guard", "snapshot", "protect", "data", "interlocks", "retry_rejected", "repair")
+        keys = ("guard", "snapshot", "protect", "keep_snapshots", "data", "interlocks", "retry_rejected", "repair")
         options = Options(args["deadline"], args["timeout"], args["wait"], {key: args[key] for key in keys})
         if state == "restored" and args["outcome"] == "lost":
             # its whole deadline was waited for just now: one more try, not another wait

@@ -83,6 +83,14 @@ options:
     type: list
     elements: str
     default: []
+  keep_snapshots:
+    description:
+      - How many ways back stay after this update is confirmed, and so how often O(state=rolled_back) can go back in a
+        row. At least 1.
+      - The one that leads back from what is installed always stays. Fewer than before takes effect with the next
+        confirm.
+    type: int
+    default: 1
   data:
     description:
       - Paths with data of this device. It is decided here also for paths that the release names; how data is migrated

@@ -190,6 +190,7 @@ _TRANSACTION: dict[str, Rule] = {
     "guard": _only("auto", "systemd"),
     "snapshot": _only("auto", "files", "btrfs", "lvm"),
     "protect": _protect,
+    "keep_snapshots": _keeps(schema.whole(1, 100)),
     "data": _data,
     "interlocks": _interlocks,
     "checkpoint": _checkpoint,

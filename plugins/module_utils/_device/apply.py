@@ -24,6 +24,7 @@ from . import (
     notnow,
     reboot,
     release,
+    schema,
     sealed,
     worker,
 )
@@ -36,6 +37,8 @@ from .transaction import Transaction
 from .trust import Accepted, Trust
 
 DEADLINE = 600
+#: How many snapshots may stay; at least one leads back from what is installed.
+KEEP = schema.whole(1, 100)
 #: Rollouts whose last generation a device remembers.
 REMEMBERED = 32
 IDLE: dict[str, t.Any] = {"transaction": None, "state": "idle", "outcome": None}
@@ -185,12 +188,16 @@ def options(request: Request) -> dict[str, t.Any]:
     deadline = int(request.get("deadline") or DEADLINE)
     if deadline < 5:
         raise OtaError("RELEASE", "a deadline of %d s is too short for any confirm; give at least 5" % deadline)
+    wrong = KEEP(request.get("keep_snapshots", 1))
+    if wrong:
+        raise OtaError("RELEASE", "keep_snapshots %s" % wrong)
     return {
         "rollout": request.get("rollout"),
         "generation": int(request.get("generation") or 0),
         "deadline": deadline,
         "snapshot": request.get("snapshot") or "auto",
         "protect": protect,
+        "keep_snapshots": request.get("keep_snapshots", 1),
         "data": request.get("data") or [],
         "interlocks": request.get("interlocks") or [],
         "checkpoint": request.get("checkpoint"),

@@ -187,7 +187,9 @@ def test_what_a_release_installs_cannot_be_kept(device: Device, publisher: Publi
 def test_a_directory_that_packages_ship_can_be_kept(tmp_path: Path) -> None:
     (tmp_path / "lib/sub").mkdir(parents=True)
     (tmp_path / "file").write_text("")
-    real = lambda path: str(tmp_path) + path  # noqa: E731
+
+    def real(path: str) -> str:
+        return str(tmp_path) + path
 
     def spared(*single: str) -> bool:
         try:
