@@ -15,6 +15,10 @@ from ansible_collections.fleet.ota.plugins.plugin_utils._link.updater import Opt
 
 #: Outcomes after which there is nothing to send back.
 SETTLED = ("current", "refused", "deferred", "restored", "broken")
+DATA: dict[str, t.Any] = {
+    "path": {"type": "str", "required": True},
+    "on_restore": {"type": "str", "choices": ["keep", "restore"], "required": True},
+}
 
 
 class ActionModule(action.EngineAction):
@@ -37,6 +41,9 @@ class ActionModule(action.EngineAction):
         "guard": {"type": "str", "choices": ["auto", "systemd", "process", "none"], "default": "auto"},
         "snapshot": {"type": "str", "choices": ["auto", "files", "btrfs", "lvm"], "default": "auto"},
         "protect": {"type": "list", "elements": "str", "default": []},
+        "keep_snapshots": {"type": "int", "default": 1},
+        "data": {"type": "list", "elements": "dict", "default": [], "options": DATA},
+        "interlocks": {"type": "list", "elements": "dict", "default": []},
         "retry_rejected": {"type": "bool", "default": False},
         "repair": {"type": "bool", "default": False},
         "name": {"type": "str"},
@@ -56,7 +63,7 @@ class ActionModule(action.EngineAction):
         if self.check:
             return self._checked()
         record = Record(args["journal"], self.host, args["rollout"], args["generation"])
-        keys = ("guard", "snapshot", "protect", "retry_rejected", "repair")
+        keys = ("guard", "snapshot", "protect", "keep_snapshots", "data", "interlocks", "retry_rejected", "repair")
         settings = {key: args[key] for key in keys}
         options = Options(args["deadline"], args["timeout"], args["wait"], settings, args["first_contact"])
         if state == "restored" and args["outcome"] == "lost":
@@ -86,10 +93,11 @@ class ActionModule(action.EngineAction):
     def _checked(self) -> action.Result:
         state, args = self.arguments["state"], self.arguments
         if state == "applied":
-            wanted = {key: args[key] for key in ("retry_rejected", "repair")}
+            wanted = {key: args[key] for key in ("data", "interlocks", "retry_rejected", "repair")}
             reply = self.call("apply", **self.offer().request(), **wanted)
         elif state == "rolled_back":
-            reply = self.call("rollback", name=args["name"], overwrite=args["overwrite"])
+            wanted = {key: args[key] for key in ("name", "overwrite", "interlocks")}
+            reply = self.call("rollback", **wanted)
         else:
             return {"changed": False, "skipped": True, "msg": "state %s has nothing to do in check mode" % state}
         changed = reply.get("outcome") != "current"

@@ -49,6 +49,10 @@ enrolled:
   description: Whether a trust root is pinned.
   returned: success
   type: bool
+instance:
+  description: The random id of this enrolment; two devices that show the same one are copies of each other.
+  returned: success
+  type: str
 releases:
   description: For each release name C(current), C(previous) and C(counter), the highest counter confirmed.
   returned: success

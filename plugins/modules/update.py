@@ -106,6 +106,44 @@ options:
     type: list
     elements: str
     default: []
+  keep_snapshots:
+    description:
+      - How many ways back stay after this update is confirmed, and so how often O(state=rolled_back) can go back in a
+        row. At least 1.
+      - The one that leads back from what is installed always stays. Fewer than before takes effect with the next
+        confirm.
+    type: int
+    default: 1
+  data:
+    description:
+      - Paths with data of this device. It is decided here also for paths that the release names; how data is migrated
+        only the release says.
+      - What the release installs cannot be kept. A rollback goes by what was chosen when the update was made.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: An absolute path.
+        type: str
+        required: true
+      on_restore:
+        description: Whether it stays as it is when the device goes back, or goes back too.
+        type: str
+        choices: [keep, restore]
+        required: true
+  interlocks:
+    description:
+      - What makes this device say I(not now), beside what its own files in C(/etc/fleet-ota/interlocks.d) say. While
+        one holds, the outcome is V(deferred) with the code C(INTERLOCK), nothing is touched, and the next run asks
+        again.
+      - Each has C(name), C(type) (C(file), C(unit), C(command), C(http), C(power), C(temperature), C(free_space) or
+        C(logged_in)) and what its type needs; C(unknown) says whether one that cannot tell means V(hold) (the default)
+        or V(go), C(timeout) how many seconds it has (5, at most 30).
+      - Also O(state=rolled_back) asks them. What goes back from an update that is not confirmed does not.
+    type: list
+    elements: dict
+    default: []
   name:
     description: With O(state=rolled_back), the release name to go back from; by default the one confirmed last.
     type: str
@@ -133,6 +171,9 @@ EXAMPLES = r"""
     - name: Verify, snapshot, guard, install, check
       fleet.ota.update:
         bundle: "{{ release.bundle }}"
+        interlocks:
+          - {name: press-runs, type: unit, unit: press.service}
+          - {name: on-mains, type: power, min_percent: 50}
       register: applied
       notify: check device health
 

@@ -52,7 +52,7 @@ class Engine:
         folder = self._path.rpartition("/")[0]
         self._ssh(f"umask 077; mkdir -p {folder}; cat >{self._path}", program().content)
 
-    def start(self, verb: str, data: bytes = b"", **request: Any) -> subprocess.Popen[bytes]:
+    def start(self, verb: str, data: bytes = b"", /, **request: Any) -> subprocess.Popen[bytes]:
         """Begin a call without waiting for its answer."""
         program, *rest = self.device.ssh(f"exec python3 -I -S -B {self._path}")
         command = [program, *self.ssh_options, *rest]
@@ -64,7 +64,7 @@ class Engine:
         process.stdin = None
         return process
 
-    def call(self, verb: str, data: bytes = b"", **request: Any) -> Reply:
+    def call(self, verb: str, data: bytes = b"", /, **request: Any) -> Reply:
         """One request and its reply; the `code` of an error is where a transaction has it too."""
         output, errors = self.start(verb, data, **request).communicate(timeout=120)
         assert output, errors.decode()

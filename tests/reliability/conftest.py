@@ -49,7 +49,8 @@ def device(tmp_path: Path, program: Path, releases: Releases) -> Iterator[Direct
     found = Directory(tmp_path / "device", program)
     found.root.mkdir()
     assert found.enroll(releases.trust_root)["changed"] is True
-    assert found.update(releases.get(1))["outcome"] == "updated"
+    reply = found.update(releases.get(1))
+    assert reply["outcome"] == "updated", reply
     yield found
     found.end()
 

@@ -42,12 +42,12 @@ class Directory:
 
     # -- asking ---------------------------------------------------------------------------------------------------
 
-    def call(self, verb: str, data: bytes = b"", **request: t.Any) -> Reply:
+    def call(self, verb: str, data: bytes = b"", /, **request: t.Any) -> Reply:
         """One request; the reply as the controller gets it, after what it started detached came to rest."""
         reply = self.ask(verb, data, **request)
         return self.settled(reply)
 
-    def ask(self, verb: str, data: bytes = b"", **request: t.Any) -> Reply:
+    def ask(self, verb: str, data: bytes = b"", /, **request: t.Any) -> Reply:
         """One request; what it starts stays in the queue."""
         with self._driven():
             found = json.loads(json.dumps({"v": 1, "verb": verb, "root": str(self.root), **request}))

@@ -18,7 +18,7 @@ import math
 import re
 import typing as t
 
-from . import schema
+from . import data, interlocks, schema
 from .errors import OtaError
 from .layout import Layout
 from .sealed import Settings
@@ -95,6 +95,18 @@ def _protect(value: t.Any, settings: Settings) -> t.Any:
     return value
 
 
+def _data(value: t.Any, settings: Settings) -> t.Any:
+    """What would not go back is decided by the signed release and no request; what would, as with ``protect``."""
+    problems = schema.Problems()
+    data.chosen(value, problems)
+    if problems.found:
+        raise ValueError("; ".join(problems.found))
+    if any(entry["on_restore"] == "keep" for entry in value):
+        raise ValueError("what is kept when this device goes back only a release says")
+    _protect([entry["path"] for entry in value], settings)
+    return value
+
+
 def _pull(value: t.Any, settings: Settings) -> t.Any:
     """Each URL must be what one of the device's own mirrors has for that digest, letter by letter."""
     if not isinstance(value, dict):
@@ -112,6 +124,27 @@ def _pull(value: t.Any, settings: Settings) -> t.Any:
 def _checkpoint(value: t.Any, settings: Settings) -> t.Any:
     if not isinstance(value, dict) or len(json.dumps(value)) > _LONGEST_CHECKPOINT:
         raise ValueError("must be a mapping of at most %d bytes" % _LONGEST_CHECKPOINT)
+    return value
+
+
+def _interlocks(value: t.Any, settings: Settings) -> t.Any:
+    """Only kinds that run, ask and read nothing that a request names; the device's own files hold always."""
+    problems = schema.Problems()
+    interlocks.validate("interlocks", value, problems)
+    if problems.found:
+        raise ValueError("; ".join(problems.found))
+    others = sorted({one["type"] for one in value if not interlocks.is_harmless(one["type"])})
+    if others:
+        raise ValueError("%s must be in the device's own files" % ", ".join(others))
+    return value
+
+
+def _expected(value: t.Any, settings: Settings) -> t.Any:
+    problems = schema.Problems()
+    rules: dict[str, schema.Rule] = {"instance": schema.text, "sequence": schema.whole(0)}
+    problems.mapping("", value, rules, required=rules)
+    if problems.found:
+        raise ValueError("; ".join(problems.found))
     return value
 
 
@@ -157,7 +190,11 @@ _TRANSACTION: dict[str, Rule] = {
     "guard": _only("auto", "systemd"),
     "snapshot": _only("auto", "files", "btrfs", "lvm"),
     "protect": _protect,
+    "keep_snapshots": _keeps(schema.whole(1, 100)),
+    "data": _data,
+    "interlocks": _interlocks,
     "checkpoint": _checkpoint,
+    "expected": _expected,
     "retry_rejected": _allowed_by("retry_rejected"),
     "wait": _wait,
     "check": _flag,

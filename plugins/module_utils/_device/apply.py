@@ -12,7 +12,22 @@ import json
 import os
 import typing as t
 
-from . import authorize, detach, durable, fetch, guard, installers, reboot, release, sealed, worker
+from . import (
+    authorize,
+    binding,
+    data,
+    detach,
+    durable,
+    fetch,
+    guard,
+    installers,
+    notnow,
+    reboot,
+    release,
+    schema,
+    sealed,
+    worker,
+)
 from .conclude import settle
 from .errors import OtaError
 from .identity import Identity
@@ -22,6 +37,8 @@ from .transaction import Transaction
 from .trust import Accepted, Trust
 
 DEADLINE = 600
+#: How many snapshots may stay; at least one leads back from what is installed.
+KEEP = schema.whole(1, 100)
 #: Rollouts whose last generation a device remembers.
 REMEMBERED = 32
 IDLE: dict[str, t.Any] = {"transaction": None, "state": "idle", "outcome": None}
@@ -48,6 +65,7 @@ def examine(
 ) -> Offer:
     """Verify a bundle and everything about it that needs no payload; OtaError with the reason code otherwise."""
     identity, trust = Identity(layout), Trust(layout)
+    binding.check(layout)
     accepted = trust.accept(bundle, keep=keep)
     document = release.parse(accepted.content)
     identity.match(document.get("compatible", {}))
@@ -101,6 +119,7 @@ def apply(layout: Layout, request: Request) -> dict[str, t.Any]:
     must be staged first.
     """
     running = settle(layout)
+    binding.compare(layout, request.get("expected"), running.sequence if running else 0)
     offer = examine(
         layout,
         request["bundle"],
@@ -124,6 +143,8 @@ def apply(layout: Layout, request: Request) -> dict[str, t.Any]:
             "release": offer.release,
             "before": offer.release,
         }
+    data.merged(offer.document, request.get("data"))
+    notnow.ask(layout, request.get("interlocks"))
     fence(layout, request)
     diff = difference(layout, offer)
     files = release.payload_files(offer.document)
@@ -167,12 +188,18 @@ def options(request: Request) -> dict[str, t.Any]:
     deadline = int(request.get("deadline") or DEADLINE)
     if deadline < 5:
         raise OtaError("RELEASE", "a deadline of %d s is too short for any confirm; give at least 5" % deadline)
+    wrong = KEEP(request.get("keep_snapshots", 1))
+    if wrong:
+        raise OtaError("RELEASE", "keep_snapshots %s" % wrong)
     return {
         "rollout": request.get("rollout"),
         "generation": int(request.get("generation") or 0),
         "deadline": deadline,
         "snapshot": request.get("snapshot") or "auto",
         "protect": protect,
+        "keep_snapshots": request.get("keep_snapshots", 1),
+        "data": request.get("data") or [],
+        "interlocks": request.get("interlocks") or [],
         "checkpoint": request.get("checkpoint"),
     }
 

@@ -79,20 +79,21 @@ def _remember(done: Transaction) -> None:
         return
     documents.keep(done)
     more = {"transaction": done.id, "units": done.data.get("units", []), "rollout": done.data.get("rollout")}
-    known.confirm({**done.release, **more})
+    if done.data.get("migrated"):
+        more["migrated"] = done.data["migrated"]
+    known.confirm({**done.release, **more}, int(done.data.get("keep_snapshots") or 1))
 
 
 def _prune(layout: Layout, done: Transaction) -> bool:
-    """Keep one way back per release name, nothing staged, and the folder of this last transaction.
+    """Keep the ways back that memory knows of, nothing staged, and the folder of this last transaction.
 
     False if a snapshot that is to go is still there.
     """
     known = memory.Memory(layout)
-    entries = [
-        entry for value in known.value["releases"].values() for entry in (value["current"], value["previous"]) if entry
-    ]
+    chains = [known.chain(name) for name in known.value["releases"]]
     _unstage(layout, done)
-    wanted = {value["current"]["transaction"] for value in known.value["releases"].values() if value["current"]}
+    # Nothing leads further back than to the oldest; what is installed keeps its own, whatever else goes.
+    wanted = {entry["transaction"] for chain in chains for entry in (chain[:-1] or chain)}
     if done.state == "broken":
         wanted.add(done.id)  # for the hands that this one needs
     folder = layout.file("snapshots")
@@ -105,7 +106,7 @@ def _prune(layout: Layout, done: Transaction) -> bool:
     for name in os.listdir(layout.file("transactions")):
         if name != done.id:
             transaction.remove_folder(layout, name)
-    _prune_releases(layout, known, {entry["digest"] for entry in entries})
+    _prune_releases(layout, known, {entry["digest"] for chain in chains for entry in chain})
     return not others()
 
 
@@ -124,14 +125,13 @@ def _unstage(layout: Layout, done: Transaction) -> None:
 
 
 def _prune_releases(layout: Layout, known: memory.Memory, digests: set[str]) -> None:
-    for value in known.value["releases"].values():
-        current = value["current"]
-        document = documents.confirmed(layout, current)
+    for name, value in known.value["releases"].items():
+        document = documents.confirmed(layout, value["current"])
         if document:
-            versions = {entry["version"] for entry in (current, value["previous"]) if entry}
+            versions = {entry["version"] for entry in known.chain(name)}
             for installer in installers.create(layout, document, lambda text: None):
                 installer.prune(versions)
     folder = layout.file("releases")
-    for name in os.listdir(folder) if os.path.isdir(folder) else []:
-        if name[:-5] not in digests:
-            os.unlink(os.path.join(folder, name))
+    for file in os.listdir(folder) if os.path.isdir(folder) else []:
+        if file[:-5] not in digests:
+            os.unlink(os.path.join(folder, file))

@@ -3,13 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # PRIVATE to the collection: may change without notice.
-"""Parts of an enrolment beside identity and trust root: TLS towards mirrors, and sealed mode."""
+"""Parts of an enrolment beside identity and trust root: the machine, TLS towards mirrors, and sealed mode."""
 
 from __future__ import annotations
 
 import typing as t
 
-from . import sealed, sealing, tls
+from . import binding, sealed, sealing, tls
 from .errors import OtaError
 from .layout import Layout
 
@@ -25,7 +25,7 @@ class Change(t.NamedTuple):
 
 def changes(layout: Layout, request: t.Mapping[str, t.Any]) -> list[Change]:
     """What the request asks for; checked, and not done yet. What it does not name stays as it is."""
-    found = []
+    found = [_binding(layout)]
     if request.get("tls") is not None:
         found.append(_tls(layout, request["tls"]))
     if request.get("sealed") is not None:
@@ -36,9 +36,19 @@ def changes(layout: Layout, request: t.Mapping[str, t.Any]) -> list[Change]:
 def described(reply: dict[str, t.Any], more: list[Change]) -> dict[str, t.Any]:
     """``reply`` with ``before`` and ``after`` of every part."""
     for one in more:
-        reply["before"] = {**(reply["before"] or {}), **one.before}
+        if one.before:
+            reply["before"] = {**(reply["before"] or {}), **one.before}
         reply["after"] = {**reply["after"], **one.after}
     return reply
+
+
+def _binding(layout: Layout) -> Change:
+    """Which machine this is; the random instance is shown by ``info`` and not here, where a check would make it up."""
+    found = binding.load(layout)
+    wanted = binding.renewed(layout, found)
+    is_copy = found is not None and wanted["instance"] != found["instance"]
+    before, after = ({"machine": "another one"}, {"machine": "this one"}) if is_copy else ({}, {})
+    return Change(wanted != found, before, after, lambda: binding.store(layout, wanted))
 
 
 def _tls(layout: Layout, value: t.Any) -> Change:

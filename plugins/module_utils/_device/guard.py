@@ -72,18 +72,25 @@ def choose(layout: Layout, wanted: str, reboots: bool = False) -> str:
 
 def arm(transaction: Transaction) -> None:
     """Make sure the device goes back by itself; on disk and running when this returns."""
-    layout, kind = transaction.layout, transaction.guard
+    kind = transaction.guard
     transaction.save(expires={"boot": boot_id(), "clock": clock() + transaction.deadline})
+    at_boot(transaction)
     if kind == "systemd":
-        _boot_unit(transaction)
         _timer(transaction)
     elif kind == "process":
-        hook = boothook.find(layout)
-        if hook:
-            transaction.save(hook=hook)
-            boothook.place(layout, hook, _command(transaction, "boot"), _log(transaction))
         _end_process(transaction)
         transaction.save(guard_pid=start(transaction, _name(transaction), "wait"))
+
+
+def at_boot(transaction: Transaction) -> None:
+    """Make sure that the next boot settles it, where this kind of guard outlives one; on disk when this returns."""
+    if transaction.guard == "systemd":
+        _boot_unit(transaction)
+    elif transaction.guard == "process":
+        hook = boothook.find(transaction.layout)
+        if hook:
+            transaction.save(hook=hook)
+            boothook.place(transaction.layout, hook, _command(transaction, "boot"), _log(transaction))
 
 
 def start(transaction: Transaction, name: str, mode: str) -> int | None:

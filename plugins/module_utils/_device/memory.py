@@ -8,7 +8,8 @@
 
 ``installed.json``: ``{format, releases: {NAME: {current, previous, counter}}, rejected: {DIGEST: {...}}}``.
 ``current`` and ``previous`` are ``{name, version, counter, digest, transaction, units, rollout, time}``; the snapshot
-that leads back from ``current`` has the id of its transaction.
+that leads back from ``current`` has the id of its transaction. ``earlier`` lists what was before ``previous``, newest
+first, as far as there are snapshots to get there.
 """
 
 from __future__ import annotations
@@ -75,28 +76,36 @@ class Memory:
             message = "%s %s cannot be taken here directly: %s; update to a release in between first"
             raise OtaError("UPDATE_PATH", message % (document["name"], document["version"], obstacle))
 
-    def confirm(self, done: Release) -> None:
-        """``done`` is what is installed now; the counter's floor rises. Can be run again."""
+    def chain(self, name: str) -> list[Release]:
+        """What is installed, what was before that, and so on."""
+        entry = self.of(name)
+        return [found for found in (entry["current"], entry["previous"], *entry.get("earlier", [])) if found]
+
+    def confirm(self, done: Release, keep: int = 1) -> None:
+        """``done`` is what is installed now; the counter's floor rises. Can be run again.
+
+        ``keep`` is how many ways back stay: so many releases before ``done`` are remembered.
+        """
         entry = dict(self.of(done["name"]))
         if (entry["current"] or {}).get("transaction") != done["transaction"]:
-            entry.update(previous=entry["current"], current=dict(done, time=stamp()))
+            entry.update(_entries([dict(done, time=stamp()), *self.chain(done["name"])][: keep + 1]))
         entry["counter"] = max(entry["counter"], done["counter"])
         self.value["releases"][done["name"]] = entry
         self.value["rejected"].pop(done["digest"], None)
         self._write()
 
     def went_back(self, name: str) -> None:
-        """The release before is installed again; there is none to go back to from it. Can be run again."""
+        """The release before is installed again; a way back leads to the one before that. Can be run again."""
         entry = dict(self.of(name))
         if entry["previous"] is not None:
-            entry.update(current=entry["previous"], previous=None)
+            entry.update(_entries(self.chain(name)[1:]))
             self.value["releases"][name] = entry
             self._write()
 
     def forget(self, name: str) -> None:
         """Nothing of ``name`` is installed any more."""
         entry = dict(self.of(name))
-        entry.update(current=None, previous=None)
+        entry.update(_entries([]))
         self.value["releases"][name] = entry
         self._write()
 
@@ -107,3 +116,8 @@ class Memory:
 
     def _write(self) -> None:
         durable.write_json(self.path, self.value)
+
+
+def _entries(chain: list[Release]) -> dict[str, t.Any]:
+    current, previous = [*chain[:2], None, None][:2]
+    return {"current": current, "previous": previous, "earlier": chain[2:]}

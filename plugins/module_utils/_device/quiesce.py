@@ -7,7 +7,7 @@
 """Stopping who writes while a snapshot is taken: ``quiesce`` and ``resume`` of a release (docs/data.md).
 
 That resuming is owed is on disk before the first command runs; a process beside the worker resumes as soon as the
-worker is lost.
+worker is lost, and the guard of the next boot when the device goes down.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ def begin(transaction: Transaction, document: t.Mapping[str, t.Any]) -> None:
     if not document.get("quiesce"):
         return
     durable.write_json(_owed(transaction), {"resume": document["resume"]})
+    guard.at_boot(transaction)
     guard.start(transaction, "fleet-ota-resume-" + transaction.id, "quiesced")
     for argv in document["quiesce"]:
         result = _run(transaction, argv)

@@ -12,7 +12,7 @@ import contextlib
 import traceback
 import typing as t
 
-from . import conclude, documents, reboot, snapshots, units
+from . import conclude, documents, installers, migrate, reboot, snapshots, units
 from .errors import OtaError
 from .health import Health
 from .identity import Identity
@@ -54,11 +54,16 @@ def _restore(transaction: Transaction) -> str:
     layout = transaction.layout
     snapshot = snapshots.load(layout, transaction.id)
     snapshot.prove()  # before anything stops: what cannot be put back whole leaves the device as it runs
-    for payload in documents.installers_of(transaction, documents.of_transaction(transaction)):
+    leaving = documents.installers_of(transaction, documents.of_transaction(transaction))
+    for payload in leaving:
         _gently(transaction, payload.quiesce)
     if layout.is_real:
         units.stop(transaction.units)
+    if transaction.kind == "update":
+        _migrate_back(transaction, leaving)
     changed = snapshot.restore()
+    if transaction.kind == "rollback":
+        migrate.undo(transaction)  # forward again: by the code that was just put back
     transaction.log("put back %d paths" % len(changed))
     if layout.is_real:
         units.bring_back(transaction.units_active)
@@ -81,6 +86,18 @@ def _restore(transaction: Transaction) -> str:
     )
     transaction.save(health=verdict.checks)
     return "" if verdict.healthy else "the device is not as healthy as before: %s" % verdict.reason
+
+
+def _migrate_back(transaction: Transaction, leaving: list[installers.Base]) -> None:
+    """Data that stays becomes what the old code reads, while the new one, which can do that, is still in place."""
+    try:
+        migrate.undo(transaction)
+    except OtaError:  # the data is the new code's: so nothing else can work with it until hands came
+        for payload in leaving:
+            _gently(transaction, payload.activate)
+        if transaction.layout.is_real:
+            units.bring_back(transaction.units_active)
+        raise
 
 
 def _gently(transaction: Transaction, step: t.Callable[[], None]) -> None:

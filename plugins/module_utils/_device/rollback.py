@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import typing as t
 
-from . import documents, guard, reboot, snapshots
+from . import binding, documents, guard, notnow, reboot, snapshots
 from .apply import busy, fence, launch, options, took_part
 from .conclude import settle
 from .errors import OtaError
@@ -34,7 +34,9 @@ def rollback(layout: Layout, request: t.Mapping[str, t.Any]) -> dict[str, t.Any]
             fence(layout, _fenced(request))
             return running.reply()
         raise busy(running)
-    fence(layout, _fenced(request))
+    binding.check(layout)
+    binding.compare(layout, request.get("expected"), running.sequence if running else 0)
+    fence(layout, _fenced(request), take=False)
     Identity(layout)
     memory = Memory(layout)
     name = request.get("name") or memory.latest()
@@ -50,6 +52,8 @@ def rollback(layout: Layout, request: t.Mapping[str, t.Any]) -> dict[str, t.Any]
         raise OtaError(
             "NO_PREVIOUS", "there is no release before %s to go back to" % (current or {}).get("version", "this one")
         )
+    notnow.ask(layout, request.get("interlocks"))  # the way back asked for may be urgent, the press still runs
+    fence(layout, _fenced(request))
     source = snapshots.load(layout, current["transaction"])
     changed, conflicts = source.undo()
     if conflicts and not request.get("overwrite"):

@@ -24,7 +24,7 @@ import time
 import typing as t
 import uuid
 
-from . import durable, history, memory
+from . import binding, durable, history, memory
 from .errors import OtaError
 from .layout import Layout
 
@@ -60,9 +60,11 @@ class Transaction:
     @classmethod
     def begin(cls, layout: Layout, **data: t.Any) -> Transaction:
         """Open one, in state ``staged``. The caller holds the lock and has seen that none is open."""
-        identifier = uuid.uuid4().hex[:12]
+        identifier, last = uuid.uuid4().hex[:12], cls.load(layout)
         durable.make_directory(layout.transaction(identifier))
         start = {"format": FORMAT, "id": identifier, "outcome": None, "code": None, "message": "", "boots": 0}
+        # Which instance it is, and how many transactions it had: what a controller remembers of a device.
+        start.update(instance=binding.instance(layout), sequence=(last.sequence if last else 0) + 1)
         # The program that opened it, which stays under its digest, is the one that settles it.
         start.update(boot_id=boot_id(), counted=boot_id(), engine=os.path.abspath(sys.argv[0]))
         found = cls(layout, dict(start, started=memory.stamp(), began=clock(), steps={}, **data))
@@ -74,6 +76,11 @@ class Transaction:
             return self.__dict__["data"][name]
         except KeyError:
             raise AttributeError(name) from None
+
+    @property
+    def sequence(self) -> int:
+        """How many transactions the device had begun with this one; 0 of an engine that did not count."""
+        return int(self.data.get("sequence") or 0)
 
     @property
     def is_open(self) -> bool:
@@ -142,11 +149,17 @@ class Transaction:
             "rollout",
             "kind",
             "boots",
+            "instance",
             "steps",
             "deadline",
         )
         found = {key: self.data.get(key) for key in keys}
-        found.update(transaction=self.data["id"], health=self.data.get("health", {}), diff=self.data.get("diff"))
+        found.update(
+            transaction=self.data["id"],
+            sequence=self.sequence,
+            health=self.data.get("health", {}),
+            diff=self.data.get("diff"),
+        )
         found["boot_id"] = boot_id()
         found["seconds"] = max(self.data["steps"].values(), default=0)
         return found

@@ -17,6 +17,7 @@ import typing as t
 from . import (
     admission,
     apply,
+    binding,
     checks,
     command,
     conclude,
@@ -30,8 +31,10 @@ from . import (
     health,
     identity,
     installers,
+    interlocks,
     lock,
     memory,
+    notnow,
     reboot,
     rollback,
     schema,
@@ -61,6 +64,7 @@ def info(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
     return {
         "identity": durable.read_json(layout.file("identity.json")),
         "enrolled": os.path.exists(layout.file("trust", "root.json")),
+        "instance": binding.instance(layout),
         "releases": known["releases"],
         "rejected": known["rejected"],
         "sealed": _sealed(layout),
@@ -68,6 +72,7 @@ def info(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
         "capabilities": {
             "payload_types": installers.types_known(),
             "checks": checks.kinds(),
+            "interlocks": interlocks.kinds(),
             "snapshots": kinds,
             "guard": _guard(layout),
             "python": platform.python_version(),
@@ -371,6 +376,8 @@ def install(layout: Layout, request: Request) -> Reply:
     before = {one.payload["name"]: one.observe() for one in found}
     after = {one.payload["name"]: one.wanted() for one in found}
     changed = before != after
+    if changed:
+        notnow.ask(layout, None)
     for one in found if changed else []:
         one.ready(repair=bool(request.get("repair")))
     missing = fetch.missing(layout, files) if changed else []

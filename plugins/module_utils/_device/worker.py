@@ -12,7 +12,22 @@ import os
 import traceback
 import typing as t
 
-from . import data, documents, durable, fetch, guard, lock, quiesce, reboot, release, snapshots, tree, units
+from . import (
+    data,
+    documents,
+    durable,
+    fetch,
+    guard,
+    lock,
+    migrate,
+    notnow,
+    quiesce,
+    reboot,
+    release,
+    snapshots,
+    tree,
+    units,
+)
 from .conclude import finish
 from .errors import OtaError
 from .health import Health, measured
@@ -77,19 +92,24 @@ def _prepare_update(transaction: Transaction) -> None:
         payload.check()
     transaction.advance("verified")
     scopes = [payload.scope() for payload in payloads]
-    protect = {*document.get("protect", []), *transaction.protect, *data.paths(document, "restore")}
+    given = transaction.data.get("data")
+    entries = data.merged(document, given)
+    single, trees = (frozenset().union(*parts) for parts in zip(*((one.paths, one.trees) for one in scopes)))
+    data.spare(given, layout.real, single, trees)
+    protect = {*document.get("protect", []), *transaction.protect, *data.paths(entries, "restore")}
     selection = tree.select(
         layout,
-        {path for scope in scopes for path in scope.paths},
-        protect.union(*(scope.trees for scope in scopes)),
+        single,
+        protect | trees,
         [
             *exclude(layout),
-            *data.paths(document, "keep"),
+            *data.paths(entries, "keep"),
             *(path for scope in scopes for path in scope.volatile),
         ],
     )
     extra = sum(payload.space() for payload in payloads) + document.get("requires", {}).get("free_space", 0)
     concerned = sorted({unit for payload in payloads for unit in payload.units()}) if layout.is_real else []
+    notnow.ask(layout, transaction.data.get("interlocks"))  # it may have taken long to bring the payloads here
     quiesce.begin(transaction, document)
     try:
         _snapshot(transaction, selection, extra, concerned)
@@ -102,6 +122,7 @@ def _prepare_update(transaction: Transaction) -> None:
     _arm(transaction)
     for payload in payloads:
         payload.install()
+    migrate.forward(transaction, entries)
     _in_place(transaction, document.get("health", {}))
 
 
@@ -115,15 +136,22 @@ def _prepare_rollback(transaction: Transaction) -> None:
     changed, _conflicts = source.undo()  # they were accepted before this was started
     transaction.advance("verified")
     extra = sum(entry.get("s", 0) for entry in source.manifest().values())
-    _snapshot(transaction, source.selection, extra, transaction.before.get("units", []) if layout.is_real else [])
+    left = documents.confirmed(layout, transaction.before) or {}
+    notnow.ask(layout, transaction.data.get("interlocks"))
+    quiesce.begin(transaction, left)
+    try:
+        _snapshot(transaction, source.selection, extra, transaction.before.get("units", []) if layout.is_real else [])
+    finally:
+        quiesce.resume(transaction)
     document = documents.of_transaction(transaction)
     section = (document or {}).get("health", {})
     _baseline(transaction, [section])
     _arm(transaction)
-    for payload in documents.installers_of(transaction, documents.confirmed(layout, transaction.before)):
+    for payload in documents.installers_of(transaction, left):
         payload.quiesce()
     if layout.is_real:
         units.stop(transaction.units)
+    migrate.back(transaction, left.get("data", []))
     source.restore(changed)
     if layout.is_real:
         units.bring_back(transaction.units_active)
@@ -168,6 +196,7 @@ def _baseline(transaction: Transaction, sections: list[dict[str, t.Any]]) -> Non
 
 
 def _arm(transaction: Transaction) -> None:
+    notnow.ask(transaction.layout, transaction.data.get("interlocks"))
     guard.arm(transaction)
     transaction.advance("armed")
     transaction.advance("installing")

@@ -66,7 +66,7 @@ class Device:
         self.answered = False
         self._ssh_args = self._prepare_ssh()
 
-    def call(self, verb: str, data: bytes = b"", *, fresh: bool = False, **request: t.Any) -> Reply:
+    def call(self, verb: str, data: bytes = b"", /, *, fresh: bool = False, **request: t.Any) -> Reply:
         """The engine's reply to ``verb``; ``data`` follows the request.
 
         ``fresh`` takes a new connection instead of a shared one. Raises DeviceLost, or DeviceRefusal with the code

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._control import runs
+from .._control import remembered, runs
 from .._control.journal import Journal
 
 Reply = t.Mapping[str, t.Any]
@@ -24,6 +24,7 @@ class Record:
         self._device = device
         self.rollout = rollout
         self.generation = generation
+        self._devices = remembered.beside(self._journal.path, rollout) if self._journal else None
 
     def insist(self) -> None:
         """Raise JournalError (``STALE``) if a newer run follows the rollout: this one must not touch a device more."""
@@ -41,11 +42,13 @@ class Record:
     ) -> None:
         """What came of it; the latest counts."""
         if self._journal:
-            keys = ("transaction", "before", "release", "seconds", "health")
+            keys = ("transaction", "before", "release", "seconds", "health", "sequence")
             found = {key: (reply or {}).get(key) for key in keys}
             found["after"] = found.pop("release") if outcome in ("updated", "current") else found["before"]
             found.pop("release", None)
             self._journal.outcome(self._device, outcome, code=code, message=message, **found)
+        if self._devices:
+            remembered.note(self._devices, self._device, reply or {})
 
     def seen(self, healthy: bool, release: str | None) -> None:
         """The device was looked at once more; the same sight twice is written once, or hourly runs fill the disk."""
@@ -55,6 +58,10 @@ class Record:
     def known(self) -> str | None:
         """The outcome on record, None if there is none since the device was last touched."""
         return self._journal.latest(self._device) if self._journal else None
+
+    def expected(self) -> dict[str, t.Any] | None:
+        """How far the device has come as far as this journal directory knows: ``{instance, sequence}``."""
+        return remembered.read(self._devices, self._device) if self._devices else None
 
     def checkpoint(self) -> dict[str, t.Any] | None:
         """What travels to the device, which thereby witnesses the journal."""

@@ -165,7 +165,7 @@ class Updater:
     def _transaction(self) -> dict[str, t.Any]:
         found = dict(self.options.transaction, deadline=self.options.deadline, wait=self.options.wait)
         found.update(rollout=self.record.rollout, generation=self.record.generation)
-        found["checkpoint"] = self.record.checkpoint()
+        found.update(checkpoint=self.record.checkpoint(), expected=self.record.expected())
         return found
 
     def _begin(self, ask: t.Callable[[], Reply]) -> Result:

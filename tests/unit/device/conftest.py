@@ -69,7 +69,7 @@ class Device:
         self.root, self.program = root, program
         self.state = root / "var/lib/fleet-ota"
 
-    def call(self, verb: str, data: bytes = b"", **request: t.Any) -> Reply:
+    def call(self, verb: str, data: bytes = b"", /, **request: t.Any) -> Reply:
         """One request; the reply as the controller gets it."""
         line = json.dumps({"v": 1, "verb": verb, "root": str(self.root), **request}).encode() + b"\n"
         argv = [sys.executable, "-I", "-S", "-B", str(self.program)]
@@ -82,7 +82,7 @@ class Device:
         for digest, path in files.items():
             content = path.read_bytes()
             piece = {"sha256": digest, "length": len(content), "offset": 0, "size": len(content)}
-            reply = self.call("stage", data=content, put=piece)
+            reply = self.call("stage", content, put=piece)
             assert reply.get("missing") == [], reply
 
     def end(self) -> None:

@@ -24,15 +24,15 @@ def test_pieces_resume_where_they_ended(device: Device, publisher: Publisher) ->
     ((digest, path),) = publisher.files.items()
     content = path.read_bytes()
     piece = {"sha256": digest, "length": len(content), "offset": 0, "size": 10}
-    assert device.call("stage", data=content[:10], put=piece)["missing"][0]["offset"] == 10
-    wrong = device.call("stage", data=content, put={**piece, "offset": 0, "size": len(content)})
+    assert device.call("stage", content[:10], put=piece)["missing"][0]["offset"] == 10
+    wrong = device.call("stage", content, put={**piece, "offset": 0, "size": len(content)})
     assert wrong["error"]["code"] == "FETCH" and wrong["error"]["detail"] == {"offset": 10}
-    cut = device.call("stage", data=content[10:15], put={**piece, "offset": 10, "size": len(content) - 10})
+    cut = device.call("stage", content[10:15], put={**piece, "offset": 10, "size": len(content) - 10})
     assert cut["error"]["code"] == "FETCH"
     files = [{"sha256": digest, "length": len(content)}]
     assert device.call("stage", files=files)["missing"][0]["offset"] == 15
     rest = {**piece, "offset": 15, "size": len(content) - 15}
-    assert device.call("stage", data=content[15:], put=rest)["missing"] == []
+    assert device.call("stage", content[15:], put=rest)["missing"] == []
 
 
 def test_a_changed_byte_does_not_arrive(device: Device, publisher: Publisher) -> None:
@@ -41,7 +41,7 @@ def test_a_changed_byte_does_not_arrive(device: Device, publisher: Publisher) ->
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     piece = {"sha256": digest, "length": len(content), "offset": 0, "size": len(content)}
-    assert device.call("stage", data=bytes(content), put=piece)["error"]["code"] == "HASH_MISMATCH"
+    assert device.call("stage", bytes(content), put=piece)["error"]["code"] == "HASH_MISMATCH"
 
 
 def test_a_byte_changed_after_staging_is_refused(device: Device, publisher: Publisher) -> None:

@@ -242,3 +242,27 @@ def test_what_is_here_after_a_way_back_is_no_rollback(tmp_path: Path) -> None:
     known.check({"name": "app", "version": "1", "counter": 1}, "d1", False)
     with pytest.raises(OtaError, match="below 2"):
         known.check({"name": "app", "version": "1", "counter": 1}, "another", False)
+
+
+def test_as_many_ways_back_stay_as_were_asked_for(device: Device, publisher: Publisher) -> None:
+    for version in (1, 2, 3, 4):
+        publisher.release(version, health={"checks": []})
+        reply = apply(device, publisher, keep_snapshots=2, rollout="r%d" % version)
+        assert device.call("confirm")["outcome"] == "updated", reply
+    assert len(list((device.state / "snapshots").iterdir())) == 2
+    assert sorted(path.name for path in (device.root / "opt/app/releases").iterdir()) == ["2", "3", "4"]
+    publisher.release(5, health={"passes": 1, "timeout": 0, "checks": [{"name": "no", "type": "tcp", "port": 1}]})
+    assert apply(device, publisher, rollout="r5")["outcome"] == "restored"
+    assert len(list((device.state / "snapshots").iterdir())) == 2, "one that failed costs no way back"
+    for number, version in ((1, 3), (2, 2)):
+        assert device.call("rollback", rollout="back-%d" % number, wait=20)["state"] == "unconfirmed"
+        assert device.call("confirm")["outcome"] == "updated"
+        assert device.read("opt/app/current/bin/app") == "app %d" % version
+    assert device.call("rollback", rollout="back-3")["error"]["code"] == "NO_PREVIOUS"
+    publisher.release(6)
+    reply = apply(device, publisher, rollout="r6", keep_snapshots=0)
+    assert (reply["outcome"], reply["error"]["code"]) == ("refused", "RELEASE"), "the last good one always stays"
+    assert apply(device, publisher, rollout="r6")["state"] == "unconfirmed"
+    assert device.call("confirm")["outcome"] == "updated"
+    current = device.call("info")["releases"]["app"]["current"]["transaction"]
+    assert [path.name for path in (device.state / "snapshots").iterdir()] == [current]

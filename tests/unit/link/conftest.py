@@ -58,7 +58,7 @@ class ScriptedDevice(Device):
         self.forgotten = 0
         self._clock, self._journal = clock, journal
 
-    def call(self, verb: str, data: bytes = b"", *, fresh: bool = False, **request: t.Any) -> Reply:
+    def call(self, verb: str, data: bytes = b"", /, *, fresh: bool = False, **request: t.Any) -> Reply:
         if not self.calls:
             self.journal_at_first_call = [record["event"] for record in self._journal.read()]
         self.calls.append((verb, {**request, "fresh": fresh}))
@@ -102,7 +102,7 @@ class Link:
 
     def __init__(self, folder: pathlib.Path, clock: Clock) -> None:
         self.clock = clock
-        self.journal = Journal.begin(folder / "journal.jsonl", ROLLOUT, {"generation": 1})
+        self.journal = Journal.begin(folder / ROLLOUT / "journal.jsonl", ROLLOUT, {"generation": 1})
         self.device = ScriptedDevice(clock, self.journal)
         record = Record(str(self.journal.path), "dev1", ROLLOUT, 3)
         options = Options(DEADLINE, TIMEOUT, 20, {"guard": "auto"})

@@ -64,12 +64,16 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return
 
 
+def opener() -> urllib.request.OpenerDirector:
+    """What asks without a proxy and follows no redirect."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
+
+
 def look(check: t.Mapping[str, t.Any], context: Context) -> dict[str, t.Any]:
     """Ask once; ``wait`` (s, default 5) is the longest time for the answer."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
     started = time.monotonic()
     try:
-        with opener.open(check["url"], timeout=float(check.get("wait", 5))) as answer:
+        with opener().open(check["url"], timeout=float(check.get("wait", 5))) as answer:
             status, headers, body = answer.status, answer.headers, answer.read(1 << 20)
     except urllib.error.HTTPError as error:
         status, headers, body = error.code, error.headers, error.read(1 << 20)
