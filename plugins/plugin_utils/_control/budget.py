@@ -24,9 +24,7 @@ _PERCENT = re.compile(r"([1-9][0-9]?|100)%")
 _CONSUMING = frozenset({"pending", "lost", "timed_out", "broken"})
 
 
-def check(
-    budget: t.Any, hosts: t.Sequence[str], inventory: Inventory, problems: list[str]
-) -> list[dict[str, t.Any]]:
+def check(budget: t.Any, hosts: t.Sequence[str], inventory: Inventory, problems: list[str]) -> list[dict[str, t.Any]]:
     """The budget as a plan keeps it: each entry with its ``groups``, entries of ``value``, ``most`` and ``hosts``.
 
     ``most`` is how many of the group may be out of service at once; an entry without ``by`` has one group whose
@@ -150,8 +148,8 @@ def _resolved(
     if by is None:
         members[None] = list(hosts)
     else:
-        for name, value in values(f"{where}.by: {by}", by, hosts, inventory, problems).items():
-            members.setdefault(value, []).append(name)
+        for name, text in values(f"{where}.by: {by}", by, hosts, inventory, problems).items():
+            members.setdefault(text, []).append(name)
     groups = []
     for value, names in members.items():
         most = _most(entry, len(names))

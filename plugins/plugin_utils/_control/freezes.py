@@ -40,7 +40,9 @@ def check(where: str, freezes: t.Any, read: Read | None, problems: list[str]) ->
     not change with the file. Mistakes go to ``problems``.
     """
     if not isinstance(freezes, (list, tuple)):
-        problems.append(f"{where}: must be a list such as [{{from: '2026-12-20', until: '2027-01-02', reason: holidays}}]")
+        problems.append(
+            f"{where}: must be a list such as [{{from: '2026-12-20', until: '2027-01-02', reason: holidays}}]"
+        )
         return []
     return [
         found
@@ -52,7 +54,10 @@ def check(where: str, freezes: t.Any, read: Read | None, problems: list[str]) ->
 def frozen(
     freezes: t.Sequence[Entry], zone: datetime.tzinfo, now: datetime.datetime, needed: datetime.timedelta
 ) -> str | None:
-    """None if something that takes ``needed`` may begin ``now``; otherwise which freeze is in its way, and until when."""
+    """None if something that takes ``needed`` may begin ``now``; otherwise which freeze is in its way, and until when.
+
+    A freeze is in the way of what would not be done before it begins.
+    """
     wanted = Span(now, now + max(needed, datetime.timedelta(seconds=1)))
     for entry in freezes:
         for span, reason in _around(entry, zone, now):
@@ -100,7 +105,9 @@ def _checked(where: str, entry: t.Any, read: Read | None, problems: list[str]) -
         return None
     if "calendar" in entry:
         return _calendar(where, entry, read, problems)
-    found = [f"{where}.{key}: unknown; a freeze has from, until, reason" for key in sorted(map(str, set(entry) - _KEYS))]
+    found = [
+        f"{where}.{key}: unknown; a freeze has from, until, reason" for key in sorted(map(str, set(entry) - _KEYS))
+    ]
     edges: dict[str, str] = {}
     for key in ("from", "until"):
         value = entry.get(key)
@@ -110,7 +117,9 @@ def _checked(where: str, entry: t.Any, read: Read | None, problems: list[str]) -
             _edge(text, datetime.UTC, False)  # type: ignore[arg-type]
             edges[key] = t.cast(str, text)
         except (TypeError, ValueError):
-            found.append(f"{where}.{key}: must be a date or a time such as 2026-12-20 or 2026-12-20T18:00, not {value!r}")
+            found.append(
+                f"{where}.{key}: must be a date or a time such as 2026-12-20 or 2026-12-20T18:00, not {value!r}"
+            )
     if len(edges) == 2 and _edge(edges["from"], datetime.UTC, False) >= _edge(edges["until"], datetime.UTC, True):
         found.append(f"{where}: ends at {edges['until']}, before it begins at {edges['from']}; correct one of them")
     reason = entry.get("reason", "freeze")

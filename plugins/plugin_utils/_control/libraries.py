@@ -47,7 +47,7 @@ def require(needed: t.Mapping[str, tuple[int, ...]] | None = None) -> None:
             wrong.append(f"{wanted} is needed, {version} is installed")
     if wrong:
         extras = {"securesystemslib": "securesystemslib[crypto]"}
-        packages = " ".join(f"'{extras.get(name, name)}>={'.'.join(map(str, least))}'" for name, least in needed.items())
-        raise ControlError(
-            f"{'; '.join(wrong)}; install them for the Python that runs ansible: pip install {packages}"
+        packages = " ".join(
+            f"'{extras.get(name, name)}>={'.'.join(map(str, least))}'" for name, least in needed.items()
         )
+        raise ControlError(f"{'; '.join(wrong)}; install them for the Python that runs ansible: pip install {packages}")

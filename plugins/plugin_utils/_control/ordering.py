@@ -86,8 +86,8 @@ def build(
 ) -> tuple[Graph, dict[str, t.Any]]:
     """The graph, and what a plan keeps of it.
 
-    That is ``after``, host to the names of hosts and groups as its own variable gives them, and ``groups``, the hosts of
-    each group named there; empty without any such variable. ``order`` is a list of groups, earliest first, or None.
+    That is ``after``, host to the names of hosts and groups as its own variable gives them, and ``groups``, the hosts
+    of each group named there; empty without any such variable. ``order`` is a list of groups, earliest first, or None.
     Mistakes are added to ``problems``; a cycle is one.
     """
     graph = Graph(hosts)
@@ -146,14 +146,16 @@ def settle(graph: Graph, waves: t.Mapping[str, int], units: Units) -> dict[str, 
 
 
 def _stages(graph: Graph, order: t.Any, groups: Groups, problems: list[str]) -> None:
-    """Everybody of a group of ``order`` after everybody of the groups before it; the first group that has one counts."""
+    """Everybody of a group of ``order`` after everybody of the groups before it; of several the first one counts."""
     if order is None:
         return
     if not isinstance(order, (list, tuple)) or not order or not all(isinstance(name, str) for name in order):
         problems.append(f"order: must be a list of groups such as [gateways, devices], not {order!r}")
         return
     problems += [f"order: {name} is named twice; name it once" for name in duplicates(order)]
-    problems += [f"order: the inventory has no group {name!r}; correct the name" for name in order if name not in groups]
+    problems += [
+        f"order: the inventory has no group {name!r}; correct the name" for name in order if name not in groups
+    ]
     placed: set[str] = set()
     barrier: int | None = None
     for name in order:

@@ -67,7 +67,8 @@ def compute(
     which hosts exist), ``release`` has ``name``, ``version``, ``counter``, ``digest`` and ``channel``, ``waves``,
     ``limits``, ``conditions`` and ``steering`` are the variables of docs/reference/plan.md (None: the defaults),
     ``bytes_per_device`` is the sum of the payloads' lengths. ``inventory`` has the variables of each host, ``unfit``
-    says of hosts why they cannot take the release, ``read`` gives the text of a calendar file. Raises :class:`PlanError` with every mistake at once.
+    says of hosts why they cannot take the release, ``read`` gives the text of a calendar file. Raises
+    :class:`PlanError` with every mistake at once.
     """
     inventory, steering, unfit = inventory or {}, steering or Steering(), dict(unfit or {})
     problems: list[str] = []
@@ -217,16 +218,16 @@ def _place(
     for node in graph.sorted(priority):
         last = max((ends[other] for other in graph.before[node]), default=(-1, -1))
         if node < len(graph.hosts) and (name := graph.hosts[node]) in first:
-            wave = wave_of_host[name]
-            turn_of[name] = turns_of[wave].place(name, last[1] + 1 if last[0] == wave else 0)
-            last = (wave, turn_of[name])
+            number = wave_of_host[name]
+            turn_of[name] = turns_of[number].place(name, last[1] + 1 if last[0] == number else 0)
+            last = (number, turn_of[name])
         ends[node] = last
     members: list[list[str]] = [[] for _wave in chosen]
     for name in turn_of:
         members[wave_of_host[name]].append(name)
     placed: list[dict[str, t.Any]] = []
     explain: dict[str, dict[str, t.Any]] = {}
-    for wave, names in zip(chosen, members):
+    for wave, names in zip(chosen, members, strict=True):
         if not names:
             continue
         names.sort(key=turn_of.__getitem__)  # stable: within a turn they stay in the order in which they were taken

@@ -16,11 +16,12 @@ def lines(plan: Plan) -> list[str]:
     """The plan for people, one line each."""
     release = plan["release"]
     count = sum(len(wave["hosts"]) for wave in plan["waves"])
-    text = [
+    head = (
         f"release {release['name']} {release['version']} (counter {release['counter']}) from channel "
         f"{release['channel']}, digest {release['digest'][:12]}, {size(plan['bytes_per_device'])} for each of "
         f"{count} devices"
-    ]
+    )
+    text = [head]
     for wave in plan["waves"]:
         text.append(f"wave {wave['index'] + 1} {wave['name']}: {_some(wave['hosts'])}{_extras(wave)}")
     text += [f"wave {name}: left out, no device is left for it" for name in plan["empty"]]
@@ -92,9 +93,7 @@ def _schedule(schedule: Plan) -> str:
     if entries and schedule["windows"]["at_end"] == "finish":
         parts.append("who began finishes")
     parts += [f"not in calendar {one['calendar']}" for one in schedule["freezes"] if "calendar" in one]
-    parts += [
-        f"not {one['from']} to {one['until']} ({one['reason']})" for one in schedule["freezes"] if "from" in one
-    ]
+    parts += [f"not {one['from']} to {one['until']} ({one['reason']})" for one in schedule["freezes"] if "from" in one]
     return f"{_some(schedule['hosts'], 3)}, {schedule['timezone']}: {', '.join(parts)}"
 
 

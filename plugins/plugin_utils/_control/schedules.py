@@ -36,7 +36,8 @@ def collect(
     """Entries of ``timezone``, ``windows``, ``freezes``, ``minutes`` and ``hosts``; none for who may go at any time.
 
     The defaults are for hosts whose variables have none. ``minutes`` has ``expected`` and ``back``, how long an update
-    and the way back are expected to take, ``read`` gives the text of a calendar file. Mistakes go to ``problems``, each once, however many hosts share it.
+    and the way back are expected to take, ``read`` gives the text of a calendar file. Mistakes go to ``problems``, each
+    once, however many hosts share it.
     """
     spent = {key: windows.MINUTES if minutes.get(key) is None else minutes[key] for key in ("expected", "back")}
     for key, value in spent.items():

@@ -56,9 +56,7 @@ class Units:
         return self.members[self.of[name]] if name in self.of else [name]
 
 
-def values(
-    where: str, by: str, hosts: t.Sequence[str], inventory: Inventory, problems: list[str]
-) -> dict[str, str]:
+def values(where: str, by: str, hosts: t.Sequence[str], inventory: Inventory, problems: list[str]) -> dict[str, str]:
     """The value of the host variable ``by`` as text, of those hosts that have it; nobody having it is a mistake."""
     found = {}
     for name in hosts:
@@ -135,7 +133,9 @@ def _pool(
             if wave.where.holds(inventory.get(name, {})):
                 found.append(name)
         except ValueError as error:
-            problems.append(f"wave {wave.name}: where {wave.where.text!r} cannot be asked of {name} ({error}); correct it")
+            problems.append(
+                f"wave {wave.name}: where {wave.where.text!r} cannot be asked of {name} ({error}); correct it"
+            )
             return []
     return found
 

@@ -27,7 +27,7 @@ class Steering:
     freezes: t.Any = None
     expected_minutes: t.Any = None
     back_minutes: t.Any = None
-    urgent: bool = False
+    urgent: t.Any = False
 
 
 def difference(approved: Plan, plan: Plan) -> str | None:
@@ -69,7 +69,7 @@ def _dependencies(plan: Plan, names: set[str]) -> tuple[dict[str, t.Any], dict[s
 def _budget_fits(approved: t.Sequence[Plan], budget: t.Sequence[Plan], names: set[str]) -> bool:
     if [_rule(entry) for entry in approved] != [_rule(entry) for entry in budget]:
         return False
-    for before, now in zip(approved, budget):
+    for before, now in zip(approved, budget, strict=True):
         most = {group["value"]: group["most"] for group in before["groups"]}
         if any(group["most"] > most.get(group["value"], 0) for group in now["groups"]):
             return False

@@ -47,7 +47,9 @@ def check(where: str, windows: t.Any, needed: datetime.timedelta, problems: list
     An entry needs room for ``needed`` if nothing may begin that would not end in it. Mistakes go to ``problems``.
     """
     if not isinstance(windows, dict):
-        problems.append(f"{where}: must be a mapping such as {{install: [{{days: [sat], start: '22:00', length: 4h}}]}}")
+        problems.append(
+            f"{where}: must be a mapping such as {{install: [{{days: [sat], start: '22:00', length: 4h}}]}}"
+        )
         return {}
     unknown = sorted(map(str, set(windows) - {*KINDS, "at_end"}))
     problems += [f"{where}.{key}: unknown; there are {', '.join(KINDS)} and at_end" for key in unknown]
@@ -86,7 +88,7 @@ def spans(entries: t.Sequence[Entry], zone: datetime.tzinfo, now: datetime.datet
             if current.end > now:
                 yield current
             current = span
-        if current.end > now + _AHEAD:  # as far as anybody plans; windows without a gap have no end
+        if current.end - max(current.begin, now) > _AHEAD:  # windows without a gap have no end
             break
     if current is not None and current.end > now:
         yield current
@@ -155,7 +157,9 @@ def _adjoin(entry: Entry) -> bool:
 
 def _entry(where: str, entry: t.Any, problems: list[str]) -> dict[str, t.Any]:
     if not isinstance(entry, dict):
-        problems.append(f"{where}: must be a mapping such as {{days: [sat], start: '22:00', length: 4h}}, not {entry!r}")
+        problems.append(
+            f"{where}: must be a mapping such as {{days: [sat], start: '22:00', length: 4h}}, not {entry!r}"
+        )
         return {}
     names = ", ".join(sorted(_KEYS))
     found = [f"{where}.{key}: unknown; a window has {names}" for key in sorted(map(str, set(entry) - _KEYS))]
