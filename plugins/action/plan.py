@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import typing as t
 
-from ..plugin_utils._control import approvals, compatibility, estimates, plan, rollback, rollouts
+from ..plugin_utils._control import approvals, compatibility, estimates, plan, rollback, rollouts, schedules
 from ..plugin_utils._control.bundle import Bundle
 from ..plugin_utils._control.steering import Steering
 from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, here, plain
@@ -68,7 +68,7 @@ class ActionModule(ControllerAction):
         hosts, groups = arguments["hosts"], plain(task_vars.get("groups", {}))
         if hosts is None:
             hosts = plain(task_vars.get("ansible_play_hosts_all", []))
-        inventory = Inventory(task_vars.get("hostvars", {}))
+        inventory, now = Inventory(task_vars.get("hostvars", {})), datetime.datetime.now(datetime.UTC)
         bundle, path, verdict = None, None, approvals.Verdict({}, [], None)
         if arguments["back_from"]:
             directory, rollout = here(arguments["journal_dir"]), arguments["back_from"]
@@ -79,7 +79,6 @@ class ActionModule(ControllerAction):
         else:
             bundle = Bundle.load(here(arguments["bundle"])) if arguments["bundle"] else fetched(arguments)
             made, explain = self._planned(arguments, bundle, hosts, groups, inventory)
-            now = datetime.datetime.now(datetime.UTC)
             verdict = approvals.judge(
                 bundle.policy, bundle.approved(), made, lambda: identities(plan.order(made), task_vars), now
             )
@@ -100,6 +99,7 @@ class ActionModule(ControllerAction):
             "order": plan.order(made),
             "explain": explain,
             "estimate": estimate,
+            "download_now": schedules.downloading(made, now),
             "bundle": str(path) if path else None,
             "approvals": verdict.needed,
             "missing_approvals": verdict.missing,

@@ -70,6 +70,17 @@ def by_host(schedules: t.Sequence[Schedule], hosts: t.Collection[str]) -> dict[s
     return {name: schedule for schedule in schedules for name in schedule["hosts"] if name in wanted}
 
 
+def downloading(plan: t.Mapping[str, t.Any], now: datetime.datetime) -> list[str]:
+    """The hosts of ``plan`` that may be sent payloads ``now``, in its order."""
+    shut = {
+        name
+        for schedule in plan.get("schedules", ())
+        if windows.may_download(schedule, now) is not None
+        for name in schedule["hosts"]
+    }
+    return [name for wave in plan["waves"] for name in wave["hosts"] if name not in shut]
+
+
 def obstacle(schedule: Schedule, now: datetime.datetime) -> tuple[str, str] | None:
     """Why a device of this schedule must not be touched ``now``: a code and a sentence; None if it may be."""
     zone = clocks.zone(schedule["timezone"])
