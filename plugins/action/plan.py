@@ -9,12 +9,25 @@ from __future__ import annotations
 import datetime
 import typing as t
 
-from ..plugin_utils._control import approvals, plan, rollback, rollouts
+from ..plugin_utils._control import approvals, compatibility, estimates, plan, rollback, rollouts, schedules
 from ..plugin_utils._control.bundle import Bundle
+from ..plugin_utils._control.steering import Steering
 from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, here, plain
+from ..plugin_utils._inventory import Inventory
 from .release import CACHE, TLS, bundle_path, fetched
 
 _TRUST = ("repository", "trust_root", "channel", "release")
+#: Options that become the plan's settings: :class:`Steering`.
+_STEERING: Arguments = {
+    "order": {"type": "list", "elements": "str"},
+    "together": {"type": "str"},
+    "budget": {"type": "list", "elements": "dict"},
+    "windows": {"type": "dict"},
+    "freezes": {"type": "list", "elements": "dict"},
+    "expected_minutes": {"type": "float"},
+    "back_minutes": {"type": "float"},
+    "urgent": {"type": "bool", "default": False},
+}
 
 
 class ActionModule(ControllerAction):
@@ -25,6 +38,9 @@ class ActionModule(ControllerAction):
         "waves": {"type": "list", "elements": "dict"},
         "limits": {"type": "dict"},
         "conditions": {"type": "dict"},
+        **_STEERING,
+        "info": {"type": "dict"},
+        "retry_rejected": {"type": "bool", "default": False},
         "bundle": {"type": "path"},
         "repository": {"type": "str"},
         "trust_root": {"type": "path"},
@@ -41,7 +57,7 @@ class ActionModule(ControllerAction):
         "required_one_of": [("bundle", "repository", "back_from")],
         "mutually_exclusive": [
             *(("bundle", "back_from", name) for name in _TRUST),
-            *(("back_from", name) for name in ("waves", "limits", "conditions")),
+            *(("back_from", name) for name in ("waves", "limits", "conditions", "info")),
         ],
         "required_together": [_TRUST],
         "required_by": {"back_from": ["journal_dir"], "wave": ["back_from"]},
@@ -52,6 +68,7 @@ class ActionModule(ControllerAction):
         hosts, groups = arguments["hosts"], plain(task_vars.get("groups", {}))
         if hosts is None:
             hosts = plain(task_vars.get("ansible_play_hosts_all", []))
+        inventory, now = Inventory(task_vars.get("hostvars", {})), datetime.datetime.now(datetime.UTC)
         bundle, path, verdict = None, None, approvals.Verdict({}, [], None)
         approved_waves: dict[str, list[str]] = {}
         if arguments["back_from"]:
@@ -59,18 +76,10 @@ class ActionModule(ControllerAction):
             made = rollback.make(
                 directory=directory, rollout=rollout, hosts=hosts, groups=groups, wave=arguments["wave"]
             )
+            explain = plan.placed(made)
         else:
             bundle = Bundle.load(here(arguments["bundle"])) if arguments["bundle"] else fetched(arguments)
-            made = plan.make(
-                hosts=hosts,
-                groups=groups,
-                release=bundle.identity,
-                waves=arguments["waves"],
-                limits=arguments["limits"],
-                conditions=arguments["conditions"],
-                bytes_per_device=bundle.size(),
-            )
-            now = datetime.datetime.now(datetime.UTC)
+            made, explain = self._planned(arguments, bundle, hosts, groups, inventory)
             verdict = approvals.judge(
                 bundle.policy, bundle.approved(), made, lambda: identities(plan.order(made), task_vars), now
             )
@@ -79,22 +88,59 @@ class ActionModule(ControllerAction):
                 verdict.insist(made)
             bundle = bundle.with_approvals(verdict.paths)
             path = bundle.save(bundle_path(bundle))
-        stored = None
-        if arguments["journal_dir"]:
-            stored = rollouts.stored_plan(here(arguments["journal_dir"]), made["rollout"])
+        stored, journals = None, here(arguments["journal_dir"]) if arguments["journal_dir"] else None
+        if journals:
+            stored = rollouts.stored_plan(journals, made["rollout"])
+        seconds = estimates.history(journals, made["release"]["name"])
+        estimate = estimates.make(made, seconds, int(task_vars.get("ansible_forks") or 5))
         return {
             # planning itself changes nothing; with a journal it says whether starting would change what is followed
             "changed": bool(arguments["journal_dir"]) and stored != made,
             "plan": made,
             "serial": plan.serial(made),
             "order": plan.order(made),
+            "explain": explain,
+            "estimate": estimate,
+            "download_now": schedules.downloading(made, now),
             "bundle": str(path) if path else None,
             "approvals": verdict.needed,
             "missing_approvals": verdict.missing,
             "approved_waves": approved_waves,
-            "summary_lines": [*plan.lines(made), *verdict.lines(), *(bundle.custody if bundle else [])],
+            "summary_lines": [
+                *plan.lines(made),
+                *estimates.lines(estimate, made),
+                *verdict.lines(),
+                *(bundle.custody if bundle else []),
+            ],
             **self.diff(plan.detail(stored), plan.detail(made), f"plan {made['rollout']}"),
         }
+
+    def _planned(
+        self,
+        arguments: Arguments,
+        bundle: Bundle,
+        hosts: list[str],
+        groups: dict[str, list[str]],
+        inventory: Inventory,
+    ) -> tuple[plan.Plan, list[dict[str, t.Any]]]:
+        """The plan of an update, and of each target why it is where it is."""
+        unfit = compatibility.unfit(
+            bundle.document, bundle.digest, arguments["info"] or {}, hosts, retry_rejected=arguments["retry_rejected"]
+        )
+        found = plan.compute(
+            hosts=hosts,
+            groups=groups,
+            release=bundle.identity,
+            waves=arguments["waves"],
+            limits=arguments["limits"],
+            conditions=arguments["conditions"],
+            bytes_per_device=bundle.size(),
+            inventory=inventory,
+            steering=Steering(**{key: arguments[key] for key in _STEERING}),
+            unfit=unfit,
+            read=lambda calendar: here(calendar).read_text(encoding="utf-8"),
+        )
+        return found.plan, found.explain
 
 
 def identities(names: t.Iterable[str], task_vars: Arguments) -> dict[str, dict[str, str]]:

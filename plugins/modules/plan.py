@@ -31,8 +31,10 @@ options:
   waves:
     description:
       - The waves in order. Each takes hosts that no earlier wave took, and has at least one of C(group), C(hosts),
-        C(count), C(percent), and optionally a C(name).
-      - C(count) and C(percent) (of all targets, or of the group's; rounded up) can be combined with C(group).
+        C(where), C(count), C(percent), C(grow), and optionally a C(name), C(soak) in seconds and C(approval).
+      - C(count) and C(percent) (of all targets, or of those that C(group) and C(where) match; rounded up) can be
+        combined with C(group) and C(where), a JMESPath expression over the variables of each host.
+      - C(grow) with C(start) (default 1), C(factor) (default 2) and C(most) becomes waves that grow until nobody is left.
       - The default is one host, then 25 percent, then the rest.
       - A wave for which nobody is left is left out of the plan and named in it.
     type: list
@@ -49,6 +51,49 @@ options:
         of its devices is looked at once more; C(on_halt), C(analysis), C(rules) and C(breaker) as the guide on gates
         says.
     type: dict
+  order:
+    description: Groups, earliest first. Devices of a later group are in a later turn or wave than those of the earlier.
+    type: list
+    elements: str
+  together:
+    description: A host variable. Devices with the same value of it are in the same wave, all or none of them.
+    type: str
+  budget:
+    description:
+      - How many devices may be out of service at once. Each entry has C(max_unavailable) or C(min_available), a number or
+        a text such as C(10%), and C(by), the host variable whose values are counted apart; without it all targets are.
+    type: list
+    elements: dict
+  windows:
+    description:
+      - When devices may be touched, for hosts that have no variable C(fleet_ota_windows) of their own. C(install) and
+        C(download) are lists of windows, C(at_end) is V(stop) (the default) or V(finish).
+    type: dict
+  freezes:
+    description:
+      - When devices are not touched, for hosts that have no variable C(fleet_ota_freezes) of their own. Entries have
+        C(from), C(until) and C(reason), or C(calendar), the path of an iCalendar file.
+    type: list
+    elements: dict
+  expected_minutes:
+    description: How long the update of a device is expected to take, for the latest safe start. The default is 10.
+    type: float
+  back_minutes:
+    description: How long its way back is expected to take. The default is 10.
+    type: float
+  urgent:
+    description: Whether the release passes windows and freezes. It never passes holds, dependencies or the budget.
+    type: bool
+    default: false
+  info:
+    description:
+      - What M(fleet.ota.info) returned, by host. Devices that would refuse the release by what they say are skipped with
+        the reason; nothing is said of those that are not in it.
+    type: dict
+  retry_rejected:
+    description: Whether devices that rejected this release before are planned all the same.
+    type: bool
+    default: false
   bundle:
     description: The release as C(fleet.ota.release) with V(state=fetched) kept it, instead of O(repository).
     type: path
@@ -134,6 +179,12 @@ plan:
     conditions: {description: The conditions with their defaults., type: dict, returned: success}
     targets: {description: How many hosts were targeted., type: int, returned: success}
     bytes_per_device: {description: Bytes of all payloads., type: int, returned: success}
+    order: {description: The groups in order., type: list, elements: str, returned: when given}
+    together: {description: The variable by which devices go together., type: str, returned: when given}
+    dependencies: {description: "C(after), C(groups).", type: dict, returned: when a host has fleet_ota_after}
+    budget: {description: The budget with who counts where., type: list, elements: dict, returned: when given}
+    schedules: {description: Windows and freezes with their hosts., type: list, elements: dict, returned: when given}
+    urgent: {description: Whether windows and freezes are passed., type: bool, returned: when true}
     digest: {description: SHA-256 of the plan without this key., type: str, returned: success}
 serial:
   description: The sizes of the waves, for the play keyword C(serial).
@@ -143,6 +194,23 @@ serial:
   sample: [2, 5, 20]
 order:
   description: The hosts in wave order, for the play keyword C(hosts).
+  returned: success
+  type: list
+  elements: str
+explain:
+  description: For each target C(host), C(wave), C(turn) (both null if it is skipped) and C(reason).
+  returned: success
+  type: list
+  elements: dict
+estimate:
+  description:
+    - What the rollout will probably take. C(per_device) has C(median) and C(p95) in seconds, C(samples) and C(source),
+      where the figures are from; C(waves) and C(total) have C(bytes), C(seconds) and C(seconds_p95).
+    - It is no part of the plan, because the next journal changes it.
+  returned: success
+  type: dict
+download_now:
+  description: The planned hosts that may be sent payloads at this moment.
   returned: success
   type: list
   elements: str

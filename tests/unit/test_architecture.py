@@ -20,8 +20,8 @@ COLLECTION = "ansible_collections.fleet.ota"
 #: The documents that both sides read, and so read alike.
 SHARED = ("release", "policy", "approval")
 #: What the control engine may use beside the standard library; requirements.txt gives the bounds.
-CONTROL_LIBRARIES = {"apprise", "cryptography", "google", "in_toto_attestation", "jmespath", "paramiko"}
-CONTROL_LIBRARIES |= {"requests", "securesystemslib", "tuf", "urllib3", "yaml"}
+CONTROL_LIBRARIES = {"apprise", "cronsim", "cryptography", "google", "icalendar", "in_toto_attestation", "jmespath"}
+CONTROL_LIBRARIES |= {"paramiko", "recurring_ical_events", "requests", "securesystemslib", "tuf", "urllib3", "yaml"}
 
 
 def imports(path: Path, root: Path = ROOT) -> Iterator[tuple[int, str]]:

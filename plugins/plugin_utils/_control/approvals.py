@@ -18,7 +18,7 @@ import typing as t
 
 from ...module_utils._device import approval
 from . import plan as planning
-from . import policies
+from . import policies, steering
 from .errors import PlanError
 from .plan import Plan
 from .policies import Policy
@@ -190,8 +190,8 @@ def custom(content: bytes) -> dict[str, t.Any]:
 def covers(approved: Plan, plan: Plan) -> str | None:
     """None if ``plan`` does nothing that ``approved`` does not name, otherwise what it is.
 
-    The same release under the same limits, and each device in its own wave; fewer devices are fine (``--limit``, a
-    device that left the inventory), another order of waves is not.
+    The same release under the same limits, conditions and settings, and each device in its own wave; fewer devices are
+    fine (``--limit``, a device that left the inventory), another order of waves is not.
     """
     if approved["release"] != plan["release"]:
         return "is for another release"
@@ -199,22 +199,17 @@ def covers(approved: Plan, plan: Plan) -> str | None:
         return "was given under other limits"
     if approved.get("conditions") != plan.get("conditions"):
         return "was given under other conditions"
-    place = {name: wave["index"] for wave in approved["waves"] for name in wave["hosts"]}
+    place = {name: wave for wave in approved["waves"] for name in wave["hosts"]}
     strangers = [name for name in planning.order(plan) if name not in place]
     if strangers:
         return f"does not name {', '.join(strangers[:5])}"
-    waves = [{place[name] for name in wave["hosts"]} for wave in plan["waves"]]
+    waves = [{place[name]["index"] for name in wave["hosts"]} for wave in plan["waves"]]
     if any(len(found) > 1 for found in waves) or [*map(min, waves)] != sorted({*map(min, waves)}):
         return "has these devices in other waves"
-    asked = {wave["index"]: _asked(wave) for wave in approved["waves"]}
-    if any(_asked(wave) != asked[min(there)] for wave, there in zip(plan["waves"], waves, strict=True)):
-        return "was given for waves with another soak or approval"
-    return None
-
-
-def _asked(wave: t.Mapping[str, t.Any]) -> tuple[t.Any, ...]:
-    """What a wave asks of its gate for itself."""
-    return wave.get("soak"), wave.get("approval")
+    for wave in plan["waves"]:
+        if _own(wave) != _own(place[wave["hosts"][0]]):
+            return f"asks for something else before or after wave {wave['name']}"
+    return steering.difference(approved, plan)
 
 
 def lines(content: bytes, last: Plan | None) -> list[str]:
@@ -236,6 +231,11 @@ def lines(content: bytes, last: Plan | None) -> list[str]:
     before, after = planning.detail(last), planning.detail(value["plan"])
     changed = [line for line in difflib.unified_diff(before, after, lineterm="", n=0) if line[:2] not in ("--", "++")]
     return [*text, f"compared with the plan approved before ({last['rollout']}):", *(changed or ["the same"])]
+
+
+def _own(wave: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """What a wave has beside its place and its devices: what the gate reads of it."""
+    return {key: value for key, value in wave.items() if key not in ("index", "name", "hosts", "turns")}
 
 
 def _unfit(one: Approved, plan: Plan, now: datetime.datetime) -> str | None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+import typing as t
 
 from .errors import ControlError
 
@@ -25,11 +26,17 @@ NEEDED = {
     "in-toto-attestation": (0, 9, 3),
 }
 
+#: For waves that select by expression.
+SELECTING = {"jmespath": (1, 0)}
+#: For windows given as cron has them, and for calendars.
+SCHEDULING = {"cronsim": (2, 6), "icalendar": (6, 1), "recurring-ical-events": (3, 5)}
 
-def require() -> None:
-    """Raise :class:`ControlError` naming what is missing or too old."""
+
+def require(needed: t.Mapping[str, tuple[int, ...]] | None = None) -> None:
+    """Raise :class:`ControlError` naming what of ``needed`` (by default :data:`NEEDED`) is missing or too old."""
+    needed = NEEDED if needed is None else needed
     wrong = []
-    for name, least in NEEDED.items():
+    for name, least in needed.items():
         wanted = f"{name}>={'.'.join(map(str, least))}"
         try:
             version = importlib.metadata.version(name)
@@ -39,7 +46,8 @@ def require() -> None:
         if tuple(int(number) for number in re.findall(r"\d+", version)[:3]) < least:
             wrong.append(f"{wanted} is needed, {version} is installed")
     if wrong:
-        raise ControlError(
-            f"{'; '.join(wrong)}; install them for the Python that runs ansible: pip install 'tuf>=7.0.1' "
-            "'securesystemslib[crypto]>=1.6' 'in-toto-attestation>=0.9.3'"
+        extras = {"securesystemslib": "securesystemslib[crypto]"}
+        packages = " ".join(
+            f"'{extras.get(name, name)}>={'.'.join(map(str, least))}'" for name, least in needed.items()
         )
+        raise ControlError(f"{'; '.join(wrong)}; install them for the Python that runs ansible: pip install {packages}")
