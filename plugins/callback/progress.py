@@ -75,9 +75,7 @@ class CallbackModule(CallbackBase):
         super().set_options(task_keys=task_keys, var_options=var_options, direct=direct)
         wanted = self.get_option("display")
         if wanted == "table" and table is None:
-            self._display.warning(
-                "fleet.ota.progress: the library rich is missing, lines are printed instead of a table"
-            )
+            self._display.warning("fleet.ota.progress: the library rich is missing, lines are printed instead of a table")
         if table is not None and (wanted == "table" or (wanted == "auto" and sys.stdout.isatty())):
             self._table = table.Table()
 
