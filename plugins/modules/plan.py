@@ -34,7 +34,7 @@ options:
         C(where), C(count), C(percent), C(grow), and optionally a C(name), C(soak) in seconds and C(approval).
       - C(count) and C(percent) (of all targets, or of those that C(group) and C(where) match; rounded up) can be
         combined with C(group) and C(where), a JMESPath expression over the variables of each host.
-      - C(grow) with C(start) (default 1), C(factor) (default 2) and C(most) becomes waves that grow until nobody is left.
+      - C(grow) with C(start) (default 1), C(factor) (default 2) and C(most) becomes waves that grow till all are taken.
       - The default is one host, then 25 percent, then the rest.
       - A wave for which nobody is left is left out of the plan and named in it.
     type: list
@@ -60,8 +60,8 @@ options:
     type: str
   budget:
     description:
-      - How many devices may be out of service at once. Each entry has C(max_unavailable) or C(min_available), a number or
-        a text such as C(10%), and C(by), the host variable whose values are counted apart; without it all targets are.
+      - How many devices may be out of service at once. Each entry has C(max_unavailable) or C(min_available), a number
+        or a text such as C(10%), and C(by), the host variable whose values are counted apart; without it all targets are.
     type: list
     elements: dict
   windows:
@@ -87,8 +87,8 @@ options:
     default: false
   info:
     description:
-      - What M(fleet.ota.info) returned, by host. Devices that would refuse the release by what they say are skipped with
-        the reason; nothing is said of those that are not in it.
+      - What M(fleet.ota.info) returned, by host. Devices that would refuse the release by what they say are skipped,
+        with the reason; nothing is said of those that are not in it.
     type: dict
   retry_rejected:
     description: Whether devices that rejected this release before are planned all the same.

@@ -29,7 +29,7 @@ def at(text: str, zone: datetime.tzinfo = BERLIN) -> datetime.datetime:
 def spans(entry: t.Any, now: str, count: int = 3, zone: datetime.tzinfo = BERLIN) -> list[tuple[str, str]]:
     """The first windows from a moment on, in local time."""
     entries = entry if isinstance(entry, list) else [entry]
-    found = [span for span, _number in zip(windows.spans(entries, zone, at(now, zone)), range(count))]
+    found = [span for span, _number in zip(windows.spans(entries, zone, at(now, zone)), range(count), strict=False)]
     return [
         (
             span.begin.astimezone(zone).isoformat(timespec="minutes"),
@@ -117,7 +117,7 @@ def changes_of(zone: zoneinfo.ZoneInfo) -> list[tuple[str, str, str]]:
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_every_half_hour_of_two_years_is_found_once_and_at_the_first_time(name: str) -> None:
-    """Each local half hour as a window's start: it exists, or is moved to the end of the gap, or is the first of two."""
+    """Each local half hour as a window's start: it exists, is moved to the end of the gap, or is the first of two."""
     zone = zoneinfo.ZoneInfo(name)
     assert changes_of(zone) == CHANGES[name]
     gaps = [tuple(map(datetime.datetime.fromisoformat, edges)) for kind, *edges in CHANGES[name] if kind == "skipped"]
@@ -213,8 +213,10 @@ def test_a_yearly_window_and_one_without_an_end() -> None:
         (
             "2026-11-29T01:01",
             HOUR,
-            "could begin until 2026-11-29T01:00+01:00 (Europe/Berlin) only, to be done by the end of its window; the "
-            "next begins at 2026-12-05T22:00+01:00 (Europe/Berlin)",
+            (
+                "could begin until 2026-11-29T01:00+01:00 (Europe/Berlin) only, to be done by the end of its window; the "
+                "next begins at 2026-12-05T22:00+01:00 (Europe/Berlin)"
+            ),
         ),
         ("2026-11-28T23:00", 5 * HOUR, "could begin until 2026-11-28T21:00+01:00"),
     ],

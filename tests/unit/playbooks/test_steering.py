@@ -1,0 +1,105 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Budget, windows, holds and dependencies in whole rollouts, and staging inside download windows."""
+
+from __future__ import annotations
+
+import datetime
+import typing as t
+
+from .conftest import Fleet, MakeFleet
+
+DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+
+def window(days: int) -> list[dict[str, t.Any]]:
+    """A window that is open for a whole day, so many days from now."""
+    day = (datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days)).weekday()
+    return [{"days": [DAYS[day]], "start": "00:00", "length": "1d"}]
+
+
+def turns(fleet: Fleet) -> list[list[str]]:
+    return [record["data"]["hosts"] for record in fleet.records() if record["event"] == "wave.turn"]
+
+
+def test_a_budget_makes_turns_and_a_hold_is_deferred(make_fleet: MakeFleet) -> None:
+    fleet = make_fleet("d1", "d2", "d3", "d4")
+    for name in fleet.devices:
+        fleet.variables[name]["site"] = "north" if name < "d3" else "south"
+    fleet.variables["d4"]["fleet_ota_hold"] = "valve is open"
+    fleet.common["fleet_ota_budget"] = [{"by": "site", "max_unavailable": 1}]
+    ran = fleet.play("rollout")
+    assert ran.rc == 2, ran.text
+    assert turns(fleet) == [["d1", "d3"], ["d2", "d4"]]
+    events = [(record["event"], record.get("device")) for record in fleet.records()]
+    second = [number for number, (event, _device) in enumerate(events) if event == "wave.turn"][1]
+    assert ("device.outcome", "d1") in events[:second]
+    assert ("device.pending", "d2") in events[second:]
+    assert fleet.outcomes()["d4"] == ("deferred", "HOLD")
+    assert fleet.running() == {"d1": "2", "d2": "2", "d3": "2", "d4": "1"}
+    # the flag is taken away, the same command does the rest
+    del fleet.variables["d4"]["fleet_ota_hold"]
+    ran = fleet.play("rollout")
+    assert ran.rc == 0, ran.text
+    assert fleet.devices["d4"].running == "2"
+
+
+def test_a_closed_window_defers_unless_the_release_is_urgent(make_fleet: MakeFleet) -> None:
+    fleet = make_fleet("d1", "d2")
+    fleet.common["fleet_ota_windows"] = {"install": window(3)}
+    fleet.variables["d2"]["fleet_ota_windows"] = {}  # at any time
+    before = fleet.devices["d1"].tree(state=True)
+    ran = fleet.play("rollout")
+    assert ran.rc == 2, ran.text
+    assert fleet.outcomes() == {"d1": ("deferred", "WINDOW"), "d2": ("updated", None)}
+    assert fleet.devices["d1"].tree(state=True) == before
+    assert "the next begins at" in ran.text
+    ran = fleet.play("rollout", fleet_ota_urgent=True)
+    assert ran.rc == 0, ran.text
+    assert fleet.devices["d1"].running == "2"
+
+
+def test_devices_of_a_gateway_that_failed_are_not_touched(make_fleet: MakeFleet) -> None:
+    fleet = make_fleet("gw1", "d1", "gw2", "d2")
+    fleet.variables["d1"]["fleet_ota_after"] = ["gw1"]
+    fleet.variables["d2"]["fleet_ota_after"] = "gw2"
+    fleet.variables["gw1"]["fleet_ota_hook_installed"] = fleet.file(
+        "fails.yml", [{"name": "Fail", "ansible.builtin.fail": {"msg": "valve stuck"}}]
+    )
+    fleet.common["fleet_ota_limits"] = {"max_failures": 1}
+    ran = fleet.play("rollout")
+    assert ran.rc == 2, ran.text
+    assert turns(fleet) == [["gw1", "gw2"], ["d1", "d2"]]
+    assert fleet.outcomes() == {
+        "gw1": ("restored", "TEAM_CHECK"),
+        "gw2": ("updated", None),
+        "d1": ("deferred", "DEPENDENCY"),
+        "d2": ("updated", None),
+    }
+    assert fleet.running() == {"gw1": "1", "gw2": "2", "d1": "1", "d2": "2"}
+
+
+def test_a_plan_that_asks_devices_skips_who_would_refuse_and_touches_nobody(make_fleet: MakeFleet) -> None:
+    fleet = make_fleet("d1", "d2")
+    assert fleet.play("rollout", "--limit", "d1").rc == 0
+    fleet.common["fleet_ota_release"] = "gateway/1"
+    before = fleet.trees(state=True)
+    ran = fleet.play("plan", fleet_ota_ask_devices=True)
+    assert ran.rc == 0, ran.text
+    assert "takes about" in ran.text
+    assert fleet.trees(state=True) == before
+    assert "skipped, has confirmed counter 2, newer than 1: 1 device: d1" in ran.text
+
+
+def test_staging_goes_by_the_download_window(make_fleet: MakeFleet) -> None:
+    fleet = make_fleet("d1", "d2")
+    fleet.common["fleet_ota_windows"] = {"install": window(3), "download": window(0)}
+    fleet.variables["d2"]["fleet_ota_windows"] = {"install": window(3), "download": window(3)}
+    first, before = (fleet.devices[name].tree(state=True) for name in ("d1", "d2"))
+    ran = fleet.play("stage")
+    assert ran.rc == 0, ran.text
+    assert fleet.devices["d2"].tree(state=True) == before
+    assert fleet.running() == {"d1": "1", "d2": "1"}
+    assert fleet.devices["d1"].tree(state=True) != first
