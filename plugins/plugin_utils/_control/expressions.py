@@ -14,12 +14,14 @@ try:
     import jmespath
     import jmespath.exceptions
 except ImportError:  # problem() tells
-    jmespath = None
+    AVAILABLE = False
+else:
+    AVAILABLE = True
 
 
 def problem(text: t.Any) -> str | None:
     """What is wrong with an expression, with the next step; None if nothing is."""
-    if jmespath is None:
+    if not AVAILABLE:
         return "needs the library jmespath; install it for the Python that runs ansible: pip install jmespath"
     if not isinstance(text, str) or not text.strip():
         return f"must be a JMESPath expression, not {text!r}"

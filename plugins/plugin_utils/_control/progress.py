@@ -89,8 +89,9 @@ class Progress:
     def line(self, wave: Wave) -> str:
         """One wave in one line."""
         counts = ", ".join(f"{number} {name}" for name, number in wave.counts().items())
-        return f"wave {wave.index + 1}/{len(self.waves)} {wave.name}: {len(wave.outcomes)} of {len(wave.hosts)} done" + (
-            f" ({counts})" if counts else ""
+        return (
+            f"wave {wave.index + 1}/{len(self.waves)} {wave.name}: {len(wave.outcomes)} of {len(wave.hosts)} done"
+            + (f" ({counts})" if counts else "")
         )
 
     @property

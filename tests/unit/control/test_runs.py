@@ -92,7 +92,13 @@ def test_a_run_elsewhere_counts_as_dead_when_it_was_silent(
 def test_a_run_elsewhere_may_be_silent_while_its_wave_soaks() -> None:
     now = datetime.datetime.now(datetime.UTC)
     hour = (now - datetime.timedelta(seconds=3600)).isoformat()
-    begin = {"event": "rollout.started", "seq": 0, "time": hour, "rollout": "x", "data": {"controller": {"host": "pod"}}}
+    begin = {
+        "event": "rollout.started",
+        "seq": 0,
+        "time": hour,
+        "rollout": "x",
+        "data": {"controller": {"host": "pod"}},
+    }
     runs.refuse_second([begin], runs.controller(os.getpid()), 0)
     with pytest.raises(JournalError):
         runs.refuse_second([begin], runs.controller(os.getpid()), 3600)

@@ -210,7 +210,15 @@ class Fleet:
             **self.environment,
         }
         done = subprocess.run(
-            [self.program("ansible-playbook"), "-i", "inventory.json", "-e", json.dumps({"fleet_ota_hosts": "fleet", **extra}), *options, name],
+            [
+                self.program("ansible-playbook"),
+                "-i",
+                "inventory.json",
+                "-e",
+                json.dumps({"fleet_ota_hosts": "fleet", **extra}),
+                *options,
+                name,
+            ],
             cwd=self.folder,
             env=environment,
             stdin=subprocess.DEVNULL,

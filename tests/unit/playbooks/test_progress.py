@@ -45,7 +45,10 @@ def test_lines(make_fleet: MakeFleet) -> None:
 
     # a run that goes on tells where it stands, not everything once more
     ran = fleet.play("rollout")
-    assert told(ran.text)[0] == "gateway 2: resumed, run 2; 3 devices in 3 waves, 1 updated, 1 restored, 1 without an outcome"
+    assert (
+        told(ran.text)[0]
+        == "gateway 2: resumed, run 2; 3 devices in 3 waves, 1 updated, 1 restored, 1 without an outcome"
+    )
 
 
 def test_a_table_in_a_terminal(make_fleet: MakeFleet) -> None:
@@ -66,7 +69,13 @@ def in_a_terminal(fleet: Fleet) -> tuple[str, int]:
     """What a rollout prints there, and its exit code."""
     program = fleet.program("ansible-playbook")
     main, end = pty.openpty()
-    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_LOCALHOST_WARNING": "0", "TERM": "xterm", "COLUMNS": "160"}
+    environment = {
+        **os.environ,
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_LOCALHOST_WARNING": "0",
+        "TERM": "xterm",
+        "COLUMNS": "160",
+    }
     with subprocess.Popen(
         [program, "-i", "inventory.json", "-e", "fleet_ota_hosts=fleet", "fleet.ota.rollout"],
         cwd=fleet.folder,
