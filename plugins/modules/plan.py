@@ -61,7 +61,7 @@ options:
   budget:
     description:
       - How many devices may be out of service at once. Each entry has C(max_unavailable) or C(min_available), a number
-        or a text such as C(10%), and C(by), the host variable whose values are counted apart; without it all targets are.
+        or a text such as C(10%), and C(by), the host variable whose values are counted apart; without it all count.
     type: list
     elements: dict
   windows:

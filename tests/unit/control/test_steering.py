@@ -16,7 +16,7 @@ RELEASE = {"name": "gateway", "version": "2.0", "counter": 2, "digest": "1a2b3c4
 HOSTS = ["d1", "d2", "d3", "d4", "d5", "d6"]
 GROUPS = {"all": HOSTS, "gateways": ["d1"], "devices": HOSTS[1:], "other": ["d1"]}
 WINDOWS = {"install": [{"days": ["sat"], "start": "22:00", "length": "4h"}]}
-WAVES = [{"name": "north", "hosts": HOSTS[:3]}, {"name": "south", "percent": 100, "soak": 60}]
+WAVES: list[dict[str, t.Any]] = [{"name": "north", "hosts": HOSTS[:3]}, {"name": "south", "percent": 100, "soak": 60}]
 
 Given = dict[str, t.Any]
 SETTINGS: Given = {

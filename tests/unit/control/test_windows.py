@@ -214,8 +214,8 @@ def test_a_yearly_window_and_one_without_an_end() -> None:
             "2026-11-29T01:01",
             HOUR,
             (
-                "could begin until 2026-11-29T01:00+01:00 (Europe/Berlin) only, to be done by the end of its window; the "
-                "next begins at 2026-12-05T22:00+01:00 (Europe/Berlin)"
+                "could begin until 2026-11-29T01:00+01:00 (Europe/Berlin) only, to be done by the end of its window; "
+                "the next begins at 2026-12-05T22:00+01:00 (Europe/Berlin)"
             ),
         ),
         ("2026-11-28T23:00", 5 * HOUR, "could begin until 2026-11-28T21:00+01:00"),
