@@ -6,15 +6,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
-import typing as t
-
-from ansible.plugins.callback import CallbackBase
-
-from ..plugin_utils import _progress_table as table
-from ..plugin_utils._control import progress
-
 DOCUMENTATION = r"""
 name: progress
 type: aggregate
@@ -49,6 +40,15 @@ EXAMPLES = r"""
 # [defaults]
 # callbacks_enabled = fleet.ota.progress
 """
+
+import json
+import sys
+import typing as t
+
+from ansible.plugins.callback import CallbackBase
+
+from ..plugin_utils import _progress_table as table
+from ..plugin_utils._control import progress
 
 
 class CallbackModule(CallbackBase):

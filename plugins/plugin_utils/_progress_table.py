@@ -59,9 +59,9 @@ def grid(progress: Progress) -> Grid:
     for name in ("wave", "devices", "", "outcomes", "gate"):
         made.add_column(name, overflow="fold")
     for wave in progress.waves:
-        bar = ProgressBar(total=len(wave.hosts) or 1, completed=len(wave.outcomes), width=20)
+        done = ProgressBar(total=len(wave.hosts) or 1, completed=len(wave.outcomes), width=20)
         state = Text(wave.state if not wave.reason else f"{wave.state}: {wave.reason}", _STATES.get(wave.state, ""))
-        made.add_row(wave.name, f"{len(wave.outcomes)}/{len(wave.hosts)}", bar, _counts(wave), state)
+        made.add_row(wave.name, f"{len(wave.outcomes)}/{len(wave.hosts)}", done, _counts(wave), state)
     return made
 
 

@@ -84,7 +84,7 @@ def plant(twelve: Fleet, tmp_path: Path) -> Plant:
         project.publish(project.meter(version, compatible={"hardware": [HARDWARE]} if version == "2" else {}))
     plant = Plant(project, twelve, tmp_path / "journals")
     assert plant.play("enroll") == 0, plant.said()
-    assert plant.rollout("meter/1", fleet_ota_waves=[{"percent": 100}]) == 0, plant.said()
+    assert plant.rollout("meter/1", fleet_ota_waves=[{"percent": 100}], fleet_ota_hold="") == 0, plant.said()
     (first,) = plant.journals.glob("meter-1-*")
     for path in first.iterdir():
         path.unlink()

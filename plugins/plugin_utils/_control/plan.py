@@ -42,9 +42,9 @@ class Planned:
     explain: list[dict[str, t.Any]]
 
 
-def make(**given: t.Any) -> Plan:
+def make(*, hosts: t.Sequence[str], groups: Groups, release: t.Mapping[str, t.Any], **given: t.Any) -> Plan:
     """The plan alone; see :func:`compute`."""
-    return compute(**given).plan
+    return compute(hosts=hosts, groups=groups, release=release, **given).plan
 
 
 def compute(

@@ -92,7 +92,8 @@ def test_a_wave_waits_for_an_approval_of_this_very_plan(tmp_path: pathlib.Path) 
     made = make(wave={"approval": True})
     book = begin(tmp_path, made)
 
-    def waiting(of: plan.Plan = made) -> list[str]:
+    def waiting(changed: plan.Plan | None = None) -> list[str]:
+        of = changed or made
         return [wave["name"] for wave in of["waves"] if clearance.unapproved(book.read(), of, wave)]
 
     assert waiting() == ["middle"]

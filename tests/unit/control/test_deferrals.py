@@ -16,6 +16,7 @@ from ansible_collections.fleet.ota.plugins.plugin_utils._control.steering import
 
 RELEASE = {"name": "gateway", "version": "2.0", "counter": 2, "digest": "1a2b3c4d" * 8, "channel": "stable"}
 HOSTS = ["gw", "d1", "d2", "d3", "d4", "d5"]
+EVERYBODY = tuple(HOSTS)
 GROUPS = {"all": [*HOSTS, "elsewhere"], "gateways": ["gw", "elsewhere"]}
 SATURDAY = {"install": [{"days": ["sat"], "start": "22:00", "length": "4h"}]}
 OPEN = datetime.datetime(2026, 11, 28, 23, 0, tzinfo=datetime.UTC)
@@ -28,7 +29,7 @@ def find(
     *standings: Standing,
     inventory: Variables | None = None,
     now: datetime.datetime = OPEN,
-    hosts: t.Sequence[str] = HOSTS,
+    hosts: t.Sequence[str] = EVERYBODY,
     live: Variables | None = None,
     **given: t.Any,
 ) -> dict[str, deferrals.Deferral]:

@@ -63,7 +63,7 @@ def test_what_fails_in_this_run_counts_for_the_next() -> None:
 
 
 def test_the_sentence_says_how_often_and_until_when() -> None:
-    [held] = penalties.find(records("lost", "restored", None), ["d1"], None, T0).values()
+    held = penalties.find(records("lost", "restored", None), ["d1"], None, T0)["d1"]
     assert held.code == "PENALTY"
     assert held.message == (
         "failed 2 times, last at 2026-11-24T13:00:00Z (restored); tried again from 2026-11-24T15:00:00Z on"

@@ -15,7 +15,7 @@ from ansible_collections.fleet.ota.plugins.plugin_utils._control.steering import
 
 RELEASE = {"name": "gateway", "version": "2.0", "counter": 2, "digest": "1a2b3c4d" * 8, "channel": "stable"}
 HOSTS = [f"d{number}" for number in range(1, 9)]
-ALL = [{"percent": 100}]
+ALL = ({"percent": 100},)
 #: d1 to d4 are in the north, d5 to d8 in the south; d4 and d8 are gateways
 INVENTORY = {
     name: {"site": "north" if name < "d5" else "south", "line": int(name[1:]) % 4, "role": {"name": "edge"}}

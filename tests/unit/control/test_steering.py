@@ -14,6 +14,7 @@ from ansible_collections.fleet.ota.plugins.plugin_utils._control.steering import
 
 RELEASE = {"name": "gateway", "version": "2.0", "counter": 2, "digest": "1a2b3c4d" * 8, "channel": "stable"}
 HOSTS = ["d1", "d2", "d3", "d4", "d5", "d6"]
+EVERYBODY = tuple(HOSTS)
 GROUPS = {"all": HOSTS, "gateways": ["d1"], "devices": HOSTS[1:], "other": ["d1"]}
 WINDOWS = {"install": [{"days": ["sat"], "start": "22:00", "length": "4h"}]}
 WAVES: list[dict[str, t.Any]] = [{"name": "north", "hosts": HOSTS[:3]}, {"name": "south", "percent": 100, "soak": 60}]
@@ -29,9 +30,9 @@ SETTINGS: Given = {
 
 
 def made(
-    hosts: t.Sequence[str] = HOSTS,
+    hosts: t.Sequence[str] = EVERYBODY,
     variables: dict[str, Given] | None = None,
-    waves: t.Any = WAVES,
+    waves: t.Any = None,
     limits: t.Any = None,
     conditions: t.Any = None,
     **changes: t.Any,
@@ -46,7 +47,7 @@ def made(
         hosts=hosts,
         groups=GROUPS,
         release=RELEASE,
-        waves=waves,
+        waves=WAVES if waves is None else waves,
         limits=limits,
         conditions=conditions,
         inventory=inventory,
