@@ -46,7 +46,7 @@ WANTED = {
     "dev6": ("deferred", "HOLD"),
     "dev7": ("lost", "UNREACHABLE"),
     "dev8": ("updated", None),
-    "dev9": ("timed_out", "NO_ANSWER"),
+    "dev9": ("restored", "DEADLINE"),
     "dev10": ("broken", "RESTORE"),
     "dev11": ("updated", None),
     "dev12": ("updated", None),
@@ -116,6 +116,9 @@ def test_four_waves_with_a_failure_of_each_kind(plant: Plant, twelve: Fleet) -> 
     assert plant.rollout("meter/2", **options) != 0
     lost.join()
     assert plant.outcomes() == WANTED, plant.said()
+    # the one that hung had no end in its time, and had gone back by itself when it was looked at once more
+    said = [record["outcome"] for record in plant.journal() if record.get("outcome") and record["device"] == "dev9"]
+    assert said == ["timed_out", "restored"]
     assert plant.result() == "halted"
     decisions = [r["data"]["decision"] for r in plant.journal() if r["event"] == "wave.ended"]
     assert decisions == ["promote", "promote", "promote", "halt"]
@@ -129,12 +132,11 @@ def test_four_waves_with_a_failure_of_each_kind(plant: Plant, twelve: Fleet) -> 
         assert_same(before[name], look(twelve[int(name[3:])]))
     assert_same(before["dev3"], look(twelve[3]))
 
-    # the lost one and the one that hung went back by themselves; asked, they say so
+    # the lost one went back by itself; asked, it says so
     for number in (7, 9):
         assert Engine(twelve[number]).wait_for("restored", "broken", timeout=90)["state"] == "restored"
         assert_same(before[f"dev{number}"], look(twelve[number]))
     twelve[7].plug()
     assert plant.rollout("meter/2", **options) != 0
     assert plant.outcomes()["dev7"] == ("restored", "DEADLINE"), plant.said()
-    assert plant.outcomes()["dev9"] == ("restored", "DEADLINE"), plant.said()
     assert plant.result() == "halted", "dev10 needs hands"
