@@ -27,6 +27,7 @@ from ..plugin_utils._control import (
 )
 from ..plugin_utils._control.errors import PlanError
 from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, here, plain
+from ..plugin_utils._inventory import Inventory
 
 
 class ActionModule(ControllerAction):
@@ -110,7 +111,7 @@ class ActionModule(ControllerAction):
             results = evidence.measure(made, wave, known)
             for result in results:
                 book.append("wave.analysis", data={"wave": wave["index"], "name": wave["name"], **result.as_dict()})
-        inventory = task_vars["hostvars"] if made["conditions"]["rules"] else {}
+        inventory = Inventory(task_vars["hostvars"] if made["conditions"]["rules"] else {})
         sites = {name: str(inventory[name].get("fleet_ota_site", "")) for name in wave["hosts"] if name in inventory}
         return gate.weigh(decision, evidence.findings(made, wave, decision, known, results, sites)), results
 
@@ -148,7 +149,7 @@ class ActionModule(ControllerAction):
         hosts = turns[turn] if arguments["hosts"] is None else [n for n in turns[turn] if n in arguments["hosts"]]
         open_ = [name for name in hosts if name not in known or not known[name].as_planned]
         decision = gate.decide(made, known, wave=wave["index"], before=True)
-        inventory = _Inventory(task_vars["hostvars"])
+        inventory = Inventory(task_vars["hostvars"])
         now = datetime.datetime.now(datetime.UTC)
         held = {
             **deferrals.find(made, known, open_, inventory, now),
@@ -167,22 +168,6 @@ class ActionModule(ControllerAction):
             "go": [] if decision.stop else [name for name in open_ if name not in held],
             "deferred": [{"device": name, "code": why.code, "message": why.message} for name, why in held.items()],
         }
-
-
-class _Inventory(t.Mapping[str, t.Mapping[str, t.Any]]):
-    """Variables of hosts, made plain for those that are asked for alone: a plant has thousands."""
-
-    def __init__(self, hostvars: t.Any) -> None:
-        self._hostvars = hostvars
-
-    def __getitem__(self, name: str) -> t.Mapping[str, t.Any]:
-        return t.cast("t.Mapping[str, t.Any]", self._hostvars[name])
-
-    def __iter__(self) -> t.Iterator[str]:
-        return iter(self._hostvars)
-
-    def __len__(self) -> int:
-        return len(self._hostvars)
 
 
 def _turns(turns: t.Sequence[t.Sequence[str]]) -> list[dict[str, t.Any]]:
