@@ -241,8 +241,9 @@ def _nodes(plan: plans.Plan, names: t.Mapping[str, str], settings: Settings) -> 
                     "identifier": f"approval-{name}",
                     "unified_job_template": {
                         "type": "workflow_approval",
-                        "name": f"Wave {name}",
-                        "description": f"{plan['rollout']}: {len(wave['hosts'])} devices",
+                        # the whole of it, because approvals of all workflows stand in one list
+                        "name": f"{plan['rollout']} wave {name}",
+                        "description": f"{len(wave['hosts'])} devices, plan {plan['digest']}",
                         "timeout": settings.approval_timeout,
                     },
                 }

@@ -82,7 +82,7 @@ def bodies(tasks: list[Body]) -> list[tuple[str, Body]]:
     for module, given in arguments(tasks):
         body = {key: value for key, value in given.items() if key not in ("state", "credentials", "survey_spec")}
         if module == "awx.awx.job_template":
-            del body["organization"]  # that of the project; the module only searches with it
+            del body["organization"]  # the module finds the project with it; AWX itself takes that of the project
             # the schema calls the id of a project a string
             body.update(project="7", inventory=1, execution_environment=2, extra_vars=json.dumps(body["extra_vars"]))
             found.append(("JobTemplate", body))
@@ -168,6 +168,7 @@ def test_one_node_for_each_wave_after_its_approval() -> None:
     assert templates == [f"{stem} rollout"] * 3
     assert nodes[0]["unified_job_template"]["name"] == f"{stem} plan"
     assert nodes[2]["unified_job_template"]["timeout"] == 3600
+    assert nodes[2]["unified_job_template"]["name"] == "gateway-2.0-1a2b3c4d wave most"
 
 
 def test_nobody_passes_an_approval_by_a_variable() -> None:
