@@ -47,7 +47,8 @@ options:
   variables:
     description:
       - The variables of the rollout, at least C(fleet_ota_repository), C(fleet_ota_trust_root), C(fleet_ota_channel),
-        C(fleet_ota_release) and C(fleet_ota_journal_dir), and those that the plan was made with.
+        C(fleet_ota_release) and C(fleet_ota_journal_dir), and those that the plan was made with. The jobs take the very
+        release of the plan.
       - AWX shows them to everybody who may see the job templates. Secrets belong into O(credentials).
     type: dict
     required: true

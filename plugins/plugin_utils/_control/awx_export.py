@@ -25,13 +25,12 @@ Task = dict[str, t.Any]
 UNTIL = "fleet_ota_until_wave"
 APPROVED = "fleet_ota_approved_wave"
 RELEASE = "fleet_ota_release"
-JOURNALS = "fleet_ota_journal_dir"
 TAKE_OVER = "fleet_ota_take_over"
 
 #: The nodes alone say these, or there is no terminal to say them in.
 _OURS = (UNTIL, APPROVED, TAKE_OVER, "fleet_ota_confirm")
 #: What the planning and the rollout cannot do without (playbooks/rollout.yml).
-_NEEDED = ("fleet_ota_repository", "fleet_ota_trust_root", "fleet_ota_channel", RELEASE, JOURNALS)
+_NEEDED = ("fleet_ota_repository", "fleet_ota_trust_root", "fleet_ota_channel", RELEASE, "fleet_ota_journal_dir")
 #: AWX's longest name.
 _NAME_LENGTH = 512
 _START = re.compile(r"DTSTART(?:;TZID=[A-Za-z0-9_+/-]+:\d{8}T\d{6}|:\d{8}T\d{6}Z)")
@@ -69,8 +68,8 @@ def tasks(plan: plans.Plan, settings: Settings) -> list[Task]:
     if problems:
         raise PlanError("the plan cannot be exported: " + "; ".join(problems), problems=problems)
     made = [
-        _template(names["plan"], settings.plan_playbook, "Verifies the release and plans its waves.", settings),
-        _template(names["rollout"], settings.rollout_playbook, "Rolls out, until a wave.", settings),
+        _template(names["plan"], settings.plan_playbook, "Verifies the release and plans its waves.", plan, settings),
+        _template(names["rollout"], settings.rollout_playbook, "Rolls out, until a wave.", plan, settings),
         _workflow(plan, names, settings),
     ]
     if settings.schedule:
@@ -157,7 +156,8 @@ def _too_long(names: t.Mapping[str, str]) -> list[str]:
     return [name for name in names.values() if len(name) > _NAME_LENGTH]
 
 
-def _template(name: str, playbook: str, description: str, settings: Settings) -> Task:
+def _template(name: str, playbook: str, description: str, plan: plans.Plan, settings: Settings) -> Task:
+    release = plan["release"]
     arguments = {
         "name": name,
         "description": description,
@@ -168,8 +168,9 @@ def _template(name: str, playbook: str, description: str, settings: Settings) ->
         "playbook": playbook,
         "execution_environment": settings.execution_environment,
         "credentials": list(settings.credentials) or None,
-        "extra_vars": dict(settings.variables),
-        # nodes and survey say which wave, which release and where the journal is
+        # the plan's own release: the newest one may be another when a job runs, and is not what is approved
+        "extra_vars": {**settings.variables, RELEASE: f"{release['name']}/{release['version']}"},
+        # the nodes say which wave
         "ask_variables_on_launch": True,
         # two runs of one rollout would fence each other off
         "allow_simultaneous": False,
@@ -189,7 +190,7 @@ def _workflow(plan: plans.Plan, names: t.Mapping[str, str], settings: Settings) 
         # pass all approval nodes. The survey lets through its own questions alone.
         "ask_variables_on_launch": False,
         "survey_enabled": True,
-        "survey_spec": _survey(settings),
+        "survey_spec": _survey(),
         # nodes of waves that are gone would have no parent, and AWX begins with all that have none
         "destroy_current_nodes": True,
         "workflow_nodes": _nodes(plan, names, settings),
@@ -198,32 +199,21 @@ def _workflow(plan: plans.Plan, names: t.Mapping[str, str], settings: Settings) 
     return {"name": "Workflow with a node for each wave", "awx.awx.workflow_job_template": arguments}
 
 
-def _survey(settings: Settings) -> dict[str, t.Any]:
-    questions = [
-        _question(RELEASE, "Release", "Name, or name/version", str(settings.variables[RELEASE])),
-        _question(JOURNALS, "Journal directory", "Kept from job to job", str(settings.variables[JOURNALS])),
-        {
-            **_question(TAKE_OVER, "Take over", "From another controller that is known to be gone", "false"),
-            "type": "multiplechoice",
-            "choices": ["false", "true"],
-        },
-    ]
-    return {"name": "", "description": "", "spec": questions}
-
-
-def _question(variable: str, name: str, description: str, default: str) -> dict[str, t.Any]:
-    # always with a default: a schedule has nobody to answer
-    return {
-        "variable": variable,
-        "question_name": name,
-        "question_description": description,
-        "type": "text",
+def _survey() -> dict[str, t.Any]:
+    """What may differ from run to run. Neither release nor journal: what is approved is what the nodes' names say."""
+    question = {
+        "variable": TAKE_OVER,
+        "question_name": "Take over",
+        "question_description": "From another controller that is known to be gone",
+        "type": "multiplechoice",
         "required": True,
-        "default": default,
+        # a schedule has nobody to answer
+        "default": "false",
         "min": 0,
         "max": 1024,
-        "choices": [],
+        "choices": ["false", "true"],
     }
+    return {"name": "", "description": "", "spec": [question]}
 
 
 def _nodes(plan: plans.Plan, names: t.Mapping[str, str], settings: Settings) -> list[dict[str, t.Any]]:

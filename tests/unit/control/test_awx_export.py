@@ -175,14 +175,19 @@ def test_nobody_passes_an_approval_by_a_variable() -> None:
     tasks = awx_export.tasks(made(), settings())
     whole = workflow(tasks)
     assert whole["ask_variables_on_launch"] is False
-    asked = {question["variable"] for question in whole["survey_spec"]["spec"]}
-    assert asked.isdisjoint({"fleet_ota_until_wave", "fleet_ota_approved_wave"})
+    assert [question["variable"] for question in whole["survey_spec"]["spec"]] == ["fleet_ota_take_over"]
     # a schedule has nobody to answer
     assert all(question["default"] for question in whole["survey_spec"]["spec"])
     templates = [given for module, given in arguments(tasks) if module == "awx.awx.job_template"]
     assert [given["playbook"] for given in templates] == ["fleet.ota.plan", "fleet.ota.rollout"]
     assert all(given["ask_variables_on_launch"] for given in templates)
     assert not any(given["allow_simultaneous"] for given in [*templates, whole])
+
+
+def test_the_jobs_take_the_release_of_the_plan() -> None:
+    newest = settings(variables={**VARIABLES, "fleet_ota_release": "gateway"})
+    for _module, given in arguments(awx_export.tasks(made(), newest))[:2]:
+        assert given["extra_vars"] == VARIABLES
 
 
 def test_what_is_not_given_is_left_out() -> None:
