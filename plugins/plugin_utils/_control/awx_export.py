@@ -24,11 +24,12 @@ Task = dict[str, t.Any]
 
 UNTIL = "fleet_ota_until_wave"
 APPROVED = "fleet_ota_approved_wave"
+DIGEST = "fleet_ota_plan_digest"
 RELEASE = "fleet_ota_release"
 TAKE_OVER = "fleet_ota_take_over"
 
 #: The nodes alone say these, or there is no terminal to say them in.
-_OURS = (UNTIL, APPROVED, TAKE_OVER, "fleet_ota_confirm")
+_OURS = (UNTIL, APPROVED, DIGEST, TAKE_OVER, "fleet_ota_confirm")
 #: What the planning and the rollout cannot do without (playbooks/rollout.yml).
 _NEEDED = ("fleet_ota_repository", "fleet_ota_trust_root", "fleet_ota_channel", RELEASE, "fleet_ota_journal_dir")
 #: AWX's longest name.
@@ -223,7 +224,7 @@ def _nodes(plan: plans.Plan, names: t.Mapping[str, str], settings: Settings) -> 
         {"identifier": "plan", "unified_job_template": {"name": names["plan"], **home}},
     ]
     for wave in plan["waves"]:
-        name, said = wave["name"], {UNTIL: wave["name"]}
+        name, said = wave["name"], {UNTIL: wave["name"], DIGEST: plan["digest"]}
         if wave.get("approval"):
             said[APPROVED] = name
             chain.append(

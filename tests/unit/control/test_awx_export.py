@@ -65,7 +65,7 @@ def problems(definition: str, body: Body) -> list[str]:
         rule = known["properties"].get(key)
         if rule is None or rule.get("readOnly"):
             found.append(f"{key} cannot be set")
-        elif type(value) is not TYPES[rule["type"]]:
+        elif not isinstance(value, TYPES[rule["type"]]) or (isinstance(value, bool) and rule["type"] != "boolean"):
             found.append(f"{key} is no {rule['type']}: {value!r}")
         elif "enum" in rule and value not in rule["enum"]:
             found.append(f"{key} is none of {rule['enum']}")
@@ -135,7 +135,7 @@ def test_the_modules_know_every_option() -> None:
         assert set(given) <= set(options), module
         for key, value in given.items():
             kind = {"list": list, "dict": dict, "bool": bool, "int": int}.get(options[key].get("type", "str"), str)
-            assert type(value) is kind, (module, key)
+            assert isinstance(value, kind), (module, key)
             assert value in options[key].get("choices", [value])
 
 
@@ -155,13 +155,14 @@ def test_one_node_for_each_wave_after_its_approval() -> None:
     for node, after in zip(nodes, [*nodes[1:], None], strict=True):
         wanted = [{"identifier": after["identifier"]}] if after else []
         assert node["related"] == {"success_nodes": wanted, "failure_nodes": [], "always_nodes": []}
+    bound = {"fleet_ota_plan_digest": made()["digest"]}
     assert [node.get("extra_data") for node in nodes] == [
         None,
-        {"fleet_ota_until_wave": "pilot"},
+        {**bound, "fleet_ota_until_wave": "pilot"},
         None,
-        {"fleet_ota_until_wave": "most", "fleet_ota_approved_wave": "most"},
+        {**bound, "fleet_ota_until_wave": "most", "fleet_ota_approved_wave": "most"},
         None,
-        {"fleet_ota_until_wave": "all", "fleet_ota_approved_wave": "all"},
+        {**bound, "fleet_ota_until_wave": "all", "fleet_ota_approved_wave": "all"},
     ]
     stem = "fleet.ota gateway-2.0-1a2b3c4d"
     templates = [node["unified_job_template"]["name"] for node in nodes if "extra_data" in node]
