@@ -47,6 +47,7 @@ class ActionModule(ControllerAction):
         "approved_waves": {"type": "dict", "default": {}},
         "channel": {"type": "str"},
         "until_wave": {"type": "str"},
+        "plan_digest": {"type": "str"},
         "notify": {"type": "list", "elements": "dict", "default": []},
     }
     constraints: t.ClassVar[Arguments] = {
@@ -82,6 +83,7 @@ class ActionModule(ControllerAction):
 
     def _start(self, arguments: Arguments) -> Result:
         directory, made = here(arguments["journal_dir"]), arguments["plan"]
+        self._meant(made, arguments)
         breaker.insist(directory, made)
         notify.check(arguments["notify"])
         # the parent: this is one of Ansible's workers, and its end says nothing about the run
@@ -114,7 +116,6 @@ class ActionModule(ControllerAction):
             clearance.approve(book, made, name, how="signed", by=", ".join(paths))
         if arguments["wave"]:
             # AWX starts this run only once its approval node has let the wave begin
-            self._known(made, arguments["wave"])
             clearance.approve(book, made, arguments["wave"], how="awx", by=arguments["by"] or "AWX")
         release = made["release"]
         text = (
@@ -135,6 +136,19 @@ class ActionModule(ControllerAction):
         if changed and not self.check:
             clearance.approve(book, made, name, **who, data=arguments["data"] or None)
         return {"changed": changed, "wave": name, **who}
+
+    def _meant(self, made: plan.Plan, arguments: Arguments) -> None:
+        """Refuse a plan that is not the one that was exported or approved, before anything of it is on record."""
+        wanted = arguments["plan_digest"]
+        if wanted and wanted != made["digest"]:
+            raise PlanError(
+                f"the plan of {made['rollout']} is {made['digest'][:12]} now and was {wanted[:12]} when exported; "
+                "export it again, and let it be approved again"
+            )
+        for name in (arguments["wave"], arguments["until_wave"]):
+            if name:
+                # a run until a wave that is not there would go on to the end
+                self._known(made, name)
 
     @staticmethod
     def _known(made: plan.Plan, wave: str) -> None:

@@ -94,7 +94,12 @@ options:
     description: For V(reset), the channel whose breaker is closed.
     type: str
   until_wave:
-    description: For V(concluded), the wave after which the run was to end; later ones are not missed.
+    description:
+      - The wave after which the run is to end. V(started) refuses one that the plan does not have; V(concluded) does
+        not miss later ones.
+    type: str
+  plan_digest:
+    description: For V(started), the digest of the plan that was approved elsewhere. Any other plan is refused.
     type: str
   notify:
     description: Who is told, as the guide on notifications says; whoever cannot be reached stops nothing.

@@ -327,3 +327,14 @@ def test_a_plan_that_was_changed_is_not_started(folder: Folder) -> None:
     made = folder.plan()["plan"]
     made["limits"]["max_failures"] = 99
     assert failure(lambda: folder.start(made)).result["code"] == "PLAN"
+
+
+@pytest.mark.parametrize("more", [{"plan_digest": "0" * 64}, {"until_wave": "nowhere"}, {"wave": "nowhere"}])
+def test_a_plan_that_is_not_the_one_that_is_meant_is_not_started(folder: Folder, more: Result) -> None:
+    made = folder.plan()["plan"]
+    given = {"state": "started", "journal_dir": str(folder.path / "journals"), "plan": made}
+    error = failure(lambda: folder.act(journal.ActionModule, **given, **more))
+    assert "export it again" in str(error) or "has no wave 'nowhere'" in str(error)
+    assert not (folder.path / "journals").exists()
+    meant = {"plan_digest": made["digest"], "until_wave": made["waves"][0]["name"]}
+    assert folder.act(journal.ActionModule, **given, **meant)["changed"]

@@ -1,0 +1,49 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Write a plan as a workflow of AWX."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..plugin_utils._control import awx_export, files
+from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, here
+
+
+class ActionModule(ControllerAction):
+    """C(fleet.ota.awx)."""
+
+    argument_spec: t.ClassVar[Arguments] = {
+        "plan": {"type": "dict", "required": True},
+        "dest": {"type": "path"},
+        "organization": {"type": "str", "required": True},
+        "project": {"type": "str", "required": True},
+        "inventory": {"type": "str", "required": True},
+        "variables": {"type": "dict", "required": True},
+        "execution_environment": {"type": "str"},
+        "credentials": {"type": "list", "elements": "str", "default": []},
+        "schedule": {"type": "str"},
+        "prefix": {"type": "str", "default": "fleet.ota"},
+        "approval_timeout": {"type": "int", "default": 0},
+        "plan_playbook": {"type": "str", "default": "fleet.ota.plan"},
+        "rollout_playbook": {"type": "str", "default": "fleet.ota.rollout"},
+    }
+
+    def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
+        """Make the tasks, and bring the file to them."""
+        made, place = arguments.pop("plan"), arguments.pop("dest")
+        tasks = awx_export.tasks(made, awx_export.Settings(**arguments))
+        content = awx_export.render(made, tasks)
+        result: Result = {"changed": False, "tasks": tasks, "content": content, "dest": None}
+        if place is None:
+            return result
+        path = here(place)
+        before = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+        changed = before != content
+        if changed and not self.check:
+            files.make_directory(path.parent)
+            files.write(path, content.encode())
+        diff = self.diff(before.splitlines(), content.splitlines(), str(path))
+        return {**result, "changed": changed, "dest": str(path), **diff}

@@ -1,0 +1,37 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The export to AWX by its playbook: what the jobs will plan with is what the plan was made with."""
+
+from __future__ import annotations
+
+import yaml
+
+from .conftest import MakeFleet
+
+WAVES = [{"name": "pilot", "count": 1}, {"name": "rest", "percent": 100}]
+PLACE = {f"fleet_ota_awx_{name}": name for name in ("organization", "project", "inventory")}
+
+
+def test_the_playbook_writes_the_workflow_and_touches_nothing(make_fleet: MakeFleet) -> None:
+    fleet = make_fleet("d1", "d2", bare=True)
+    path = fleet.folder / "awx.yml"
+    asked = {**PLACE, "fleet_ota_awx_dest": str(path), "fleet_ota_waves": WAVES}
+    ran = fleet.play("export_awx", **asked)
+    assert ran.rc == 0, ran.text
+    (play,) = yaml.safe_load(path.read_text())
+    plans, _rolls_out, workflow = play["tasks"]
+    variables = plans["awx.awx.job_template"]["extra_vars"]
+    assert variables == {
+        **{f"fleet_ota_{name}": fleet.common[f"fleet_ota_{name}"] for name in ("repository", "trust_root", "channel")},
+        "fleet_ota_release": "gateway/2",
+        "fleet_ota_journal_dir": str(fleet.folder / "journal"),
+        "fleet_ota_hosts": "fleet",
+        "fleet_ota_waves": WAVES,
+    }
+    nodes = workflow["awx.awx.workflow_job_template"]["workflow_nodes"]
+    assert [node["identifier"] for node in nodes] == ["plan", "wave-pilot", "wave-rest"]
+    assert not (fleet.folder / "journal").exists()
+    again = fleet.play("export_awx", **asked)
+    assert "changed=0" in again.text, again.text
