@@ -181,3 +181,15 @@ def test_the_role_without_a_journal(make_fleet: MakeFleet) -> None:
     assert again.rc == 0, again.text
     assert "changed=0" in again.text
     assert fleet.devices["good"].transactions() == done["good"] + 1
+
+
+def test_a_way_back_of_more_devices_than_forks_confirms_each_batch_before_the_next(make_fleet: MakeFleet) -> None:
+    fleet = make_fleet("d1", "d2", "d3")
+    before = fleet.trees()
+    assert fleet.play("rollout").rc == 0
+    fleet.environment = {"ANSIBLE_FORKS": "2"}
+    ran = fleet.play("rollback", fleet_ota_rollout_id=rollout_id(fleet))
+    assert ran.rc == 0, ran.text
+    assert ran.text.count("PLAY [Go back]") == 2
+    assert fleet.trees() == before
+    assert fleet.records()[-1]["data"]["result"] == "complete"
