@@ -17,6 +17,8 @@ from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository impo
 
 from .conftest import Device, Fleet, Publisher, Ran
 
+pytestmark = pytest.mark.one_core
+
 PEOPLE = ("anna", "ben", "carol")
 RULES = [{"name": "all", "approvals": {"approvals": 2}}]
 

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import typing as t
 
+import pytest
+
 if t.TYPE_CHECKING:
     from .conftest import Fleet, MakeFleet
+
+pytestmark = pytest.mark.one_core
 
 #: A connection that finds nobody.
 OFF = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_ssh_retries": 0}

@@ -25,6 +25,8 @@ from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository impo
 
 from .conftest import STATE, Fleet, Publisher, Ran
 
+pytestmark = pytest.mark.one_core
+
 Variables = dict[str, t.Any]
 PEOPLE = {"keys": ["anna", "ben", "carla"], "threshold": 2}
 
