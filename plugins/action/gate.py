@@ -9,16 +9,15 @@ from __future__ import annotations
 import datetime
 import typing as t
 
-from ansible import constants as C
-from ansible import context
-
 from ..plugin_utils._control import (
+    analysis,
     clearance,
     deferrals,
     evidence,
     gate,
     journal,
     notify,
+    outcomes,
     penalties,
     plan,
     rollouts,
@@ -26,7 +25,7 @@ from ..plugin_utils._control import (
     takeback,
 )
 from ..plugin_utils._control.errors import PlanError
-from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, here, plain
+from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, forks, here, plain
 from ..plugin_utils._inventory import Inventory
 
 
@@ -53,20 +52,20 @@ class ActionModule(ControllerAction):
         if self.check and not path.exists():
             # a dry run has no journal: nothing was touched, so nothing can have failed
             decision = gate.Decision(gate.PROMOTE, "check mode: nothing is recorded yet", {}, [])
-            turns = {"turns": _turns([batch]), "soak": 0, "idle": False, "go": batch, "deferred": []}
+            turns = {"turns": _turns([batch], task_vars), "soak": 0, "idle": False, "go": batch, "deferred": []}
             return {**_result(decision, None), **turns, "approval_wanted": False}
         records = book.verify()
-        runs.insist(records, arguments["generation"])
+        runs.insist(journal.newest_run(records), arguments["generation"])
         made = rollouts.current_plan(records)
         index = plan.wave_of(made, batch) if arguments["wave"] is None else arguments["wave"]
         if not 0 <= index < len(made["waves"]):
             raise PlanError(f"wave {index} is not in the plan, which has {len(made['waves'])}; count from 0")
         wave, known = made["waves"][index], journal.standings(records)
         if point == "turn":
-            return self._turn(book, records, wave, arguments, task_vars)
+            return self._turn(book, records, made, wave, known, arguments, task_vars)
         idle = clearance.idle(records, wave)
         wanted = point == "before" and not self.check and clearance.unapproved(records, made, wave)
-        results: list[t.Any] = []
+        results: list[analysis.Result] = []
         if self.check:
             # a dry run leaves no outcomes: only what real runs recorded can speak
             decision = gate.decide(made, known, wave=0, before=True)
@@ -78,7 +77,7 @@ class ActionModule(ControllerAction):
                 why = f"wave {wave['name']} begins when somebody approves it (docs/gates.md)"
                 decision = gate.weigh(decision, [gate.Finding(gate.HOLD, why, "approval")])
             if point == "after":
-                decision, results = self._evidence(book, records, made, wave, decision, task_vars)
+                decision, results = self._evidence(book, records, made, wave, known, decision, task_vars)
         back = [] if self.check else takeback.due(made, records, decision, wave=index, before=point == "before")
         if not self.check:
             event = "wave.started" if point == "before" else "wave.ended"
@@ -87,7 +86,7 @@ class ActionModule(ControllerAction):
             self._tell(book, arguments["notify"], wave, decision, wanted)
         return {
             **_result(decision, wave),
-            "turns": [] if idle else _turns(plan.turns(wave)),
+            "turns": [] if idle else _turns(plan.turns(wave), task_vars),
             "idle": idle,
             "soak": 0 if self.check else clearance.soak(records, made, wave),
             "approval_wanted": wanted and decision.decision == gate.HOLD,
@@ -101,11 +100,12 @@ class ActionModule(ControllerAction):
         records: list[journal.Record],
         made: plan.Plan,
         wave: t.Mapping[str, t.Any],
+        known: t.Mapping[str, outcomes.Standing],
         decision: gate.Decision,
         task_vars: Arguments,
-    ) -> tuple[gate.Decision, list[t.Any]]:
+    ) -> tuple[gate.Decision, list[analysis.Result]]:
         """The decision once analysis and rules have spoken, and what the analysis measured."""
-        known, results = journal.standings(records), []
+        results: list[analysis.Result] = []
         # where the records stop the rollout already, there is nothing to find out and no time to lose
         if not decision.stop and not clearance.settled(records, wave):
             results = evidence.measure(made, wave, known)
@@ -136,12 +136,13 @@ class ActionModule(ControllerAction):
         self,
         book: journal.Journal,
         records: t.Sequence[journal.Record],
+        made: plan.Plan,
         wave: t.Mapping[str, t.Any],
+        known: t.Mapping[str, outcomes.Standing],
         arguments: Arguments,
         task_vars: Arguments,
     ) -> Result:
         """Who of a turn may be touched now; the others are recorded as deferred, unless more is known of them."""
-        made, known = rollouts.current_plan(records), journal.standings(records)
         turn, penalty = arguments["turn"], arguments["penalty"]
         turns = plan.turns(wave)
         if not 0 <= turn < len(turns):
@@ -156,7 +157,7 @@ class ActionModule(ControllerAction):
             **penalties.find(records, open_, penalty, now),
         }
         if not self.check:
-            back = takeback.due(made, book.read(), decision, wave=wave["index"], before=False)
+            back = takeback.due(made, records, decision, wave=wave["index"], before=False)
             book.append(
                 "wave.turn", data={**_recorded(wave, decision), "turn": turn, "hosts": hosts, "roll_back": back}
             )
@@ -170,17 +171,17 @@ class ActionModule(ControllerAction):
         }
 
 
-def _turns(turns: t.Sequence[t.Sequence[str]]) -> list[dict[str, t.Any]]:
+def _turns(turns: t.Sequence[t.Sequence[str]], task_vars: Arguments) -> list[dict[str, t.Any]]:
     """The turns in pieces of as many devices as Ansible works on at a time.
 
     It takes more than that one after the other and confirms the first when it is done with the last: the deadlines of
     the first would pass meanwhile.
     """
-    forks = int(context.CLIARGS.get("forks") or C.DEFAULT_FORKS)
+    most = forks(task_vars)
     return [
-        {"index": index, "hosts": list(hosts[begin : begin + forks])}
+        {"index": index, "hosts": list(hosts[begin : begin + most])}
         for index, hosts in enumerate(turns)
-        for begin in range(0, len(hosts), forks)
+        for begin in range(0, len(hosts), most)
     ]
 
 

@@ -192,7 +192,7 @@ class ActionModule(ControllerAction):
                 "summary_lines": ["check mode: nothing is recorded"],
             }
         records = book.verify()
-        runs.insist(records, arguments["generation"])
+        runs.insist(journal.newest_run(records), arguments["generation"])
         end = rollouts.conclude(records)
         data = {"result": end.result, "counts": end.counts, "not_as_planned": end.not_as_planned}
         if not self.check:

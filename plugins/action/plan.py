@@ -12,7 +12,7 @@ import typing as t
 from ..plugin_utils._control import approvals, compatibility, estimates, plan, rollback, rollouts, schedules
 from ..plugin_utils._control.bundle import Bundle
 from ..plugin_utils._control.steering import Steering
-from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, here, plain
+from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, forks, here, plain
 from ..plugin_utils._inventory import Inventory
 from .release import CACHE, TLS, bundle_path, fetched
 
@@ -92,7 +92,7 @@ class ActionModule(ControllerAction):
         if journals:
             stored = rollouts.stored_plan(journals, made["rollout"])
         seconds = estimates.history(journals, made["release"]["name"])
-        estimate = estimates.make(made, seconds, int(task_vars.get("ansible_forks") or 5))
+        estimate = estimates.make(made, seconds, forks(task_vars))
         return {
             # planning itself changes nothing; with a journal it says whether starting would change what is followed
             "changed": bool(arguments["journal_dir"]) and stored != made,

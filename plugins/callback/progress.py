@@ -79,12 +79,11 @@ class CallbackModule(CallbackBase):
 
     def v2_runner_on_ok(self, result: t.Any) -> None:
         """A task gave a result: another journal may have begun, and this one may have grown."""
-        fields = result._result if not hasattr(result, "result") else result.result  # the name since 2.19
-        task = result._task if not hasattr(result, "task") else result.task
-        if task.action in ("fleet.ota.journal", "fleet.ota.plan") and fields.get("resumed") is not None:
-            if fields.get("path") != self._path:
-                self._path, self._read, self._progress = str(fields["path"]), 0, progress.Progress()
-                self._catch_up()
+        fields = result.result
+        begins = result.task.action == "fleet.ota.journal" and fields.get("resumed") is not None
+        if begins and fields["path"] != self._path:
+            self._path, self._read, self._progress = str(fields["path"]), 0, progress.Progress()
+            self._catch_up()
         self._look()
 
     def v2_runner_on_failed(self, result: t.Any, ignore_errors: bool = False) -> None:

@@ -14,6 +14,7 @@ import os
 import pathlib
 import typing as t
 
+from ansible import constants as C
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
@@ -105,6 +106,11 @@ def plain(value: t.Any) -> t.Any:
         if isinstance(value, kind):
             return value if kind is bool else kind(value)
     return value
+
+
+def forks(task_vars: Arguments) -> int:
+    """How many hosts Ansible works on at a time."""
+    return int(task_vars.get("ansible_forks") or C.DEFAULT_FORKS)
 
 
 def here(path: str) -> pathlib.Path:

@@ -13,7 +13,6 @@ person to say, who is on record then.
 from __future__ import annotations
 
 import contextlib
-import datetime
 import json
 import os
 import pathlib
@@ -66,8 +65,8 @@ def reset(directory: pathlib.Path, channel: str, by: str, reason: str) -> dict[s
     """Record that ``by`` closes the breaker of ``channel``, and why; returns the entry. Raises :class:`PlanError`."""
     if not reason.strip():
         raise PlanError("a reset needs a reason: say what was found, for whoever asks later")
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    entry = {"time": now, "channel": channel, "by": by, "reason": reason, "rollouts": halted(directory, channel)}
+    kept = halted(directory, channel)
+    entry = {"time": journal.stamp(), "channel": channel, "by": by, "reason": reason, "rollouts": kept}
     files.make_directory(directory, 0o700)
     with files.lock(directory / ".lock"):
         fd = os.open(directory / NAME, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

@@ -10,26 +10,28 @@ from __future__ import annotations
 
 import typing as t
 
+from . import libraries
+
 try:
     import jmespath
     import jmespath.exceptions
-except ImportError:  # problem() tells
-    AVAILABLE = False
-else:
-    AVAILABLE = True
+except ImportError:  # libraries.require() tells
+    pass
 
 
 def problem(text: t.Any) -> str | None:
-    """What is wrong with an expression, with the next step; None if nothing is."""
-    if not AVAILABLE:
-        return "needs the library jmespath; install it for the Python that runs ansible: pip install jmespath"
+    """What is wrong with an expression, with the next step; None if nothing is.
+
+    Raises :class:`ControlError` where the library is missing.
+    """
     if not isinstance(text, str) or not text.strip():
-        return f"must be a JMESPath expression, not {text!r}"
+        return f"must be a JMESPath expression such as \"site == 'north'\", not {text!r}"
+    libraries.require(libraries.EXPRESSIONS)
     try:
         jmespath.compile(text)
     except jmespath.exceptions.JMESPathError as error:
         reason = str(error).splitlines()[0].rstrip(":")
-        return f"{text!r} is no JMESPath expression ({reason}); numbers stand in backquotes, texts in single quotes"
+        return f"{text!r} is not a JMESPath expression ({reason}); numbers stand in backquotes, texts in single quotes"
     return None
 
 
@@ -44,4 +46,4 @@ def search(text: str, value: t.Any) -> t.Any:
 def holds(text: str, value: t.Any) -> bool:
     """Whether it is true as JMESPath sees it: not null, false, or empty. Raises ValueError."""
     found = search(text, value)
-    return found not in (None, False) and found not in ("", [], {})
+    return found is not None and found is not False and found not in ("", [], {})

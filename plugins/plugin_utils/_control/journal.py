@@ -43,6 +43,8 @@ EVENTS = frozenset(
         "audit.gap",
     }
 )
+#: With these a run of the rollout begins.
+BEGINS = ("rollout.started", "rollout.resumed")
 #: Longest text kept from a device's message, in characters: a device must not be able to fill the controller's disk.
 LONGEST = 4000
 
@@ -181,14 +183,15 @@ class Journal:
                     return record
         return None
 
-    def begins(self) -> list[Record]:
-        """The record with which the newest run began, alone in a list; parses only what may be one."""
+    def newest_run(self) -> Record | None:
+        """The record with which the newest run began; parses only what may be one."""
+        marks = [json.dumps(event).encode() for event in BEGINS]
         for line in reversed(self.path.read_bytes().split(b"\n")[:-1]):
-            if b'"rollout.resumed"' in line or b'"rollout.started"' in line:
+            if any(mark in line for mark in marks):
                 record = self._parse(line, None)
-                if record["event"] in ("rollout.started", "rollout.resumed"):
-                    return [record]
-        return []
+                if record["event"] in BEGINS:
+                    return record
+        return None
 
     def holds(self, checkpoint: t.Mapping[str, t.Any]) -> bool:
         """Whether the journal still has what ``checkpoint`` (kept by a device) witnessed."""
@@ -236,6 +239,16 @@ class Journal:
         return JournalError(f"the journal {self.path} {reason}")
 
 
+def newest_run(records: t.Sequence[Record]) -> Record | None:
+    """The record with which the newest run began, from all of them."""
+    return next((record for record in reversed(records) if record["event"] in BEGINS), None)
+
+
+def stamp() -> str:
+    """The moment, as records have it."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def standings(records: t.Iterable[Record]) -> dict[str, Standing]:
     """The latest outcome of every device that was touched, in the order in which they were first touched.
 
@@ -270,11 +283,10 @@ def _check(event: str, device: str | None, outcome: str | None) -> None:
 
 
 def _complete(record: Record, rollout: str, seq: int, prev: str) -> Record:
-    now = datetime.datetime.now(datetime.UTC)
     complete = {
         "v": VERSION,
         "seq": seq,
-        "time": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "time": stamp(),
         "rollout": rollout,
         **record,
         "prev": prev,

@@ -26,8 +26,8 @@ NEEDED = {
     "in-toto-attestation": (0, 9, 3),
 }
 
-#: For waves that select by expression.
-SELECTING = {"jmespath": (1, 0)}
+#: For waves, analysis and rules that are written as expressions.
+EXPRESSIONS = {"jmespath": (1, 0)}
 #: For windows given as cron has them, and for calendars.
 SCHEDULING = {"cronsim": (2, 6), "icalendar": (6, 1), "recurring-ical-events": (3, 5)}
 

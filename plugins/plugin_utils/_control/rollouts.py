@@ -137,14 +137,15 @@ def start(
 def current_plan(records: t.Sequence[Record]) -> Plan:
     """The plan that the newest run follows."""
     for record in reversed(records):
-        if record["event"] in runs.BEGINS and "plan" in record["data"]:
+        if record["event"] in journal.BEGINS and "plan" in record["data"]:
             return t.cast(Plan, record["data"]["plan"])
     raise JournalError("the journal does not begin with rollout.started; restore it from a backup")
 
 
 def generation(records: t.Sequence[Record]) -> int:
     """The number of the newest run."""
-    return max((int(record["data"]["generation"]) for record in records if record["event"] in runs.BEGINS), default=0)
+    begin = journal.newest_run(records)
+    return int(begin["data"]["generation"]) if begin else 0
 
 
 def longest_soak(plan: Plan) -> float:
@@ -157,7 +158,7 @@ def untouched(records: t.Sequence[Record]) -> set[str]:
     """The devices whose turn the gate did not let begin in the newest run, and that nothing is recorded of."""
     held: set[str] = set()
     for record in records:
-        if record["event"] in runs.BEGINS:
+        if record["event"] in journal.BEGINS:
             held.clear()
         elif record["event"] == "wave.turn" and record["data"]["decision"] != gate.PROMOTE:
             held.update(record["data"]["hosts"])

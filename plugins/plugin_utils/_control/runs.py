@@ -18,12 +18,10 @@ import pathlib
 import platform
 import typing as t
 
+from . import journal
 from .errors import JournalError
+from .journal import Record
 
-if t.TYPE_CHECKING:
-    from .journal import Record
-
-BEGINS = ("rollout.started", "rollout.resumed")
 #: Seconds without a record after which a run on another machine counts as dead; a wave's soak is added.
 SILENCE = 1800.0
 
@@ -44,7 +42,7 @@ def refuse_second(records: t.Sequence[Record], mine: t.Mapping[str, t.Any], soak
 
     ``soak`` is the longest time in seconds for which the plan lets a wave alone, and a run may be silent.
     """
-    begin = next((record for record in reversed(records) if record["event"] in BEGINS), None)
+    begin = journal.newest_run(records)
     if begin is None or any(record["event"] == "rollout.ended" for record in records[begin["seq"] + 1 :]):
         return
     other = begin["data"].get("controller", {})
@@ -69,14 +67,16 @@ def refuse_second(records: t.Sequence[Record], mine: t.Mapping[str, t.Any], soak
     raise JournalError(f"the rollout {records[0]['rollout']} is run by {who} already: {after}", code="BUSY")
 
 
-def insist(records: t.Sequence[Record], generation: int | None) -> None:
-    """Raise :class:`JournalError` (``STALE``) if a newer run than ``generation`` follows this rollout."""
-    begin = next((record for record in reversed(records) if record["event"] in BEGINS), None)
+def insist(begin: Record | None, generation: int | None) -> None:
+    """Raise :class:`JournalError` (``STALE``) if a newer run than ``generation`` follows the rollout.
+
+    ``begin`` is the record with which the newest run began (``newest_run`` of a journal or of its records).
+    """
     if generation is None or begin is None or begin["data"]["generation"] <= generation:
         return
     other = begin["data"].get("controller", {})
     raise JournalError(
-        f"the rollout {records[0]['rollout']} was taken over by {other.get('user', 'somebody')} on "
+        f"the rollout {begin['rollout']} was taken over by {other.get('user', 'somebody')} on "
         f"{other.get('host', 'another machine')} at {begin['time']}; this run ends here, follow that one",
         code="STALE",
     )

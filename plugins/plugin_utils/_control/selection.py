@@ -13,6 +13,7 @@ import dataclasses
 import math
 import typing as t
 
+from . import expressions
 from .waves import Groups, Wave
 
 #: Variables of each host, as far as they matter here.
@@ -130,12 +131,10 @@ def _pool(
     found = []
     for name in pool:
         try:
-            if wave.where.holds(inventory.get(name, {})):
+            if expressions.holds(wave.where, inventory.get(name, {})):
                 found.append(name)
         except ValueError as error:
-            problems.append(
-                f"wave {wave.name}: where {wave.where.text!r} cannot be asked of {name} ({error}); correct it"
-            )
+            problems.append(f"wave {wave.name}: where {wave.where!r} cannot be asked of {name} ({error}); correct it")
             return []
     return found
 

@@ -49,7 +49,7 @@ def wanted(records: t.Sequence[Record]) -> list[str]:
     """The devices that the last gate of the newest run wants back and that did not go back yet."""
     found: list[str] = []
     for record in records:
-        if record["event"] in ("rollout.started", "rollout.resumed"):
+        if record["event"] in journal.BEGINS:
             found = []
         elif record["event"] in ("wave.started", "wave.turn", "wave.ended"):
             found = record["data"].get("roll_back", [])

@@ -13,14 +13,8 @@ import fractions
 import re
 import typing as t
 
-from . import libraries
+from . import expressions
 from .numbers import is_number, is_whole
-
-try:
-    import jmespath
-    from jmespath.exceptions import JMESPathError
-except ImportError:  # libraries.require() tells
-    pass
 
 Groups = t.Mapping[str, t.Sequence[str]]
 
@@ -62,32 +56,17 @@ class Growth:
 
 
 @dataclasses.dataclass(frozen=True)
-class Where:
-    """A JMESPath expression over a host's variables."""
-
-    text: str
-    compiled: t.Any
-
-    def holds(self, variables: t.Mapping[str, t.Any]) -> bool:
-        """Whether its value is true as JMESPath sees it: not null, false, or an empty text, list or object.
-
-        Raises ``ValueError`` with the reason if it cannot be evaluated.
-        """
-        try:
-            found = self.compiled.search(variables)
-        except JMESPathError as error:
-            raise ValueError(str(error)) from error
-        return found is not None and found is not False and found not in ("", [], {})
-
-
-@dataclasses.dataclass(frozen=True)
 class Wave:
-    """One checked entry; ``extra`` is what the gate reads of it: ``soak`` and ``approval``, where they are given."""
+    """One checked entry.
+
+    ``where`` is a JMESPath expression over a host's variables; ``extra`` is what the gate reads of the entry: ``soak``
+    and ``approval``, where they are given.
+    """
 
     name: str
     group: str | None
     hosts: list[str] | None
-    where: Where | None
+    where: str | None
     count: int | None
     percent: fractions.Fraction | None
     grow: Growth | None
@@ -98,7 +77,7 @@ class Wave:
         """Why somebody is in this wave, for people."""
         parts = [f"in group {self.group}"] if self.group else []
         parts += ["named in hosts"] if self.hosts is not None else []
-        parts += [f"matches {self.where.text}"] if self.where else []
+        parts += [f"matches {self.where}"] if self.where else []
         parts += [f"among the first {self.count}"] if self.count is not None else []
         parts += [f"among the first {float(self.percent):g} %"] if self.percent is not None else []
         return ", ".join([*parts, *(["by growth"] if self.grow else [])])
@@ -121,22 +100,19 @@ def check(waves: t.Any, groups: Groups, known: t.Collection[str], problems: list
         if name in names:
             found.append(f"{where}.name: {name!r} is taken by an earlier wave; names are unique")
         names.add(name)
-        expression = None
-        if wave.get("where") is not None:
-            expression = _compile(f"{where}.where", wave["where"], found)
         problems += found
         if not found:
-            checked.append(_made(name, wave, expression))
+            checked.append(_made(name, wave))
     return checked
 
 
-def _made(name: str, wave: t.Mapping[str, t.Any], expression: Where | None) -> Wave:
+def _made(name: str, wave: t.Mapping[str, t.Any]) -> Wave:
     percent, grow = wave.get("percent"), wave.get("grow")
     return Wave(
         name=name,
         group=wave.get("group"),
         hosts=wave.get("hosts"),
-        where=expression,
+        where=wave.get("where"),
         count=wave.get("count"),
         # through text, so that 0.1 is a tenth and not 0.1000000000000000055
         percent=None if percent is None else fractions.Fraction(str(percent)),
@@ -147,19 +123,6 @@ def _made(name: str, wave: t.Mapping[str, t.Any], expression: Where | None) -> W
 
 def _growth(grow: t.Mapping[str, t.Any]) -> Growth:
     return Growth(grow.get("start", 1), fractions.Fraction(str(grow.get("factor", 2))), grow.get("most"))
-
-
-def _compile(where: str, text: t.Any, found: list[str]) -> Where | None:
-    if not isinstance(text, str) or not text.strip():
-        found.append(f"{where}: must be a JMESPath expression such as \"site == 'north'\", not {text!r}")
-        return None
-    libraries.require(libraries.SELECTING)
-    try:
-        return Where(text, jmespath.compile(text))
-    except JMESPathError as error:
-        reason = str(error).splitlines()[0].rstrip(":")
-        found.append(f"{where}: {text!r} is not a JMESPath expression ({reason}); correct it")
-        return None
 
 
 def _problems(where: str, wave: dict[str, t.Any], groups: Groups, known: t.Collection[str]) -> list[str]:
@@ -182,6 +145,8 @@ def _problems(where: str, wave: dict[str, t.Any], groups: Groups, known: t.Colle
             strangers = [name for name in wave["hosts"] if name not in known]
             found += [f"{where}.hosts: the inventory has no host {name!r}; correct the name" for name in strangers]
             found += [f"{where}.hosts: {name} is named twice; name it once" for name in duplicates(wave["hosts"])]
+    if "where" in given and (wrong := expressions.problem(wave["where"])):
+        found.append(f"{where}.where: {wrong}")
     if "count" in given and not is_whole(wave["count"], 1):
         found.append(f"{where}.count: must be a whole number of at least 1, not {wave['count']!r}")
     if "percent" in given and not (is_number(wave["percent"]) and 0 < wave["percent"] <= 100):

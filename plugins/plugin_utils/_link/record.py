@@ -29,7 +29,7 @@ class Record:
     def insist(self) -> None:
         """Raise JournalError (``STALE``) if a newer run follows the rollout: this one must not touch a device more."""
         if self._journal:
-            runs.insist(self._journal.begins(), self.generation or None)
+            runs.insist(self._journal.newest_run(), self.generation or None)
 
     def pending(self) -> None:
         """The device is about to be touched. Raises like :meth:`insist`."""

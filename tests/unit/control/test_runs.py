@@ -115,4 +115,4 @@ def test_a_run_elsewhere_is_taken_over_when_somebody_says_so(tmp_path: pathlib.P
     assert caught.value.code == "STALE"
     Record(str(taken.path), "d1", taken.rollout, 2).pending()
     with pytest.raises(JournalError):
-        runs.insist(journal.Journal(taken.path).read(), 1)
+        runs.insist(journal.Journal(taken.path).newest_run(), 1)

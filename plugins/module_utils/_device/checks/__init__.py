@@ -13,12 +13,10 @@ Anything else that goes wrong in it is unhealthy too: inconclusive is not health
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import types
 import typing as t
 
-from .. import schema
+from .. import registry, schema
 from ..layout import Layout
 
 
@@ -40,14 +38,12 @@ class Context(t.NamedTuple):
 
 def kinds() -> list[str]:
     """The kinds of check that this engine has."""
-    return sorted(entry.name for entry in pkgutil.iter_modules(__path__) if not entry.name.startswith("_"))
+    return registry.names(__path__)
 
 
 def module(kind: t.Any) -> types.ModuleType | None:
     """The module of check ``kind``, or None."""
-    if not isinstance(kind, str) or kind not in kinds():
-        return None
-    return importlib.import_module("%s.%s" % (__name__, kind))
+    return registry.module(__name__, __path__, kind)
 
 
 _TIMES: dict[str, schema.Rule] = {

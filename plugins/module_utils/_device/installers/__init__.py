@@ -16,14 +16,12 @@ A type's module has
 
 from __future__ import annotations
 
-import importlib
 import pathlib
-import pkgutil
 import re
 import types
 import typing as t
 
-from .. import hashing, schema
+from .. import hashing, registry, schema
 from ..errors import OtaError
 from ..layout import Layout
 
@@ -109,14 +107,12 @@ class Base:
 
 def types_known() -> list[str]:
     """The payload types that this engine has."""
-    return sorted(entry.name for entry in pkgutil.iter_modules(__path__) if not entry.name.startswith("_"))
+    return registry.names(__path__)
 
 
 def module(kind: t.Any) -> types.ModuleType | None:
     """The module of payload type ``kind``, or None."""
-    if not isinstance(kind, str) or kind not in types_known():
-        return None
-    return importlib.import_module("%s.%s" % (__name__, kind))
+    return registry.module(__name__, __path__, kind)
 
 
 def validate(where: str, payload: t.Any, *, signed: bool, problems: schema.Problems) -> None:

@@ -15,12 +15,10 @@ it is that too.
 from __future__ import annotations
 
 import concurrent.futures
-import importlib
-import pkgutil
 import types
 import typing as t
 
-from .. import checks, schema
+from .. import checks, registry, schema
 from ..checks import Context
 from ..errors import OtaError
 from ..layout import Layout
@@ -47,14 +45,12 @@ class Held(t.NamedTuple):
 
 def kinds() -> list[str]:
     """The kinds of interlock that this engine has."""
-    return sorted(entry.name for entry in pkgutil.iter_modules(__path__) if not entry.name.startswith("_"))
+    return registry.names(__path__)
 
 
 def module(kind: t.Any) -> types.ModuleType | None:
     """The module of interlock ``kind``, or None."""
-    if not isinstance(kind, str) or kind not in kinds():
-        return None
-    return importlib.import_module("%s.%s" % (__name__, kind))
+    return registry.module(__name__, __path__, kind)
 
 
 def is_harmless(kind: str) -> bool:

@@ -16,12 +16,11 @@ import errno
 import importlib
 import json
 import os
-import pkgutil
 import shutil
 import time
 import typing as t
 
-from .. import durable, tree
+from .. import durable, registry, tree
 from ..errors import OtaError
 from ..layout import Layout
 
@@ -144,7 +143,7 @@ class Base:
 
 def kinds() -> list[str]:
     """The kinds that this engine has."""
-    return sorted(entry.name for entry in pkgutil.iter_modules(__path__) if not entry.name.startswith("_"))
+    return registry.names(__path__)
 
 
 def choose(layout: Layout, selection: tree.Selection, wanted: str = "auto") -> type[Base]:
