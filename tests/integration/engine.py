@@ -122,6 +122,13 @@ class Engine:
             time.sleep(0.02)
         raise AssertionError(f"{self.device.name} is {self.transaction()['state']}, not {' or '.join(states)}")
 
+    def wait_for_tidy(self, timeout: float = 60) -> None:
+        """Wait until what belongs to the transaction's end is done; its state is on disk before that begins."""
+        deadline = time.monotonic() + timeout
+        while not self.transaction().get("tidied"):
+            assert time.monotonic() < deadline, self.transaction()
+            time.sleep(0.02)
+
     def wait_for_boot(self, number: int, timeout: float = 60) -> None:
         """Wait until the device's boot `number` has begun and its record can be read; `timeout` in seconds."""
         deadline = time.monotonic() + timeout

@@ -65,6 +65,7 @@ def test_the_guard_outlives_a_power_cut_by_a_boot_hook(engine: Engine, project: 
     found = engine.wait_for("restored", "broken", timeout=40)
     assert (found["state"], found["code"], found["boots"]) == ("restored", "DEADLINE", 1), found
     assert evidence.read(device, CURRENT) == "31\n"
+    engine.wait_for_tidy()
     assert not (device.root / HOOK).exists(), "it is there only while a transaction is open"
 
 
