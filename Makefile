@@ -13,10 +13,10 @@ ONLY ?=
 export PYTHONDONTWRITEBYTECODE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop test test-long mutation lint summary format bench lab-up lab-down lab-status build clean
+.PHONY: help demo demo-stop test test-long mutation lint summary format bench bench-scale lab-up lab-down lab-status build clean
 
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
 demo: .venv/fleet-ota-requirements ## Eight simulated devices, three releases, one of them bad: about a minute, no root
 	@$(VENV) -m demo
@@ -44,6 +44,9 @@ format: .cache/venv/lint/fleet-ota-requirements-lint ## Let ruff format and repa
 
 bench: .venv/fleet-ota-requirements-test ## Compare with a playbook of stock modules on N=6 lab devices (root)
 	@$(VENV) -m tests.bench $(N)
+
+bench-scale: .venv/fleet-ota-requirements-test ## What a rollout costs the controller with N simulated devices
+	@$(VENV) -m tests.bench.scale $(if $(filter command line,$(origin N)),$(N))
 
 lab-up: .venv/fleet-ota-requirements-test ## Bring up N=6 real devices on this machine, with an inventory (root)
 	@$(VENV) -m tests.lab up $(N)

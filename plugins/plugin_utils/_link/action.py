@@ -17,8 +17,13 @@ from .._control.bundle import Bundle
 from .._control.errors import ControlError
 from .._control.fetchers import hidden
 from .device import Device, Reply
+from .engine import program
 from .errors import DeviceLost, DeviceRefusal
 from .offer import Offer
+
+# Ansible's main process imports an action before it forks the workers that run it. Packed here, the engine is there for
+# all of them; packed when it is needed, every task of every device does it again, a tenth of a rollout's CPU.
+program()
 
 Result = dict[str, t.Any]
 Spec = dict[str, dict[str, t.Any]]

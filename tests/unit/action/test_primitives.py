@@ -151,24 +151,31 @@ def test_hosts_that_ansible_dropped_are_missing_from_the_batch_but_not_from_all(
     assert said(ran) == dict.fromkeys(HOSTS[1:], "h2h3h4h5h6 6"), ran.text
 
 
-def test_files_included_by_a_loop_run_one_after_the_other_in_its_order(play: Play) -> None:
-    """Turns: every host includes every one, or those of a fast worker would come first."""
+def test_files_included_one_host_at_a_time_run_one_after_the_other_in_the_order_of_hosts(play: Play) -> None:
+    """Turns: every host includes its own, and without ``throttle`` that of a fast worker would come first."""
     turns = [{"index": 0, "hosts": ["h5", "h6"]}, {"index": 1, "hosts": ["h1"]}, {"index": 2, "hosts": ["h2", "h3"]}]
-    ours = "inventory_hostname in turn.hosts"
-    work: list[Result] = [
-        {"block": [FAIL_BAD, say("commit")], "rescue": [say("restore")], "when": ours},
-    ]
-    gate = {"name": "gate", "ansible.builtin.debug": {"msg": "x"}, "run_once": True}
-    (play.folder / "turn.json").write_text(json.dumps([gate, *work]))
-    include = {"ansible.builtin.include_tasks": "turn.json", "loop": turns, "loop_control": {"loop_var": "turn"}}
-    ran = play(a_play(include, say("after"), vars={"bad": ["h6", "h2"]}), hosts=HOSTS)
+    work: list[Result] = [{"block": [FAIL_BAD, say("commit")], "rescue": [say("restore")]}]
+    gate = {"name": "gate", "ansible.builtin.debug": {"msg": "x"}, "run_once": True, "register": "gate"}
+    (play.folder / "turn.json").write_text(json.dumps([{"throttle": 0, "block": [gate, *work]}]))
+    include = {
+        "ansible.builtin.include_tasks": "turn.json",
+        # the first worker answers last
+        "loop": "{{ (lookup('pipe', 'sleep 0.3') if inventory_hostname == 'h5' else '') or"
+        " turns | selectattr('hosts', 'contains', inventory_hostname) }}",
+        "loop_control": {"loop_var": "turn"},
+    }
+    hosts = ["h5", "h6", "h1", "h2", "h3", "h4"]
+    first = a_play({"ansible.builtin.set_fact": {"order": hosts}, "run_once": True})
+    tasks = [{"throttle": 1, "block": [include]}, say("after", when="gate.msg is defined")]
+    second = a_play(*tasks, hosts="{{ hostvars['h1'].order }}", vars={"bad": ["h6", "h2"], "turns": turns})
+    ran = play(first, second, hosts=HOSTS)
     assert did(ran, "commit") == ["h5", "h1", "h3"], ran.text
     assert did(ran, "restore") == ["h6", "h2"]
-    assert did(ran, "gate") == ["h1"] * 3
-    assert did(ran, "after") == HOSTS
+    assert did(ran, "gate") == ["h5", "h1", "h2"], "once for each turn"
+    assert sorted(did(ran, "after")) == HOSTS, "what ran once is known to all"
     gates = [match.start() for match in re.finditer(r"^TASK \[gate\]", ran.text, flags=re.M)]
     ends = [match.start() for match in re.finditer(r"^TASK \[(commit|restore)\]", ran.text, flags=re.M)]
-    assert gates[0] < ends[0] < ends[1] < gates[1] < ends[2] and gates[2] < ends[-1], ran.text
+    assert gates[0] < ends[0] < ends[1] < gates[1] < ends[2] < gates[2] < ends[3] < ends[4], ran.text
     assert ran.rc == 0
 
 
