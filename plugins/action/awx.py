@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import typing as t
 
-from ..plugin_utils._control import awx_export, files
-from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, here
+from ansible.parsing.vault import EncryptedString
+from ansible.utils.vars import load_extra_vars
+
+from ..plugin_utils._control import awx_export, awx_variables, files
+from ..plugin_utils._control.errors import PlanError
+from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, here, plain
 
 
 class ActionModule(ControllerAction):
@@ -22,6 +26,7 @@ class ActionModule(ControllerAction):
         "project": {"type": "str", "required": True},
         "inventory": {"type": "str", "required": True},
         "variables": {"type": "dict", "required": True},
+        "extra_variables": {"type": "bool", "default": False},
         "execution_environment": {"type": "str"},
         "credentials": {"type": "list", "elements": "str", "default": []},
         "schedule": {"type": "str"},
@@ -34,6 +39,8 @@ class ActionModule(ControllerAction):
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """Make the tasks, and bring the file to them."""
         made, place = arguments.pop("plan"), arguments.pop("dest")
+        if arguments.pop("extra_variables"):
+            arguments["variables"] = {**self._extra(), **arguments["variables"]}
         tasks = awx_export.tasks(made, awx_export.Settings(**arguments))
         content = awx_export.render(made, tasks)
         result: Result = {"changed": False, "tasks": tasks, "content": content, "dest": None}
@@ -47,3 +54,22 @@ class ActionModule(ControllerAction):
             files.write(path, content.encode())
         diff = self.diff(before.splitlines(), content.splitlines(), str(path))
         return {**result, "changed": changed, "dest": str(path), **diff}
+
+    def _extra(self) -> dict[str, t.Any]:
+        """The extra variables of this run that a rollout needs, as they were given: a template stays one."""
+        given = awx_variables.handed(load_extra_vars(self._loader))
+        secret = sorted(name for name, value in given.items() if _encrypted(value))
+        if secret:
+            raise PlanError(
+                f"{', '.join(secret)}: encrypted, and AWX would show it; keep it in the inventory or in a credential",
+                problems=secret,
+            )
+        return t.cast("dict[str, t.Any]", plain(given))
+
+
+def _encrypted(value: t.Any) -> bool:
+    if isinstance(value, t.Mapping):
+        return any(map(_encrypted, value.values()))
+    if isinstance(value, (list, tuple)):
+        return any(map(_encrypted, value))
+    return isinstance(value, EncryptedString)

@@ -166,10 +166,12 @@ class ActionModule(ControllerAction):
         if arguments["path"]:
             book = journal.Journal(here(arguments["path"]))
             known = journal.standings(book.verify()).items()
-            back = [name for name, standing in known if standing.outcome == "rolled_back"]
-            if back and not self.check:
-                book.append("rollout.reset", data={"by": by, "reason": reason, "devices": back})
-            return {"changed": bool(back), "by": by, "rolled_back": back}
+            back = [name for name, standing in known if standing.taken_back]
+            ahead = [name for name, standing in known if standing.ahead]
+            data = {"by": by, "reason": reason, "devices": back, **({"ahead": ahead} if ahead else {})}
+            if (back or ahead) and not self.check:
+                book.append("rollout.reset", data=data)
+            return {"changed": bool(back or ahead), "by": by, "rolled_back": back, "ahead": ahead}
         directory, channel = here(arguments["journal_dir"]), arguments["channel"]
         found = breaker.halted(directory, channel)
         if found and not self.check:
@@ -236,7 +238,7 @@ def _told(records: list[journal.Record], until: str | None = None) -> Result:
         "convicted": guilty,
         "roll_back": takeback.wanted(records),
         "sentences": {row["device"]: _line(row) for row in end.devices} | _blame(end, guilty),
-        "checkpoint": {"rollout": records[0]["rollout"], "size": len(records), "head": records[-1]["hash"]},
+        "checkpoint": journal.checkpoint(records),
         "summary_lines": lines,
     }
 
@@ -252,7 +254,7 @@ def _convicted(end: rollouts.Conclusion, made: plan.Plan, until: str | None) -> 
     if guilty:
         return guilty
     ends = {wave["name"]: wave["index"] for wave in made["waves"]}
-    if until in ends and end.ended == ends[until]:
+    if until in ends and end.ended >= ends[until]:
         due = [name for wave in made["waves"][: ends[until] + 1] for name in wave["hosts"]]
         return [name for name in end.not_as_planned if name in due][:1]
     return end.not_as_planned[:1] or ([end.devices[0]["device"]] if end.result != rollouts.COMPLETE else [])

@@ -52,6 +52,13 @@ options:
       - AWX shows them to everybody who may see the job templates. Secrets belong into O(credentials).
     type: dict
     required: true
+  extra_variables:
+    description:
+      - Whether the extra variables (C(-e)) of this run that a rollout knows are handed on too, as they were given.
+        O(variables) comes before them. Those of the inventory are where the jobs find them.
+      - Encrypted ones and addresses with credentials are refused.
+    type: bool
+    default: false
   execution_environment:
     description: Name of the execution environment, with this collection and what it requires.
     type: str

@@ -65,6 +65,12 @@ transaction:
   description: The open or last transaction, as the engine reference describes it; null if there was none.
   returned: success
   type: dict
+witness:
+  description:
+    - Checkpoints of the rollout journals that the device has witnessed last, RV(fleet.ota.journal#module:checkpoint).
+  returned: success
+  type: list
+  elements: dict
 capabilities:
   description: Payload types, checks, kinds of snapshot, guard, Python, architecture, free bytes.
   returned: success

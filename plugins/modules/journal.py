@@ -20,7 +20,7 @@ description:
   - V(read) verifies the chain and says what came of it so far.
   - V(approved) records that somebody lets a wave begin. V(settled) records who went back meanwhile.
   - V(reset) records that somebody closes the breaker of O(channel), or lets the rollout at O(path) try again the
-    devices that were taken back from it.
+    devices that were taken back from it, and go on although devices witnessed more than its journal has (C(AHEAD)).
 version_added: 0.1.0
 author:
   - fleet.ota contributors (@fleet-ota)
@@ -179,7 +179,9 @@ touched:
   type: list
   elements: str
 checkpoint:
-  description: C(rollout), C(size), C(head); devices keep it as witnesses. Null in check mode.
+  description:
+    - C(rollout), C(size), C(head), C(journal) (hash of the first record), and C(since) if somebody went on with an
+      older copy of the journal. Devices keep it as witnesses. Null in check mode.
   returned: always
   type: dict
 record:

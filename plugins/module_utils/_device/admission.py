@@ -194,6 +194,7 @@ _TRANSACTION: dict[str, Rule] = {
     "data": _data,
     "interlocks": _interlocks,
     "checkpoint": _checkpoint,
+    "witnessed": _checkpoint,
     "expected": _expected,
     "retry_rejected": _allowed_by("retry_rejected"),
     "wait": _wait,

@@ -26,6 +26,7 @@ from . import (
     release,
     schema,
     sealed,
+    witness,
     worker,
 )
 from .conclude import settle
@@ -120,6 +121,7 @@ def apply(layout: Layout, request: Request) -> dict[str, t.Any]:
     """
     running = settle(layout)
     binding.compare(layout, request.get("expected"), running.sequence if running else 0)
+    witness.compare(layout, request)
     offer = examine(
         layout,
         request["bundle"],
@@ -216,7 +218,7 @@ def launch(transaction: Transaction) -> None:
 def took_part(layout: Layout, rollout: str) -> bool:
     """Whether an update of this rollout had this device, as far back as it remembers."""
     lease = durable.read_json(layout.file("lease.json"), {})
-    return rollout == lease.get("rollout") or rollout in (lease.get("known") or {})
+    return rollout == lease.get("rollout") or rollout in [name.partition("@")[0] for name in lease.get("known") or {}]
 
 
 def fence(layout: Layout, request: Request, *, take: bool = True) -> None:
@@ -224,24 +226,34 @@ def fence(layout: Layout, request: Request, *, take: bool = True) -> None:
 
     Replaced is an older generation of a rollout, however many others came since, and a numbered generation that
     another rollout took the device from: a controller that slept must not undo what was done in the meantime. Its next
-    run has a higher number, and is somebody's decision.
+    run has a higher number, and is somebody's decision. Generations count within one journal: one that was begun anew,
+    because the other was lost, begins with the first again.
     """
-    path, rollout = layout.file("lease.json"), request.get("rollout")
+    path, rollout, chain = layout.file("lease.json"), request.get("rollout"), witness.chain(request.get("checkpoint"))
     if rollout is None:
         return
     generation = int(request.get("generation") or 0)
     lease = durable.read_json(path, {})
     known: dict[str, int] = lease.get("known") or {}
-    mine = lease.get("rollout") == rollout
-    newest = lease["generation"] if mine else known.get(rollout, -1)
+    mine = lease.get("rollout") == rollout and (not chain or lease.get("chain") in (None, chain))
+    newest = lease["generation"] if mine else max(known.get(_name(rollout, chain), -1), known.get(rollout, -1))
     if generation < newest or (not mine and 0 < generation == newest):
         by = "generation %d" % newest if generation < newest else "rollout %s" % lease.get("rollout")
         message = "generation %d of rollout %s was replaced by %s; this controller must stop, or be run again"
         raise OtaError("STALE", message % (generation, rollout, by))
     if lease.get("rollout") and not mine:
-        known = {**known, lease["rollout"]: lease["generation"]}
-    known.pop(rollout, None)
+        known = {**known, _name(lease["rollout"], lease.get("chain")): lease["generation"]}
+    for name in (rollout, _name(rollout, chain)):
+        known.pop(name, None)
     known = dict(list(known.items())[-REMEMBERED:])
-    wanted = {"rollout": rollout, "generation": generation, "known": known}
+    chain = chain or (lease.get("chain") if mine else None)
+    wanted = {"rollout": rollout, "generation": generation, "chain": chain, "known": known}
     if take and lease != wanted and not request.get("check"):
         durable.write(path, (json.dumps(wanted) + "\n").encode())  # in the order in which they came
+    if take:
+        witness.keep(layout, request)
+
+
+def _name(rollout: str, chain: str | None) -> str:
+    """A rollout as far as one journal tells it; no rollout's id has an ``@``."""
+    return "%s@%s" % (rollout, chain[:16]) if chain else rollout

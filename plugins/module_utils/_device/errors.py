@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 
 #: Codes that mean "not now": nothing was touched and the device comes again.
-DEFERRED = frozenset({"BUSY", "NO_SPACE", "FETCH", "PACKAGE_LOCK", "INTERLOCK"})
+DEFERRED = frozenset({"BUSY", "NO_SPACE", "FETCH", "PACKAGE_LOCK", "INTERLOCK", "AHEAD"})
 
 
 class OtaError(Exception):

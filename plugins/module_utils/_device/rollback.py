@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import typing as t
 
-from . import binding, documents, guard, notnow, reboot, snapshots
+from . import binding, documents, guard, notnow, reboot, snapshots, witness
 from .apply import busy, fence, launch, options, took_part
 from .conclude import settle
 from .errors import OtaError
@@ -36,6 +36,7 @@ def rollback(layout: Layout, request: t.Mapping[str, t.Any]) -> dict[str, t.Any]
         raise busy(running)
     binding.check(layout)
     binding.compare(layout, request.get("expected"), running.sequence if running else 0)
+    witness.compare(layout, request)
     fence(layout, _fenced(request), take=False)
     Identity(layout)
     memory = Memory(layout)

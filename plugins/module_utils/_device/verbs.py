@@ -44,6 +44,7 @@ from . import (
     tree,
     trust,
     watch,
+    witness,
     worker,
 )
 from .errors import OtaError
@@ -69,6 +70,7 @@ def info(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
         "rejected": known["rejected"],
         "sealed": _sealed(layout),
         "transaction": found.reply() if found else None,
+        "witness": witness.shown(layout),
         "capabilities": {
             "payload_types": installers.types_known(),
             "checks": checks.kinds(),
@@ -307,6 +309,7 @@ def look(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
     found = transaction.Transaction.load(layout)
     result["transaction"] = found.reply() if found else None
     result["releases"] = memory.Memory(layout).value["releases"]
+    result["witness"] = witness.shown(layout)
     return result
 
 

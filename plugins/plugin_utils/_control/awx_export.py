@@ -17,6 +17,7 @@ import typing as t
 
 import yaml
 
+from . import awx_variables
 from . import plan as plans
 from .errors import PlanError
 
@@ -125,6 +126,7 @@ def _setting_problems(settings: Settings) -> list[str]:
     found += [
         f"variables.{key}: is missing; the rollout needs it" for key in _NEEDED if not settings.variables.get(key)
     ]
+    found += awx_variables.problems(settings.variables)
     if settings.approval_timeout < 0:
         found.append(f"approval_timeout: {settings.approval_timeout} is below 0; give seconds, or 0 for no end")
     return found + _rule_problems(settings.schedule)

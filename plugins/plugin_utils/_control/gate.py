@@ -91,12 +91,19 @@ def decide(
     counts = dict(sorted(collections.Counter(standing.outcome for standing in judged).items()))
     counts.update(success=success, failure=len(failures), executed=executed)
     verdict, reason = _verdict(plan["limits"], failures, executed)
-    back = [standing.device for standing in judged if standing.outcome == "rolled_back"]
+    back = [standing.device for standing in judged if standing.taken_back]
     if verdict == PROMOTE and back:
         # or a job that runs every hour would bring and take back the same release for ever
         verdict, reason = (
             HALT,
             f"{_some(back)} taken back from this release; publish a better one, or reset the rollout",
+        )
+    ahead = [standing.device for standing in judged if standing.ahead]
+    if verdict == PROMOTE and ahead:
+        verdict = HOLD
+        reason = (
+            f"{_some(ahead)} witnessed more than this journal has, which is an older copy; bring the newer one back, "
+            "or reset the rollout to go on with this one (docs/codes/AHEAD.md)"
         )
     if verdict == PROMOTE and finished and not _has_evidence(finished[-1], standings):
         verdict = HOLD

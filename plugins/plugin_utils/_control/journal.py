@@ -155,17 +155,28 @@ class Journal:
         return records
 
     def checkpoint(self) -> dict[str, t.Any]:
-        """``{rollout, size, head}``: how many records there are and the hash of the last."""
-        last = self.last()
-        return {"rollout": last["rollout"], "size": last["seq"] + 1, "head": last["hash"]}
+        """:func:`checkpoint` of what is on disk now: a record that is being written is waited for."""
+        try:
+            with self.path.open("rb") as handle:
+                fcntl.flock(handle, fcntl.LOCK_SH)
+                lines = handle.read().split(b"\n")[:-1]
+        except OSError as error:
+            raise self._error(f"cannot be read ({error.strerror}); give the path of a journal.jsonl") from error
+        # parses only what it needs: each device of a wave asks this
+        needed = [line for line in lines[1:-1] if b'"rollout.reset"' in line]
+        return checkpoint([self._parse(line, None) for line in (lines[:1] or [b""]) + needed + lines[-1:]])
 
     def latest(self, device: str) -> str | None:
         """The outcome of one device, None if it was touched since or never; reads from the end, parses only its own.
 
         Every device of a wave asks this, so it must not cost the parsing of the whole file each time.
         """
-        last = self._last_of(device, ("device.pending", "device.outcome"))
+        last = self.latest_record(device)
         return last.get("outcome") if last else None
+
+    def latest_record(self, device: str) -> Record | None:
+        """The ``device.pending`` or ``device.outcome`` that counts for one device; None if there is none."""
+        return self._last_of(device, ("device.pending", "device.outcome"))
 
     def sight(self, device: str) -> tuple[bool, str | None] | None:
         """How the device looked (healthy, release) if it was looked at since it was touched; None if it was not."""
@@ -197,9 +208,8 @@ class Journal:
 
     def holds(self, checkpoint: t.Mapping[str, t.Any]) -> bool:
         """Whether the journal still has what ``checkpoint`` (kept by a device) witnessed."""
-        records = self.read()
-        size = checkpoint["size"]
-        return 0 < size <= len(records) and records[size - 1]["hash"] == checkpoint["head"]
+        lines, size = self.path.read_bytes().split(b"\n")[:-1], checkpoint["size"]
+        return 0 < size <= len(lines) and bool(self._parse(lines[size - 1], size)["hash"] == checkpoint["head"])
 
     def last(self) -> Record:
         """The last whole record. Raises :class:`JournalError` if there is none."""
@@ -246,6 +256,21 @@ def newest_run(records: t.Sequence[Record]) -> Record | None:
     return next((record for record in reversed(records) if record["event"] in BEGINS), None)
 
 
+def checkpoint(records: t.Sequence[Record]) -> dict[str, t.Any]:
+    """What devices keep as witnesses: ``{rollout, size, head, journal}``, and ``since``.
+
+    ``size`` is how many records there are and ``head`` the hash of the last; ``journal`` is the hash of the first,
+    which no other journal has, not even one that is begun anew for the same rollout. ``since`` is the hash of the last
+    record with which somebody went on with an older copy of the journal, if there is one. Needs no other records.
+    """
+    last = records[-1]
+    found = {"rollout": last["rollout"], "size": last["seq"] + 1, "head": last["hash"], "journal": records[0]["hash"]}
+    resets = [
+        record["hash"] for record in records if record["event"] == "rollout.reset" and record["data"].get("ahead")
+    ]
+    return {**found, "since": resets[-1]} if resets else found
+
+
 def stamp() -> str:
     """The moment, as records have it."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -260,8 +285,8 @@ def standings(records: t.Iterable[Record]) -> dict[str, Standing]:
     for record in records:
         device = record.get("device")
         if record["event"] == "rollout.reset":
-            # who was taken back may be brought to the release again
-            found = {name: known for name, known in found.items() if known.outcome != "rolled_back"}
+            # who was taken back may be brought to the release again, who was ahead is asked again
+            found = {name: known for name, known in found.items() if not (known.taken_back or known.ahead)}
         if device is None:
             continue
         if record["event"] == "device.pending":

@@ -39,6 +39,16 @@ class Standing(t.NamedTuple):
     data: t.Mapping[str, t.Any] = {}
 
     @property
+    def taken_back(self) -> bool:
+        """Whether the gate had it taken back from the release."""
+        return self.outcome == "rolled_back"
+
+    @property
+    def ahead(self) -> bool:
+        """Whether it has witnessed what this journal lacks."""
+        return self.code == "AHEAD"
+
+    @property
     def as_planned(self) -> bool:
         """Whether the device runs the wanted release and looked well when last seen."""
         return self.outcome in AS_PLANNED and self.healthy

@@ -57,7 +57,8 @@ class Conclusion:
     counts: dict[str, int]
     devices: list[dict[str, t.Any]]
     not_as_planned: list[str]
-    #: index of the wave that the newest run promoted last, -1 if its gate stopped it or it promoted none
+    #: index of the wave that the newest run promoted last, or an earlier one where this had nothing to do; -1 if its
+    #: gate stopped it or none was promoted
     ended: int = -1
 
 
@@ -209,13 +210,15 @@ def _last_decision(records: t.Sequence[Record], plan: Plan) -> tuple[str, int]:
 
 
 def _ended(records: t.Sequence[Record]) -> int:
-    ended = -1
+    ended, before = -1, -1
     for record in records:
         if record["event"] == "rollout.resumed":
-            ended = -1
+            # a run that finds nothing to do leaves no record of its waves
+            ended = before
         elif record["event"] in ("wave.started", "wave.ended"):
             promoted = record["event"] == "wave.ended" and record["data"]["decision"] == gate.PROMOTE
             ended = int(record["data"]["wave"]) if promoted else -1
+            before = max(before, ended)
     return ended
 
 

@@ -59,9 +59,32 @@ class Record:
         """The outcome on record, None if there is none since the device was last touched."""
         return self._journal.latest(self._device) if self._journal else None
 
+    def known_code(self) -> str | None:
+        """The reason code of :meth:`known`."""
+        last = self._journal.latest_record(self._device) if self._journal else None
+        return last.get("code") if last else None
+
     def expected(self) -> dict[str, t.Any] | None:
         """How far the device has come as far as this journal directory knows: ``{instance, sequence}``."""
         return remembered.read(self._devices, self._device) if self._devices else None
+
+    def unknown(self, witnessed: t.Sequence[t.Mapping[str, t.Any]]) -> t.Mapping[str, t.Any] | None:
+        """The first of the checkpoints that a device keeps which is of this journal, and which it does not have."""
+        if not (self._journal and witnessed):
+            return None
+        mine, keys = self._journal.checkpoint(), ("rollout", "journal", "since")
+        same = [kept for kept in witnessed if all(kept.get(key) == mine.get(key) for key in keys)]
+        return next((kept for kept in same if not self._journal.holds(kept)), None)
+
+    def lacks(self, kept: t.Mapping[str, t.Any]) -> str:
+        """What to say of a checkpoint of :meth:`unknown`."""
+        mine = self.checkpoint() or {}
+        has = f"{mine.get('size')} records" if mine.get("size", 0) < kept["size"] else "others in their place"
+        return (
+            f"the device has witnessed {kept['size']} records of this journal, which has {has}: it is an older copy; "
+            "put the newer one back, or go on with this one by "
+            f"fleet.ota.reset -e fleet_ota_rollout_id={kept['rollout']}"
+        )
 
     def checkpoint(self) -> dict[str, t.Any] | None:
         """What travels to the device, which thereby witnesses the journal."""

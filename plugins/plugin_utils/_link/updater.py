@@ -84,7 +84,7 @@ class Updater:
 
         def ask() -> Reply:
             request = {**offer.request(), **self._transaction()}
-            reply = self.device.call("apply", **request)
+            reply = self._call("apply", request)
             if reply.get("missing"):
                 offer.stage(self.device, reply["missing"])
                 reply = self.device.call("apply", **request)
@@ -94,7 +94,9 @@ class Updater:
 
     def rollback(self, name: str | None, overwrite: bool) -> Result:
         """Go back to the release before, up to ``unconfirmed`` or an end."""
-        return self._begin(lambda: self.device.call("rollback", name=name, overwrite=overwrite, **self._transaction()))
+        return self._begin(
+            lambda: self._call("rollback", {"name": name, "overwrite": overwrite, **self._transaction()})
+        )
 
     def confirm(self) -> Result:
         """Confirm over a new connection what waits for it."""
@@ -146,6 +148,11 @@ class Updater:
         except DeviceRefusal as error:
             self.record.seen(False, None)  # a look that says nothing is not healthy
             return Result("refused", error.code, error.message, {})
+        kept = self.record.unknown(reply.get("witness") or [])
+        if kept:  # what else it says of itself would hide that
+            if self.record.known_code() != "AHEAD":
+                self.record.outcome("deferred", "AHEAD", self.record.lacks(kept))
+            return Result("deferred", "AHEAD", self.record.lacks(kept), {})
         found = reply.get("transaction") or {}
         ours = found.get("rollout") is not None and found.get("rollout") == self.record.rollout
         if ours and found.get("outcome") and found["outcome"] != self.record.known() and not settled:
@@ -167,6 +174,19 @@ class Updater:
         found.update(rollout=self.record.rollout, generation=self.record.generation)
         found.update(checkpoint=self.record.checkpoint(), expected=self.record.expected())
         return found
+
+    def _call(self, verb: str, request: dict[str, t.Any]) -> Reply:
+        """Call the device; one that has witnessed this journal before is shown that it still has what it witnessed."""
+        try:
+            return self.device.call(verb, **request)
+        except DeviceRefusal as error:
+            kept = error.detail.get("witness")
+            if error.code != "AHEAD" or not kept:
+                raise
+            if self.record.unknown([kept]):
+                raise DeviceRefusal("AHEAD", self.record.lacks(kept), error.outcome, error.detail) from error
+        request["witnessed"] = kept
+        return self.device.call(verb, **request)
 
     def _begin(self, ask: t.Callable[[], Reply]) -> Result:
         """Record, ask, and wait until the device waits for a confirm or has come to an end."""

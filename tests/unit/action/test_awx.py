@@ -9,6 +9,9 @@ from __future__ import annotations
 import pathlib
 import typing as t
 
+import pytest
+from ansible.errors import AnsibleActionFail
+from ansible.parsing.vault import EncryptedString
 from ansible_collections.fleet.ota.plugins.action import awx
 from ansible_collections.fleet.ota.plugins.plugin_utils._control import plan
 
@@ -47,3 +50,23 @@ def test_check_mode_idempotence_and_diff(act: Act, tmp_path: pathlib.Path) -> No
     assert path.read_text() == first["content"]
     returned = export(dest=None)
     assert (returned["changed"], returned["dest"], returned["content"]) == (False, None, first["content"])
+
+
+def test_extra_variables_are_handed_on_as_they_were_given_and_encrypted_ones_never(
+    act: Act, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = plan.make(hosts=["d1"], groups={"all": ["d1"]}, release=RELEASE)
+    variables = {f"fleet_ota_{key}": value for key, value in PLACES.items()}
+    given = {"plan": made, "variables": variables, "organization": "o", "project": "p", "inventory": "i"}
+    extra: dict[str, t.Any] = {"fleet_ota_order": ["{{ first }}"], "fleet_ota_channel": "pilot", "other": 1}
+    monkeypatch.setattr(awx, "load_extra_vars", lambda _loader: extra)
+
+    def handed(**more: t.Any) -> t.Any:
+        return act(awx.ActionModule, **given, **more)["tasks"][0]["awx.awx.job_template"]["extra_vars"]
+
+    release = {"fleet_ota_release": "gateway/2.0"}
+    assert handed() == {**variables, **release}
+    assert handed(extra_variables=True) == {**variables, **release, "fleet_ota_order": ["{{ first }}"]}
+    extra["fleet_ota_notify"] = [{"url": EncryptedString(ciphertext="$ANSIBLE_VAULT;1.1;AES256\n31")}]
+    with pytest.raises(AnsibleActionFail, match="fleet_ota_notify: encrypted"):
+        handed(extra_variables=True)

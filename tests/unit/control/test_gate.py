@@ -72,6 +72,16 @@ def test_after_the_first_wave(state: str, allowed: int | None) -> None:
     assert decision.stop == (wanted != gate.PROMOTE)
 
 
+@pytest.mark.parametrize("before", [True, False])
+def test_a_device_ahead_of_the_journal_holds_every_gate_and_is_named(before: bool) -> None:
+    known = good("d1", "d2", "d3", "d4") | {"d9": Standing("d9", "deferred", "AHEAD")}
+    decision = gate.decide(make(), known, wave=0, before=before)
+    assert decision.decision == gate.HOLD
+    assert decision.reason.startswith("d9: witnessed more than this journal has")
+    assert gate.decide(make(), known | standing("d2", "broken"), wave=0, before=before).decision == gate.HALT
+    assert gate.decide(make(), known | {"d9": Standing("d9", "deferred", "BUSY")}, wave=0).decision == gate.PROMOTE
+
+
 @pytest.mark.parametrize("allowed", [0, 1, None])
 @pytest.mark.parametrize("state", STATES)
 def test_after_a_later_wave(state: str, allowed: int | None) -> None:

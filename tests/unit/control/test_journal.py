@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import multiprocessing
 import os
 import pathlib
 import re
+import threading
 import typing as t
 
 import pytest
@@ -138,6 +140,40 @@ def test_a_cut_tail_shows_against_a_checkpoint(book: Journal) -> None:
     _store(book, _lines(book)[:1])
     book.verify()  # the chain alone cannot tell
     assert not book.holds(kept)
+
+
+def test_a_checkpoint_names_the_journal_and_where_somebody_went_on_with_an_older_one(book: Journal) -> None:
+    first = book.last()
+    kept = book.checkpoint()
+    assert kept == {"rollout": first["rollout"], "size": 1, "head": first["hash"], "journal": first["hash"]}
+    book.append("rollout.reset", data={"devices": ["dev1"]})
+    book.outcome("dev1", "restored", message='looks like "rollout.reset" and "ahead"')
+    assert (book.checkpoint()["size"], "since" in book.checkpoint()) == (3, False)
+    reset = book.append("rollout.reset", data={"devices": [], "ahead": ["dev1"]})
+    assert book.checkpoint()["since"] == reset["hash"]
+    book.pending("dev2", 1)
+    made = {"rollout": first["rollout"], "size": 5, "head": book.last()["hash"], "journal": first["hash"]}
+    assert book.checkpoint() == {**made, "since": reset["hash"]}
+
+
+def test_a_checkpoint_waits_for_a_record_that_is_being_written(book: Journal) -> None:
+    """What a device witnesses must be on disk, or a power cut of the controller leaves it ahead for ever."""
+    with book.path.open("rb") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        asked = threading.Thread(target=book.checkpoint, daemon=True)
+        asked.start()
+        asked.join(0.3)
+        assert asked.is_alive()
+    asked.join(10)
+    assert not asked.is_alive()
+
+
+def test_who_was_ahead_is_nobody_any_more_after_a_reset(book: Journal) -> None:
+    book.outcome("a", "deferred", code="AHEAD")
+    book.outcome("b", "deferred", code="BUSY")
+    assert journal.standings(book.read())["a"].ahead
+    book.append("rollout.reset", data={"devices": [], "ahead": ["a"]})
+    assert set(journal.standings(book.read())) == {"b"}
 
 
 def test_standings_are_the_latest_word_of_each_device(book: Journal) -> None:

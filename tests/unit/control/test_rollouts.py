@@ -165,6 +165,17 @@ def test_a_run_that_ended_between_waves_is_held(tmp_path: pathlib.Path) -> None:
     assert "before wave wave-2" in end.reason
 
 
+def test_a_run_with_nothing_to_do_ended_where_an_earlier_one_did(tmp_path: pathlib.Path) -> None:
+    made = make()
+    book = Journal(rollouts.start(tmp_path, made, WHO).path)
+    wave(book, made, 0, d1="updated")
+    assert rollouts.conclude(book.read()).ended == 0
+    rollouts.start(tmp_path, made, WHO)  # idle waves leave no record
+    assert rollouts.conclude(book.read()).ended == 0
+    wave(book, made, 0, d1="restored")
+    assert rollouts.conclude(book.read()).ended == -1
+
+
 def test_a_run_that_never_began_a_wave_is_held(tmp_path: pathlib.Path) -> None:
     book = Journal(rollouts.start(tmp_path, make(), WHO).path)
     assert rollouts.conclude(book.read()).result == rollouts.HELD

@@ -341,3 +341,76 @@ def test_a_look_that_says_nothing_is_not_healthy(link: Link) -> None:
     assert found.code == "ENGINE"
     assert link.events == ["updated", "device.seen"]
     assert link.last["data"]["healthy"] is False
+
+
+# -- a device that has witnessed what the journal lacks ------------------------------------------------------------
+
+
+def ahead(kept: dict[str, t.Any]) -> DeviceRefusal:
+    """What a device says that keeps a checkpoint of this journal."""
+    return DeviceRefusal("AHEAD", "this device has witnessed it", "deferred", {"witness": kept})
+
+
+def lost_tail(link: Link) -> dict[str, t.Any]:
+    """The checkpoint of a journal that was put back from an older copy since, and went on by as many records."""
+    copy = link.journal.path.read_bytes()
+    link.journal.outcome("dev9", "updated")
+    kept = link.journal.checkpoint()
+    link.journal.path.write_bytes(copy)
+    link.journal.pending("dev8", 1)
+    return kept
+
+
+def test_a_device_that_witnessed_the_journal_before_is_shown_what_it_asks_for(link: Link) -> None:
+    link.journal.pending("dev2", 1)
+    kept = link.journal.checkpoint()
+    assert link.script(ahead(kept), reply("unconfirmed")).apply().outcome is None
+    first, second = (request for _verb, request in link.device.calls)
+    assert second == {**first, "witnessed": kept}
+    assert link.events == ["device.pending", "device.pending"]
+
+
+def test_what_was_shown_goes_with_what_was_staged(link: Link) -> None:
+    kept = link.journal.checkpoint()
+    link.script(ahead(kept), reply("idle", missing=[MISSING]), reply("unconfirmed")).apply()
+    assert [request.get("witnessed") for _verb, request in link.device.calls] == [None, kept, kept]
+
+
+@pytest.mark.parametrize("verb", ["apply", "rollback"])
+def test_an_older_journal_defers_the_device_and_says_where_the_newer_one_is_missed(link: Link, verb: str) -> None:
+    kept = lost_tail(link)
+    link.script(ahead(kept))
+    found = link.apply() if verb == "apply" else link.updater.rollback("gateway", False)
+    assert (found.outcome, found.code) == ("deferred", "AHEAD")
+    assert link.device.verbs == [verb]
+    assert (link.last["outcome"], link.last["code"]) == ("deferred", "AHEAD")
+    for words in (f"witnessed {kept['size']} records", "others in their place", f"fleet_ota_rollout_id={ROLLOUT}"):
+        assert words in link.last["message"]
+
+
+def test_a_device_that_is_asked_shows_that_the_journal_is_older(link: Link) -> None:
+    link.journal.outcome("dev1", "updated")
+    kept = lost_tail(link)
+    shown = {"healthy": True, "releases": {}, "transaction": None}
+    other = {**kept, "journal": "0" * 64}
+    found = link.script({**shown, "witness": [other, link.journal.checkpoint()]}).updater.observe(asking=True)
+    assert found.outcome is None, "another journal, and what this one has"
+    found = link.script({**shown, "witness": [other, kept]}).updater.observe(asking=True)
+    assert (found.outcome, found.code) == ("deferred", "AHEAD")
+    assert (link.last["outcome"], link.last["code"]) == ("deferred", "AHEAD")
+    # looked at once more it says the same, which is on record, whatever its last transaction was
+    count = len(link.journal.read())
+    own = {"transaction": reply("confirmed", "updated"), "witness": [link.journal.checkpoint() | kept]}
+    assert link.script({**shown, **own}).updater.observe().code == "AHEAD"
+    assert len(link.journal.read()) == count
+
+
+def test_after_a_reset_the_journal_is_another_one_to_devices(link: Link) -> None:
+    kept = lost_tail(link)
+    link.journal.append("rollout.reset", data={"by": "anna", "reason": "x", "devices": [], "ahead": ["dev1"]})
+    link.script(reply("unconfirmed")).apply()
+    offered = link.device.calls[0][1]["checkpoint"]
+    assert offered["journal"] == kept["journal"]
+    assert offered["since"] == link.journal.read()[-2]["hash"]
+    shown = {"healthy": True, "releases": {}, "transaction": None, "witness": [kept]}
+    assert link.script(shown).updater.observe(asking=True).code is None

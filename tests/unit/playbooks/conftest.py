@@ -192,8 +192,8 @@ class Fleet:
         path.write_text(content if isinstance(content, str) else json.dumps(content))
         return str(path)
 
-    def play(self, what: str, *options: str, **extra: t.Any) -> Ran:
-        """Run a playbook, of the collection (``rollout``) or of :meth:`file`, with extra variables."""
+    def command(self, what: str, *options: str, **extra: t.Any) -> tuple[list[str], dict[str, str]]:
+        """What :meth:`play` runs in :attr:`folder`, and its environment; the inventory is written."""
         hosts = {name: dict(variables) for name, variables in self.variables.items()}
         groups = {name: {"hosts": dict.fromkeys(members)} for name, members in self.groups.items()}
         fleet = {"hosts": hosts, "children": groups, "vars": self.common}
@@ -209,16 +209,15 @@ class Fleet:
             "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml",
             **self.environment,
         }
+        variables = json.dumps({"fleet_ota_hosts": "fleet", **extra})
+        argv = [self.program("ansible-playbook"), "-i", "inventory.json", "-e", variables, *options, name]
+        return argv, environment
+
+    def play(self, what: str, *options: str, **extra: t.Any) -> Ran:
+        """Run a playbook, of the collection (``rollout``) or of :meth:`file`, with extra variables."""
+        argv, environment = self.command(what, *options, **extra)
         done = subprocess.run(
-            [
-                self.program("ansible-playbook"),
-                "-i",
-                "inventory.json",
-                "-e",
-                json.dumps({"fleet_ota_hosts": "fleet", **extra}),
-                *options,
-                name,
-            ],
+            argv,
             cwd=self.folder,
             env=environment,
             stdin=subprocess.DEVNULL,

@@ -105,6 +105,26 @@ def test_nothing_begins_without_approval_and_everything_with_it(team: Team) -> N
     assert team.fleet.devices["d1"].transaction["approvals"]["approvals"]["by"] == "anna"
 
 
+def test_a_wave_begins_when_those_who_approve_the_plan_signed_for_it(team: Team) -> None:
+    """Without a policy: the fleet needs no approvals, this wave does."""
+    team.fleet.common["fleet_ota_waves"] = [
+        {"name": "one", "hosts": ["d1"]},
+        {"name": "two", "hosts": ["d2"], "approval": True},
+    ]
+    team.ask(fleet_ota_request_wave="two")
+    assert team.sign("ben").rc == 0
+    held = team.fleet.play("rollout")
+    assert held.rc != 0, held.text
+    assert team.fleet.running() == {"d1": "2", "d2": "1"}
+    assert team.sign("carol", online=True).rc == 0
+    rolled = team.fleet.play("rollout")
+    assert rolled.rc == 0, rolled.text
+    assert team.fleet.running() == {"d1": "2", "d2": "2"}
+    (data,) = (one["data"] for one in team.fleet.records() if one["event"] == "wave.approved")
+    assert (data["name"], data["how"]) == ("two", "signed")
+    assert "approvals/" in data["by"]
+
+
 def test_the_device_refuses_what_the_controller_was_talked_into(team: Team) -> None:
     """A controller that skips the plan, or shows less than there is, gets nowhere."""
     assert team.policy().rc == 0

@@ -14,13 +14,30 @@ WAVES = [{"name": "pilot", "count": 1}, {"name": "rest", "percent": 100}]
 PLACE = {f"fleet_ota_awx_{name}": name for name in ("organization", "project", "inventory")}
 
 
+class Loader(yaml.SafeLoader):
+    """Reads what Ansible is not to take as a template as the text that it is."""
+
+
+Loader.add_constructor("!unsafe", lambda _loader, node: node.value)
+
+
 def test_the_playbook_writes_the_workflow_and_touches_nothing(make_fleet: MakeFleet) -> None:
     fleet = make_fleet("d1", "d2", bare=True)
     path = fleet.folder / "awx.yml"
     asked = {**PLACE, "fleet_ota_awx_dest": str(path), "fleet_ota_waves": WAVES}
+    given = {
+        "fleet_ota_budget": [{"max_unavailable": 1}],
+        "fleet_ota_windows": {"install": [{"days": ["sat"], "start": "22:00", "length": "4h"}]},
+        "fleet_ota_notify": [{"type": "cloudevents", "url": "https://events.example.com", "token_file": "/token"}],
+        "fleet_ota_root": "/devices/{{ inventory_hostname }}",
+        "fleet_ota_deadline": 90,
+    }
+    # who signs, and what is everybody's in the inventory: no variables of the jobs
+    asked.update(given, fleet_ota_keys=["/keys/anna.pem"])
+    fleet.common["fleet_ota_order"] = ["fleet"]
     ran = fleet.play("export_awx", **asked)
     assert ran.rc == 0, ran.text
-    (play,) = yaml.safe_load(path.read_text())
+    (play,) = yaml.load(path.read_text(), Loader=Loader)
     plans, _rolls_out, workflow = play["tasks"]
     variables = plans["awx.awx.job_template"]["extra_vars"]
     assert variables == {
@@ -29,6 +46,7 @@ def test_the_playbook_writes_the_workflow_and_touches_nothing(make_fleet: MakeFl
         "fleet_ota_journal_dir": str(fleet.folder / "journal"),
         "fleet_ota_hosts": "fleet",
         "fleet_ota_waves": WAVES,
+        **given,
     }
     nodes = workflow["awx.awx.workflow_job_template"]["workflow_nodes"]
     assert [node["identifier"] for node in nodes] == ["plan", "wave-pilot", "wave-rest"]

@@ -155,3 +155,6 @@ def test_a_rollout_until_a_wave_ends_well_and_goes_on_from_there(make_fleet: Mak
     ran = fleet.play("rollout", fleet_ota_until_wave="rest")
     assert ran.rc == 0, ran.text
     assert set(fleet.running().values()) == {"2"}
+    # and once more with nothing to do, as a node of AWX that is launched again
+    ran = fleet.play("rollout", fleet_ota_until_wave="canary")
+    assert ran.rc == 0, ran.text

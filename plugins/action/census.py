@@ -1,0 +1,42 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Tell the fleet in one table, from what its devices said of themselves."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..plugin_utils._control import census
+from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, here, plain
+
+
+class ActionModule(ControllerAction):
+    """C(fleet.ota.census)."""
+
+    argument_spec: t.ClassVar[Arguments] = {
+        "hosts": {"type": "list", "elements": "str"},
+        "info": {"type": "dict", "required": True},
+        "health": {"type": "dict", "default": {}},
+        "journal_dir": {"type": "path"},
+    }
+
+    def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
+        """Put what was registered and what rollouts know side by side."""
+        hosts = arguments["hosts"]
+        if hosts is None:
+            hosts = plain(task_vars.get("ansible_play_hosts_all", []))
+        known: dict[str, census.Place] = {}
+        problems: list[str] = []
+        if arguments["journal_dir"]:
+            known, problems = census.places(here(arguments["journal_dir"]), hosts)
+        rows = census.rows(hosts, arguments["info"], arguments["health"], known)
+        return {
+            "changed": False,
+            "devices": rows,
+            "totals": census.totals(rows),
+            "unreached": [row["device"] for row in rows if not row["reached"]],
+            "problems": problems,
+            "summary_lines": [*census.lines(rows), *problems],
+        }

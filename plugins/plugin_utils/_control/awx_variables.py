@@ -1,0 +1,98 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""Which variables of a run its jobs in AWX need too, and which values must not be read there."""
+
+from __future__ import annotations
+
+import typing as t
+import urllib.parse
+
+#: What a rollout and its plan read, without ``fleet_ota_``. Everything else that a run is given stays where it is: what
+#: the nodes of the workflow say, what belongs to the export, who signs with which keys.
+HANDED = frozenset(
+    [
+        "hosts",
+        "repository",
+        "trust_root",
+        "channel",
+        "release",
+        "journal_dir",
+        "cache",
+        "tls_ca",
+        "tls_certificate",
+        "tls_key",
+        "waves",
+        "limits",
+        "soak",
+        "conditions",
+        "order",
+        "together",
+        "budget",
+        "windows",
+        "freezes",
+        "timezone",
+        "after",
+        "hold",
+        "urgent",
+        "expected_minutes",
+        "back_minutes",
+        "retry_rejected",
+        "ask_devices",
+        "hardware",
+        "site",
+        "labels",
+        "notify",
+        "penalty",
+        "first_contact",
+        "root",
+        "state_dir",
+        "transfer",
+        "mirrors",
+        "deadline",
+        "timeout",
+        "guard",
+        "snapshot",
+        "protect",
+        "keep_snapshots",
+        "data",
+        "interlocks",
+        "repair",
+        "hook_before",
+        "hook_installed",
+        "hook_after",
+    ]
+)
+_PREFIX = "fleet_ota_"
+
+
+def handed(given: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Those of the variables ``given`` to a run that its jobs need too."""
+    return {name: value for name, value in given.items() if name in {_PREFIX + known for known in HANDED}}
+
+
+def problems(variables: t.Mapping[str, t.Any]) -> list[str]:
+    """What in ``variables`` is a secret, as far as it can be told: AWX shows extra variables to whoever sees a job."""
+    return [problem for name, value in variables.items() for problem in _secrets(f"variables.{name}", value)]
+
+
+def _secrets(where: str, value: t.Any) -> list[str]:
+    if isinstance(value, t.Mapping):
+        return [problem for key, entry in value.items() for problem in _secrets(f"{where}.{key}", entry)]
+    if isinstance(value, (list, tuple)):
+        return [problem for index, entry in enumerate(value) for problem in _secrets(f"{where}[{index}]", entry)]
+    if not isinstance(value, str) or "://" not in value:
+        return []
+    try:
+        address = urllib.parse.urlsplit(value)
+        # the query of a webhook is where its token is
+        token = address.query if where.startswith("variables.fleet_ota_notify") else ""
+        secret = address.username or address.password or token
+    except ValueError:
+        return []  # whoever asks that address says what is wrong with it
+    if not secret:
+        return []
+    return [f"{where}: holds credentials, which AWX would show; leave them out, or keep it in the inventory"]
