@@ -155,9 +155,17 @@ class Journal:
         return records
 
     def checkpoint(self) -> dict[str, t.Any]:
-        """``{rollout, size, head}``: how many records there are and the hash of the last."""
+        """``{rollout, size, head, journal}``: how many records there are, the last one's hash, and :meth:`identity`."""
         last = self.last()
-        return {"rollout": last["rollout"], "size": last["seq"] + 1, "head": last["hash"]}
+        return {"rollout": last["rollout"], "size": last["seq"] + 1, "head": last["hash"], "journal": self.identity()}
+
+    def identity(self) -> str:
+        """Which journal this is, by the hash of its first record; one that was begun anew is another one."""
+        try:
+            with self.path.open("rb") as handle:
+                return str(self._parse(handle.readline(), 1)["hash"])
+        except OSError as error:
+            raise self._error(f"cannot be read ({error.strerror}); give the path of a journal.jsonl") from error
 
     def latest(self, device: str) -> str | None:
         """The outcome of one device, None if it was touched since or never; reads from the end, parses only its own.

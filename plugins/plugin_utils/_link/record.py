@@ -63,6 +63,12 @@ class Record:
         """How far the device has come as far as this journal directory knows: ``{instance, sequence}``."""
         return remembered.read(self._devices, self._device) if self._devices else None
 
+    def run(self) -> dict[str, t.Any]:
+        """Which run this is, as far as it says so: ``{rollout, generation, holder}`` (its journal's identity)."""
+        found = {"rollout": self.rollout, "generation": self.generation or None}
+        found["holder"] = self._journal.identity() if self._journal else None
+        return {key: value for key, value in found.items() if value is not None}
+
     def checkpoint(self) -> dict[str, t.Any] | None:
         """What travels to the device, which thereby witnesses the journal."""
         return self._journal.checkpoint() if self._journal else None
