@@ -35,6 +35,7 @@ class ActionModule(action.EngineAction):
         "journal": {"type": "path"},
         "rollout": {"type": "str"},
         "generation": {"type": "int", "default": 0},
+        "take_over": {"type": "bool", "default": False},
         "deadline": {"type": "int", "default": 600},
         "timeout": {"type": "float", "default": 1800},
         "wait": {"type": "float", "default": 20},
@@ -65,6 +66,7 @@ class ActionModule(action.EngineAction):
         record = Record(args["journal"], self.host, args["rollout"], args["generation"])
         keys = ("guard", "snapshot", "protect", "keep_snapshots", "data", "interlocks", "retry_rejected", "repair")
         settings = {key: args[key] for key in keys}
+        settings["take_over"] = args["take_over"]
         options = Options(args["deadline"], args["timeout"], args["wait"], settings, args["first_contact"])
         if state == "restored" and args["outcome"] == "lost":
             # its whole deadline was waited for just now: one more try, not another wait

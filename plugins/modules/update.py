@@ -72,9 +72,17 @@ options:
     description: The rollout's id. A device is in one rollout at a time.
     type: str
   generation:
-    description: The generation of this run; a device refuses an older one than it has seen.
+    description:
+      - The generation of this run. A device refuses an older one of the same O(journal) than it has seen, and while it
+        has not come to an end any run with another journal.
     type: int
     default: 0
+  take_over:
+    description:
+      - For V(applied) and V(rolled_back), take over what a run of the same rollout with another journal left open on
+        the device. That run touches the device no more.
+    type: bool
+    default: false
   deadline:
     description: Seconds after which the device goes back if nobody confirmed.
     type: int

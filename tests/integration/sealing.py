@@ -20,7 +20,16 @@ ASK = f"sudo -n {PROGRAM}"
 SETTINGS = {"require_approval": False}
 #: What an honest use of the program writes: staged payloads, metadata, and the record of transactions. All of it is
 #: the engine's own; nothing in it is run or decides who may do what.
-RECORD = ("inbox", "transactions", "history.jsonl", "transaction.json", "lease.json", "lock", "trust/floor.json")
+RECORD = (
+    "inbox",
+    "transactions",
+    "history.jsonl",
+    "transaction.json",
+    "lease.json",
+    "lease.lock",
+    "lock",
+    "trust/floor.json",
+)
 
 Tree = dict[str, evidence.Entry]
 

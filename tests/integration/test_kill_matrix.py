@@ -37,6 +37,7 @@ STATES: dict[str, str | None] = {
     "snapshotted": None,
     "armed": None,
     "installing": None,
+    "rebooting": None,
     "checking": None,
     "unconfirmed": None,
     "confirmed": "confirm",
@@ -45,8 +46,10 @@ STATES: dict[str, str | None] = {
 }
 #: Ends whose only step is the tidying up that ``restored`` has too; tests/reliability kills that at every call.
 TIDY_ONLY = {"broken", "refused", "deferred"}
-#: Entered only by releases that ask for a reboot, whose devices go down by themselves: test_engine_reboot.py.
-ELSEWHERE = {"rebooting"}
+#: Entered only by releases that ask for a reboot, here an archive: the device goes down by itself, and up again.
+REBOOTING = "rebooting"
+#: Seconds after which a device whose cable is out goes back by itself.
+DEADLINE = 12
 HOLD = Path(__file__).with_name("hold.py")
 PLACE = "/usr/local/lib/fleet-ota-hold.py"
 #: Found before the real one on the engine's fixed PATH.
@@ -65,7 +68,7 @@ SERVICES = {"deb": (service.PORT, debs.UNIT), "archive": (archives.PORT, archive
 
 def test_every_state_has_a_row() -> None:
     known = {*transaction.AT_WORK, *transaction.ENDED, "unconfirmed"}
-    assert {*STATES, *TIDY_ONLY, *ELSEWHERE} == known, "a new state needs a row in STATES"
+    assert {*STATES, *TIDY_ONLY} == known, "a new state needs a row in STATES"
 
 
 class HeldEngine(Engine):
@@ -115,6 +118,7 @@ class Ready:
         self.new: dict[str, Bundle] = {}
         first = [project.fetch(f"meter/{debs.VERSIONS['1'].version}"), project.publish(project.gateway("1"))]
         self.new = {"deb": project.fetch("meter/2"), "archive": project.publish(project.gateway("2"))}
+        self.new[REBOOTING] = project.publish(project.gateway("3", reboot="always"))
 
         def prepare(device: Device) -> None:
             engine = HeldEngine(device)
@@ -169,7 +173,9 @@ def rows() -> list[object]:
     for number, state in enumerate(STATES):
         for installer in SERVICES:
             for kind in ("files", "btrfs"):
-                chosen = "deb" if number % 2 else "archive"
+                if (state, installer) == (REBOOTING, "deb"):
+                    continue
+                chosen = "deb" if number % 2 and state != REBOOTING else "archive"
                 short = installer == chosen and (kind == "files" or state in ("installing", "restoring"))
                 marks = [] if short else [pytest.mark.long]
                 name = f"killed_in_{state}-{installer}-{kind}"
@@ -199,8 +205,8 @@ def test_kill_matrix(state: str, installer: str, kind: str, request: pytest.Fixt
 
 def strike(device: Device, site: Ready, installer: str, kind: str, state: str, fault: str) -> None:
     """One cell."""
-    engine, bundle = HeldEngine(device), site.new[installer]
-    options: dict[str, Any] = {"rollout": "new", "deadline": 12 if fault == "link" else 600, "snapshot": kind}
+    engine, bundle = HeldEngine(device), site.new[REBOOTING if state == REBOOTING else installer]
+    options: dict[str, Any] = {"rollout": "new", "deadline": DEADLINE if fault == "link" else 600, "snapshot": kind}
     if STATES[state] is None:
         engine.hold(state)
         call = engine.start_apply(bundle, **options)
@@ -221,28 +227,51 @@ def strike(device: Device, site: Ready, installer: str, kind: str, state: str, f
         if fault == "link":
             device.unplug()
         device.run(["kill", "-CONT", process])
+    if state == REBOOTING:
+        come_up(engine, fault)
     if fault == "link":
         engine.wait_for(*transaction.ENDED)
         device.plug()
     elif fault == "power" and state not in transaction.UNTOUCHED:  # there is no guard before anything is touched
         engine.wait_for(*transaction.ENDED, "unconfirmed")
-    if fault in ("link", "power"):  # a shared connection to a device that is gone would be waited for
-        subprocess.run(["ssh", "-O", "exit", *device.ssh()[1:]], capture_output=True, check=False)
+    if fault in ("link", "power"):
+        hang_up(device)
     end = engine.at_rest()
 
     record = engine.transaction()
     assert record["state"] == end
-    version = "2" if end in ("unconfirmed", "confirmed") else "1"
+    version = bundle.document["version"] if end in ("unconfirmed", "confirmed") else "1"
     if version == "1":
         assert record["outcome"] in ("restored", "deferred"), record
         assert_same(site.before[device.name], look(device))
     assert running(device, installer) == version
 
     reply = engine.apply(bundle, **{**options, "deadline": 600}, retry_rejected=True)
+    if reply["state"] == REBOOTING:
+        come_up(engine, "none")
+        reply = engine.call("status", wait=60)
     if reply["state"] == "unconfirmed":
         reply = engine.call("confirm", rollout="new")
     assert reply["outcome"] in ("updated", "current"), reply
-    assert running(device, installer) == "2"
+    assert running(device, installer) == bundle.document["version"]
+
+
+def come_up(engine: HeldEngine, fault: str) -> None:
+    """Wait until a device that goes down by itself has come to rest after it, nobody asking it anything."""
+    device = engine.device
+    if fault == "engine":
+        engine.start("status").communicate(timeout=60)  # this contact finds that nobody is at work
+    end = ("restored", "broken") if fault == "link" else ("unconfirmed", "restored", "broken")
+    engine.wait_for(*end, timeout=120)
+    if fault == "link":
+        device.plug()
+    device.wait()
+    hang_up(device)
+
+
+def hang_up(device: Device) -> None:
+    """End the shared connection: one to a device that is gone would be waited for."""
+    subprocess.run(["ssh", "-O", "exit", *device.ssh()[1:]], capture_output=True, check=False)
 
 
 def running(device: Device, installer: str) -> str | None:

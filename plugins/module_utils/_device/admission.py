@@ -183,9 +183,14 @@ def _files(value: t.Any, settings: Settings) -> t.Any:
 
 _TEXT = _keeps(lambda value: schema.text(value) or (None if len(value) <= 200 else "is longer than 200 characters"))
 _BUNDLE = _keeps(lambda value: None if isinstance(value, dict) else "must be a mapping")
-_TRANSACTION: dict[str, Rule] = {
+_RUN: dict[str, Rule] = {
     "rollout": _TEXT,
     "generation": _keeps(schema.whole(0, 1 << 31)),
+    "holder": _keeps(schema.matching(schema.SHA256)),
+}
+_TRANSACTION: dict[str, Rule] = {
+    **_RUN,
+    "take_over": _flag,
     "deadline": _deadline,
     "guard": _only("auto", "systemd"),
     "snapshot": _only("auto", "files", "btrfs", "lvm"),
@@ -200,7 +205,7 @@ _TRANSACTION: dict[str, Rule] = {
     "wait": _wait,
     "check": _flag,
 }
-_WHICH: dict[str, Rule] = {"transaction": _TEXT, "rollout": _TEXT, "wait": _wait, "check": _flag}
+_WHICH: dict[str, Rule] = {**_RUN, "transaction": _TEXT, "wait": _wait, "check": _flag}
 
 #: Verbs that a sealed device answers, with the keys it hears. What is not here does not get through.
 TABLE: dict[str, dict[str, Rule]] = {

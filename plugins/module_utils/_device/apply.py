@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import typing as t
 
@@ -21,6 +20,7 @@ from . import (
     fetch,
     guard,
     installers,
+    lease,
     notnow,
     reboot,
     release,
@@ -40,8 +40,6 @@ from .trust import Accepted, Trust
 DEADLINE = 600
 #: How many snapshots may stay; at least one leads back from what is installed.
 KEEP = schema.whole(1, 100)
-#: Rollouts whose last generation a device remembers.
-REMEMBERED = 32
 IDLE: dict[str, t.Any] = {"transaction": None, "state": "idle", "outcome": None}
 Request = t.Mapping[str, t.Any]
 
@@ -131,10 +129,10 @@ def apply(layout: Layout, request: Request) -> dict[str, t.Any]:
     )
     if running is not None and running.is_open:
         if running.kind == "update" and _same_rollout(running, offer, request):
-            fence(layout, request)
+            lease.fence(layout, "update", request, running)
             return running.reply()  # the same command again: go on with what runs
         raise busy(running)
-    fence(layout, request, take=False)
+    lease.fence(layout, "update", request, take=False)
     if is_current(layout, offer):
         if running is not None and running.state == "confirmed" and _same_rollout(running, offer, request):
             return {**running.reply(), "again": True}  # done by an earlier run of this very rollout
@@ -147,7 +145,7 @@ def apply(layout: Layout, request: Request) -> dict[str, t.Any]:
         }
     data.merged(offer.document, request.get("data"))
     notnow.ask(layout, request.get("interlocks"))
-    fence(layout, request)
+    lease.fence(layout, "update", request)
     diff = difference(layout, offer)
     files = release.payload_files(offer.document)
     missing = fetch.missing(layout, files)
@@ -213,47 +211,3 @@ def launch(transaction: Transaction) -> None:
     pid = detach.start(layout, worker.name(transaction), arguments, transaction.folder("worker.log"))
     if pid is not None:
         durable.write_json(transaction.folder("worker.json"), {"pid": pid})
-
-
-def took_part(layout: Layout, rollout: str) -> bool:
-    """Whether an update of this rollout had this device, as far back as it remembers."""
-    lease = durable.read_json(layout.file("lease.json"), {})
-    return rollout == lease.get("rollout") or rollout in [name.partition("@")[0] for name in lease.get("known") or {}]
-
-
-def fence(layout: Layout, request: Request, *, take: bool = True) -> None:
-    """Refuse a controller that was replaced (``STALE``); with ``take`` note whose device it is now.
-
-    Replaced is an older generation of a rollout, however many others came since, and a numbered generation that
-    another rollout took the device from: a controller that slept must not undo what was done in the meantime. Its next
-    run has a higher number, and is somebody's decision. Generations count within one journal: one that was begun anew,
-    because the other was lost, begins with the first again.
-    """
-    path, rollout, chain = layout.file("lease.json"), request.get("rollout"), witness.chain(request.get("checkpoint"))
-    if rollout is None:
-        return
-    generation = int(request.get("generation") or 0)
-    lease = durable.read_json(path, {})
-    known: dict[str, int] = lease.get("known") or {}
-    mine = lease.get("rollout") == rollout and (not chain or lease.get("chain") in (None, chain))
-    newest = lease["generation"] if mine else max(known.get(_name(rollout, chain), -1), known.get(rollout, -1))
-    if generation < newest or (not mine and 0 < generation == newest):
-        by = "generation %d" % newest if generation < newest else "rollout %s" % lease.get("rollout")
-        message = "generation %d of rollout %s was replaced by %s; this controller must stop, or be run again"
-        raise OtaError("STALE", message % (generation, rollout, by))
-    if lease.get("rollout") and not mine:
-        known = {**known, _name(lease["rollout"], lease.get("chain")): lease["generation"]}
-    for name in (rollout, _name(rollout, chain)):
-        known.pop(name, None)
-    known = dict(list(known.items())[-REMEMBERED:])
-    chain = chain or (lease.get("chain") if mine else None)
-    wanted = {"rollout": rollout, "generation": generation, "chain": chain, "known": known}
-    if take and lease != wanted and not request.get("check"):
-        durable.write(path, (json.dumps(wanted) + "\n").encode())  # in the order in which they came
-    if take:
-        witness.keep(layout, request)
-
-
-def _name(rollout: str, chain: str | None) -> str:
-    """A rollout as far as one journal tells it; no rollout's id has an ``@``."""
-    return "%s@%s" % (rollout, chain[:16]) if chain else rollout

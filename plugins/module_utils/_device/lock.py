@@ -19,9 +19,9 @@ from .layout import Layout
 
 
 @contextlib.contextmanager
-def hold(layout: Layout, wait: float = 0.0) -> t.Iterator[None]:
-    """Hold the device's lock; OtaError ``BUSY`` if it is not free within ``wait`` seconds."""
-    fd = os.open(layout.file("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+def hold(layout: Layout, wait: float = 0.0, name: str = "lock") -> t.Iterator[None]:
+    """Hold the device's lock, or another of that ``name``; OtaError ``BUSY`` if it is not free in ``wait`` seconds."""
+    fd = os.open(layout.file(name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         end = time.monotonic() + wait
         while True:

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import typing as t
 
-from . import binding, documents, guard, notnow, reboot, snapshots, witness
-from .apply import busy, fence, launch, options, took_part
+from . import binding, documents, guard, lease, notnow, reboot, snapshots, witness
+from .apply import busy, launch, options
 from .conclude import settle
 from .errors import OtaError
 from .identity import Identity
@@ -31,13 +31,13 @@ def rollback(layout: Layout, request: t.Mapping[str, t.Any]) -> dict[str, t.Any]
     running = settle(layout)
     if running is not None and running.is_open:
         if running.kind == "rollback" and running.rollout == request.get("rollout"):
-            fence(layout, _fenced(request))
+            lease.fence(layout, "rollback", request, running)
             return running.reply()
         raise busy(running)
     binding.check(layout)
     binding.compare(layout, request.get("expected"), running.sequence if running else 0)
     witness.compare(layout, request)
-    fence(layout, _fenced(request), take=False)
+    lease.fence(layout, "rollback", request, take=False)
     Identity(layout)
     memory = Memory(layout)
     name = request.get("name") or memory.latest()
@@ -46,7 +46,7 @@ def rollback(layout: Layout, request: t.Mapping[str, t.Any]) -> dict[str, t.Any]
     if running is not None and _is_done(running, request):
         return {**running.reply(), "again": True}
     rollout = request.get("rollout")
-    if rollout and current and current.get("rollout") not in (None, rollout) and took_part(layout, rollout):
+    if rollout and current and current.get("rollout") not in (None, rollout) and lease.took_part(layout, rollout):
         message = "%s %s came by rollout %s since; going back from %s would undo that one instead"
         raise OtaError("STALE", message % (name, current["version"], current["rollout"], rollout))
     if not current or not previous:
@@ -54,7 +54,7 @@ def rollback(layout: Layout, request: t.Mapping[str, t.Any]) -> dict[str, t.Any]
             "NO_PREVIOUS", "there is no release before %s to go back to" % (current or {}).get("version", "this one")
         )
     notnow.ask(layout, request.get("interlocks"))  # the way back asked for may be urgent, the press still runs
-    fence(layout, _fenced(request))
+    lease.fence(layout, "rollback", request)
     source = snapshots.load(layout, current["transaction"])
     changed, conflicts = source.undo()
     if conflicts and not request.get("overwrite"):
@@ -91,12 +91,6 @@ def rollback(layout: Layout, request: t.Mapping[str, t.Any]) -> dict[str, t.Any]
     )
     launch(transaction)
     return transaction.reply()
-
-
-def _fenced(request: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """The way back from a rollout has a journal of its own, and so counts its generations for itself."""
-    rollout = request.get("rollout")
-    return dict(request, rollout=rollout and "back from %s" % rollout)
 
 
 def _is_done(last: Transaction, request: t.Mapping[str, t.Any]) -> bool:

@@ -32,6 +32,7 @@ from . import (
     identity,
     installers,
     interlocks,
+    lease,
     lock,
     memory,
     notnow,
@@ -164,6 +165,7 @@ def _locked(function: t.Callable[[Layout, Request], Reply]) -> t.Callable[[Layou
             # At work for the same rollout: not somebody else, but what this very command started before.
             if error.code != "BUSY" or not running or not running.is_at_work or not _ours(running, request):
                 raise
+            lease.insist(running, request)
             reply = running.reply()
         return _wait(layout, reply, request)
 
@@ -235,6 +237,7 @@ def confirm(layout: Layout, request: Request) -> Reply:
     found = conclude.settle(layout)
     if found is None or not _meant(found, request):
         return dict(apply.IDLE)
+    lease.insist(found, request)
     if found.state == "unconfirmed" and not request.get("check"):
         _new_connection(layout, found)
         conclude.confirm(found)
@@ -256,6 +259,7 @@ def extend(layout: Layout, request: Request) -> Reply:
     found = conclude.settle(layout)
     if found is None or not _meant(found, request):
         return dict(apply.IDLE)
+    lease.insist(found, request)
     if found.state == "unconfirmed" and not request.get("check"):
         guard.extend(found, apply.options(request)["deadline"])
     return found.reply()
@@ -266,6 +270,7 @@ def restore_verb(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply
     found = transaction.Transaction.load(layout)
     if found is None or not _meant(found, request):
         return dict(apply.IDLE)
+    lease.insist(found, request)
     again = found.state == "broken"
     if request.get("check") or not (found.is_open or again):
         return found.reply()

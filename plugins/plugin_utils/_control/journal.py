@@ -159,12 +159,14 @@ class Journal:
         try:
             with self.path.open("rb") as handle:
                 fcntl.flock(handle, fcntl.LOCK_SH)
-                lines = handle.read().split(b"\n")[:-1]
+                content = handle.read()
         except OSError as error:
             raise self._error(f"cannot be read ({error.strerror}); give the path of a journal.jsonl") from error
         # parses only what it needs: each device of a wave asks this
-        needed = [line for line in lines[1:-1] if b'"rollout.reset"' in line]
-        return checkpoint([self._parse(line, None) for line in (lines[:1] or [b""]) + needed + lines[-1:]])
+        first, last = self._parse(content[: content.find(b"\n")], 1), next(self._backwards(b'"hash"', content), None)
+        if last is None:
+            raise self._error("is empty; restore it from a backup")
+        return checkpoint([first, *reversed(list(self._backwards(b'"rollout.reset"', content))), last])
 
     def latest(self, device: str) -> str | None:
         """The outcome of one device, None if it was touched since or never; reads from the end, parses only its own.
@@ -195,12 +197,13 @@ class Journal:
         """The record with which the newest run began; parses only what may be one."""
         return next((record for record in self._backwards(b'"rollout.') if record["event"] in BEGINS), None)
 
-    def _backwards(self, text: bytes) -> t.Iterator[Record]:
-        """The whole records in whose line ``text`` is, newest first, without splitting the file into lines.
+    def _backwards(self, text: bytes, content: bytes | None = None) -> t.Iterator[Record]:
+        """The whole records of ``content`` in whose line ``text`` is, newest first, without splitting it into lines.
 
         Each device asks several times for what stands somewhere in a file of megabytes.
         """
-        content = self.path.read_bytes()  # and no mmap: a torn end that another process cuts off would be SIGBUS
+        if content is None:
+            content = self.path.read_bytes()  # and no mmap: a torn end that another process cuts off would be SIGBUS
         end = content.rfind(b"\n") + 1
         while (at := content.rfind(text, 0, end)) >= 0:
             end = content.rfind(b"\n", 0, at) + 1
@@ -269,6 +272,11 @@ def checkpoint(records: t.Sequence[Record]) -> dict[str, t.Any]:
         record["hash"] for record in records if record["event"] == "rollout.reset" and record["data"].get("ahead")
     ]
     return {**found, "since": resets[-1]} if resets else found
+
+
+def chain(checkpoint: t.Mapping[str, t.Any]) -> str:
+    """What tells the journal of ``checkpoint`` from any other, and from an older copy with which somebody went on."""
+    return str(checkpoint.get("since") or checkpoint["journal"])
 
 
 def stamp() -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from .._control import remembered, runs
-from .._control.journal import Journal
+from .._control.journal import Journal, chain
 
 Reply = t.Mapping[str, t.Any]
 
@@ -85,6 +85,12 @@ class Record:
             "put the newer one back, or go on with this one by "
             f"fleet.ota.reset -e fleet_ota_rollout_id={kept['rollout']}"
         )
+
+    def run(self) -> dict[str, t.Any]:
+        """Which run this is, as far as it says so: ``{rollout, generation, holder}`` (what names its journal)."""
+        found = {"rollout": self.rollout, "generation": self.generation or None}
+        found["holder"] = chain(self._journal.checkpoint()) if self._journal else None
+        return {key: value for key, value in found.items() if value is not None}
 
     def checkpoint(self) -> dict[str, t.Any] | None:
         """What travels to the device, which thereby witnesses the journal."""

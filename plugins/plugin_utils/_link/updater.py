@@ -100,17 +100,17 @@ class Updater:
 
     def confirm(self) -> Result:
         """Confirm over a new connection what waits for it."""
-        rollout = self.record.rollout
+        run = self.record.run()
 
         def ask() -> Reply:
-            return self.device.call("confirm", fresh=True, rollout=rollout)
+            return self.device.call("confirm", fresh=True, **run)
 
         return self._conclude(ask)
 
     def extend(self, seconds: int) -> Result:
         """Give what waits for a confirm ``seconds`` from now."""
-        rollout = self.record.rollout
-        return self._conclude(lambda: self.device.call("extend", rollout=rollout, deadline=seconds))
+        run = self.record.run()
+        return self._conclude(lambda: self.device.call("extend", deadline=seconds, **run))
 
     def wait_for_peers(self) -> None:
         """Give what waits for a confirm the time that any other device of its turn may take to get there.
@@ -120,14 +120,14 @@ class Updater:
         """
         longest = 2 * self.options.deadline + int(GRACE + self.options.first_contact)
         with contextlib.suppress(DeviceLost, DeviceRefusal):
-            self.device.call("extend", rollout=self.record.rollout, deadline=longest)
+            self.device.call("extend", deadline=longest, **self.record.run())
 
     def restore(self, code: str, message: str) -> Result:
         """Send the device back from what it has not confirmed."""
-        rollout = self.record.rollout
+        run = self.record.run()
 
         def ask() -> Reply:
-            return self.device.call("restore", rollout=rollout, code=code, message=message, wait=self.options.wait)
+            return self.device.call("restore", code=code, message=message, wait=self.options.wait, **run)
 
         return self._conclude(ask, untouched=(code, message))
 
@@ -171,7 +171,7 @@ class Updater:
 
     def _transaction(self) -> dict[str, t.Any]:
         found = dict(self.options.transaction, deadline=self.options.deadline, wait=self.options.wait)
-        found.update(rollout=self.record.rollout, generation=self.record.generation)
+        found.update(self.record.run(), generation=self.record.generation)
         found.update(checkpoint=self.record.checkpoint(), expected=self.record.expected())
         return found
 
@@ -212,7 +212,9 @@ class Updater:
         except DeviceLost as error:
             return self._written("lost", "UNREACHABLE", "no contact: %s" % error, {})
         except DeviceRefusal as error:
-            return self._written("timed_out", error.code, error.message, {})
+            self._give_way(error)
+            replaced = error.code == "STALE"
+            return self._written("refused" if replaced else "timed_out", error.code, error.message, {})
         except TimeoutError as error:
             return self._written("timed_out", "NO_ANSWER", str(error), {})
         if reply.get("outcome"):
@@ -230,7 +232,13 @@ class Updater:
             last = error.detail.get("last") or {}
             if last.get("rollout") is not None and last.get("rollout") == self.record.rollout:
                 return self._written(last["outcome"], last.get("code"), last.get("message"), last)
+        self._give_way(error)
         return self._written(error.outcome, error.code, error.message, {})
+
+    def _give_way(self, error: DeviceRefusal) -> None:
+        """Raise JournalError (``STALE``) if a newer run of the same journal took the device: what came of it is its."""
+        if error.code == "STALE":
+            self.record.insist()
 
     def _written(self, outcome: str, code: str | None, message: str | None, reply: Reply) -> Result:
         if outcome != self.record.known():  # the role may ask again for what is on record already

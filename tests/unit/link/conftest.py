@@ -124,6 +124,11 @@ class Link:
         return [str(record.get("outcome", record["event"])) for record in self.journal.verify()[1:]]
 
     @property
+    def run(self) -> dict[str, t.Any]:
+        """What each request says of the run that it is of."""
+        return {"rollout": ROLLOUT, "generation": 3, "holder": self.journal.checkpoint()["journal"]}
+
+    @property
     def last(self) -> dict[str, t.Any]:
         """The last record."""
         return self.journal.last()

@@ -10,8 +10,9 @@ import dataclasses
 import typing as t
 
 import pytest
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.errors import TrustError
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.errors import JournalError, TrustError
 from ansible_collections.fleet.ota.plugins.plugin_utils._link.errors import DeviceLost, DeviceRefusal
+from ansible_collections.fleet.ota.plugins.plugin_utils._link.record import Record
 from ansible_collections.fleet.ota.plugins.plugin_utils._link.updater import FIRST_CONTACT, GRACE
 
 from .conftest import DEADLINE, ROLLOUT, TIMEOUT, Link, reply
@@ -227,7 +228,7 @@ def test_going_back_is_recorded_and_followed_like_an_update(link: Link) -> None:
 def test_confirm_goes_over_a_new_connection(link: Link) -> None:
     found = link.script(reply("confirmed", "updated")).updater.confirm()
     assert (found.outcome, found.failed) == ("updated", False)
-    assert link.device.calls == [("confirm", {"rollout": ROLLOUT, "fresh": True})]
+    assert link.device.calls == [("confirm", {**link.run, "fresh": True})]
     assert link.events == ["updated"]
 
 
@@ -292,6 +293,61 @@ def test_restore_that_a_device_cannot_do_needs_another_look(link: Link) -> None:
     found = link.script(DeviceRefusal("BUSY", "somebody else", "deferred")).updater.restore("TEAM_CHECK", "no")
     assert (found.outcome, found.code) == ("timed_out", "BUSY")
     assert link.events == ["timed_out"]
+
+
+# -- whose device it is --------------------------------------------------------------------------------------------
+
+
+def test_every_step_says_which_run_it_is_of(link: Link) -> None:
+    """Rollout, generation, and the journal by its first record, however far it has grown since."""
+    link.script(reply("unconfirmed")).apply()
+    link.updater.rollback("gateway", False)
+    link.updater.extend(60)
+    link.updater.wait_for_peers()
+    link.updater.confirm()
+    link.updater.restore("TEAM_CHECK", "no")
+    assert link.device.verbs == ["apply", "rollback", "extend", "extend", "confirm", "restore"]
+    assert link.run["holder"] == link.journal.read()[0]["hash"] == link.journal.checkpoint()["journal"]
+    for verb, request in link.device.calls:
+        assert {key: request.get(key) for key in link.run} == link.run, verb
+
+
+def test_who_has_no_journal_and_no_number_says_neither(link: Link) -> None:
+    link.updater.record = Record(None, "dev1", None, 0)
+    link.script(reply("confirmed", "updated")).updater.confirm()
+    assert link.device.calls == [("confirm", {"fresh": True})]
+
+
+def stale() -> DeviceRefusal:
+    return DeviceRefusal("STALE", "was replaced by a run with another journal", "refused")
+
+
+@pytest.mark.parametrize("step", ["confirm", "extend", "restore"])
+def test_a_run_that_was_replaced_writes_that_it_changed_nothing(link: Link, step: str) -> None:
+    link.script(stale())
+    steps = {
+        "confirm": link.updater.confirm,
+        "extend": lambda: link.updater.extend(60),
+        "restore": lambda: link.updater.restore("TEAM_CHECK", "no"),
+    }
+    found = steps[step]()
+    assert (found.outcome, found.code, found.failed) == ("refused", "STALE", True)
+    assert link.events == ["refused"]
+
+
+@pytest.mark.parametrize("step", ["apply", "confirm"])
+def test_what_a_newer_run_of_the_same_journal_took_is_not_written_down_by_the_older(link: Link, step: str) -> None:
+    """It was taken over while this one was asking: what came of the device is for the newer run to say."""
+
+    def taken_over(*_arguments: t.Any, **_request: t.Any) -> t.NoReturn:
+        link.journal.append("rollout.resumed", data={"generation": 4, "controller": {"user": "maria"}})
+        raise stale()
+
+    link.device.call = taken_over  # type: ignore[method-assign]
+    with pytest.raises(JournalError, match="maria") as caught:
+        link.apply() if step == "apply" else link.updater.confirm()
+    assert caught.value.code == "STALE"
+    assert link.events[-1] == "rollout.resumed"
 
 
 # -- observe -------------------------------------------------------------------------------------------------------
