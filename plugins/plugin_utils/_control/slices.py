@@ -23,6 +23,10 @@ from .journal import Journal, Record
 ADOPTED = ("device.outcome", "device.seen")
 
 
+class Foreign(JournalError):
+    """A worker sent what is not of its slice."""
+
+
 def split(devices: t.Sequence[str], forks: t.Sequence[int]) -> list[list[str]]:
     """``devices`` in one piece for each of ``forks``, in their order and as large as its share of all forks.
 
@@ -78,13 +82,13 @@ class Adoption:
     def take(self, records: t.Iterable[Record], reply: t.Mapping[str, t.Any] | None = None) -> None:
         """Adopt what one step recorded. ``reply`` has ``instance`` and ``sequence`` of the device, if it said so.
 
-        Raises :class:`JournalError` for a record that was changed, is of another rollout or of a device that is not
+        Raises :class:`Foreign` for a record that was changed, is of another rollout or of a device that is not
         in the slice; those before it are adopted.
         """
         for record in records:
             device = str(record.get("device"))
             if not journal.intact(record) or record["rollout"] != self._rollout or device not in self._devices:
-                raise JournalError(
+                raise Foreign(
                     f"worker {self._worker} sent a record of {device} that is not of its slice or was changed; look at "
                     "that machine before it is used again"
                 )
