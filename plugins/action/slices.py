@@ -52,7 +52,8 @@ class ActionModule(ControllerAction):
         over = turn.Turn(job, known, workers.here(most), arguments["silence"]).run(arguments["hosts"])
         for slice_ in over:
             if slice_.open:
-                self._display.warning(f"worker {slice_.worker} left {len(slice_.open)} devices: {slice_.reason}")
+                said = f"; Ansible said there: {slice_.said}" if slice_.said else ""
+                self._display.warning(f"worker {slice_.worker} left {len(slice_.open)} devices: {slice_.reason}{said}")
         outcomes = {device: outcome for slice_ in over for device, outcome in slice_.outcomes.items()}
         return {
             "changed": any(outcome not in UNTOUCHED for outcome in outcomes.values()),

@@ -65,6 +65,8 @@ class Stream:
         self._failure: JournalError | None = None
         self._status = "unstarted"
         self._silent = False
+        #: What Ansible said last of something that failed there: for the screen alone, as any task's failure.
+        self.said = ""
 
     def run(self) -> str | None:
         """Do the slice; None when Ansible came to its end there, else what happened, for people.
@@ -158,6 +160,9 @@ class Stream:
         result = (event.get("event_data") or {}).get("res")
         if isinstance(result, dict) and result.get("recorded"):
             self._adoption.take(result["recorded"], result.get("remembered"))
+        said = str(event.get("stdout") or "")
+        if event.get("event") in ("runner_on_failed", "runner_on_unreachable") or "ERROR" in said[:20]:
+            self.said = said or str((result or {}).get("msg", ""))
         return False  # kept nowhere else
 
 

@@ -20,15 +20,17 @@ from . import folder
 from .stream import Stream
 from .workers import Worker
 
-#: Does one slice: worker, private data directory, adoption, seconds of silence; what happened if it did not go well.
-Start = t.Callable[[Worker, t.Any, slices.Adoption, float], "str | None"]
+#: Does one slice: worker, private data directory, adoption, seconds of silence. Gives what happened, if it did not go
+#: well, and what Ansible said there.
+Start = t.Callable[[Worker, t.Any, slices.Adoption, float], "tuple[str | None, str]"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Slice:
     """One slice that is over.
 
-    ``open`` are its devices no outcome came of, ``reason`` says why, for people; None if there are none.
+    ``open`` are its devices no outcome came of, ``reason`` says why, for people; None if there are none. ``said`` is
+    what Ansible said last of a failure there; it is not recorded.
     """
 
     worker: str
@@ -36,10 +38,12 @@ class Slice:
     outcomes: dict[str, str]
     open: list[str]
     reason: str | None
+    said: str = ""
 
 
-def _run(worker: Worker, place: t.Any, adoption: slices.Adoption, silence: float) -> str | None:
-    return Stream(worker, place, adoption, silence).run()
+def _run(worker: Worker, place: t.Any, adoption: slices.Adoption, silence: float) -> tuple[str | None, str]:
+    stream = Stream(worker, place, adoption, silence)
+    return stream.run(), stream.said
 
 
 class Turn:
@@ -108,7 +112,7 @@ class Turn:
             for name in devices:
                 book.pending(name, generation)
             adoption = slices.Adoption(book, worker.name, devices)
-            reason = self._start(worker, place, adoption, self._silence)
+            reason, said = self._start(worker, place, adoption, self._silence)
         left = [name for name in devices if name in adoption.missing]
         if left:
             reason = reason or "it ended without an outcome of them"
@@ -116,4 +120,4 @@ class Turn:
             reason = None
         end = {"worker": worker.name, "devices": devices, "open": left}
         book.append("slice.ended", data={**end, "reason": reason} if left else end)
-        return Slice(worker.name, devices, adoption.outcomes, left, reason)
+        return Slice(worker.name, devices, adoption.outcomes, left, reason, said)
