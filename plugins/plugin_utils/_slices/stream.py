@@ -91,6 +91,7 @@ class Stream:
                 _end(process)
             if isinstance(self._failure, Foreign):
                 return self._failure.message
+            self.said = self.said or _tail(self._folder.glob("artifacts/**/stdout"))
             if self._failure:
                 raise self._failure
             if self._silent:
@@ -164,6 +165,12 @@ class Stream:
         if event.get("event") in ("runner_on_failed", "runner_on_unreachable") or "ERROR" in said[:20]:
             self.said = said or str((result or {}).get("msg", ""))
         return False  # kept nowhere else
+
+
+def _tail(paths: t.Iterable[pathlib.Path]) -> str:
+    """The last lines of what Ansible printed, where it came home."""
+    lines = [line for path in paths for line in path.read_text("utf-8", "replace").strip().splitlines()]
+    return "\n".join(lines[-6:])
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
