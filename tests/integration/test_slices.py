@@ -46,10 +46,11 @@ def become_worker(site: Site, device: Device) -> dict[str, Any]:
             shutil.copytree(path, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(path, target)
-    # ansible-runner asks for its own version
-    described = Path(str(importlib.metadata.distribution("ansible-runner").locate_file("")))
-    for path in described.glob("ansible_runner-*.dist-info"):
-        shutil.copytree(path, place / "lib" / path.name)
+    # each asks for its own version
+    for name in ("ansible-core", "ansible-runner"):
+        described = Path(str(importlib.metadata.distribution(name).locate_file("")))
+        for path in described.glob(f"{name.replace('-', '_')}-*.dist-info"):
+            shutil.copytree(path, place / "lib" / path.name)
     (place / "bin").mkdir()
     for name, module in (("ansible-runner", "ansible_runner"), ("ansible-playbook", "ansible playbook")):
         (place / "bin" / name).write_text(PROGRAM % module)
