@@ -51,7 +51,7 @@ class ActionModule(ControllerAction):
         path, point = here(arguments["journal"]), arguments["point"]
         book = journal.Journal(path)
         batch = plain(task_vars.get("ansible_play_batch", []))
-        most = sum(one.forks for one in workers.parse(arguments["workers"], forks(task_vars))) or forks(task_vars)
+        most = workers.together(arguments["workers"], forks(task_vars))
         if self.check and not path.exists():
             # a dry run has no journal: nothing was touched, so nothing can have failed
             decision = gate.Decision(gate.PROMOTE, "check mode: nothing is recorded yet", {}, [])
@@ -177,8 +177,8 @@ class ActionModule(ControllerAction):
 def _turns(turns: t.Sequence[t.Sequence[str]], most: int) -> list[dict[str, t.Any]]:
     """The turns in pieces of at most ``most`` devices, as many as Ansible, or all workers, work on at a time.
 
-    Ansible takes more than that one after the other and confirms the first when it is done with the last: the deadlines of
-    the first would pass meanwhile.
+    Ansible takes more than that one after the other and confirms the first when it is done with the last: the deadlines
+    of the first would pass meanwhile.
     """
     return [
         {"index": index, "hosts": list(hosts[begin : begin + most])}

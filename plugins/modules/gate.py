@@ -51,7 +51,8 @@ options:
     type: list
     elements: str
   workers:
-    description: The machines that the turns are done by, as for M(fleet.ota.slices); their forks decide how large turns are.
+    description:
+      - The machines that the turns are done by, as for M(fleet.ota.slices). Their forks decide how large turns are.
     type: list
     elements: dict
     default: []

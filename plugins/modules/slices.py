@@ -97,7 +97,8 @@ options:
     description: Path of the rollout's journal, RV(fleet.ota.journal#module:path).
     type: path
   generation:
-    description: The generation of this run. Nothing more is given to workers (C(STALE)) when a newer one follows the rollout.
+    description:
+      - The generation of this run. Nothing more is given to workers (C(STALE)) when a newer one follows the rollout.
     type: int
     default: 0
   bundle:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -20,13 +20,29 @@ from tests.lab import Device, evidence, service
 from .engine import Engine, when
 from .site import Site, confirmed
 
-#: What ansible-core and ansible-runner need, and nothing of what only verifies repositories.
-LIBRARIES = (
-    *("ansible", "ansible_runner", "cffi", "_cffi_backend", "cryptography", "jinja2", "markupsafe", "packaging"),
-    *("yaml", "_yaml", "resolvelib", "pexpect", "ptyprocess", "daemon", "lockfile"),
-)
 PLACE = "/opt/ota"
-PROGRAM = "#!/bin/sh\nPYTHONPATH=/opt/ota/lib exec python3 -m %s \"$@\"\n"
+PROGRAM = '#!/bin/sh\nPYTHONPATH=/opt/ota/lib exec python3 -m %s "$@"\n'
+
+
+def put_libraries(target: Path, *names: str) -> None:
+    """Copy distributions, and what they need, from where this Python has them."""
+    known: set[str] = set()
+    wanted = list(names)
+    while wanted:
+        name = wanted.pop()
+        if name.lower() in known:
+            continue
+        known.add(name.lower())
+        try:
+            found = importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:  # for another Python
+            continue
+        required = [entry for entry in found.requires or [] if "extra ==" not in entry]
+        wanted += [match[0] for entry in required if (match := re.match(r"[A-Za-z0-9._-]+", entry))]
+        for file in found.files or []:
+            if ".." not in file.parts and "__pycache__" not in file.parts:
+                (target / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(str(found.locate_file(file)), target / file)
 
 
 def become_worker(site: Site, device: Device) -> dict[str, Any]:
@@ -35,24 +51,9 @@ def become_worker(site: Site, device: Device) -> dict[str, Any]:
     if version != f"{sys.version_info.major}.{sys.version_info.minor}":
         pytest.skip(f"the devices have Python {version}: the libraries of this one do not run there")
     place = device.root / PLACE.lstrip("/")
-    for name in LIBRARIES:
-        spec = importlib.util.find_spec(name)
-        assert spec and spec.origin, name
-        path = Path(spec.origin)
-        path = path.parent if path.name == "__init__.py" else path
-        target = place / "lib" / path.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            shutil.copytree(path, target, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(path, target)
-    # each asks for its own version
-    for name in ("ansible-core", "ansible-runner"):
-        described = Path(str(importlib.metadata.distribution(name).locate_file("")))
-        for path in described.glob(f"{name.replace('-', '_')}-*.dist-info"):
-            shutil.copytree(path, place / "lib" / path.name)
+    put_libraries(place / "lib", "ansible-core", "ansible-runner")
     (place / "bin").mkdir()
-    for name, module in (("ansible-runner", "ansible_runner"), ("ansible-playbook", "ansible playbook")):
+    for name, module in (("ansible-runner", "ansible_runner"), ("ansible-playbook", "ansible.cli.playbook")):
         (place / "bin" / name).write_text(PROGRAM % module)
         (place / "bin" / name).chmod(0o755)
     shutil.copy(site.fleet.folder / "known_hosts", device.root / "root/.ssh/known_hosts")

@@ -143,7 +143,8 @@ class Bundle:
     def load(cls, path: pathlib.Path) -> Bundle:
         """A bundle that :meth:`save` kept. It is believed as it is: keep it where only the controller's user writes.
 
-        A relative ``repository`` or ``cache`` lies beside the file, so that all of it can be carried elsewhere. Raises :class:`TrustError`.
+        A relative ``repository`` or ``cache`` lies beside the file, so that all of it can be carried elsewhere.
+        Raises :class:`TrustError`.
         """
         try:
             values = json.loads(path.read_bytes())

@@ -49,9 +49,7 @@ class Record:
             found = {key: (reply or {}).get(key) for key in keys}
             found["after"] = found.pop("release") if outcome in ("updated", "current") else found["before"]
             found.pop("release", None)
-            self.written.append(
-                self._journal.outcome(self._device, outcome, code=code, message=message, **found)
-            )
+            self.written.append(self._journal.outcome(self._device, outcome, code=code, message=message, **found))
         self.reply = reply or self.reply
         if self._devices:
             remembered.note(self._devices, self._device, reply or {})

@@ -46,7 +46,8 @@ def made(job: Job, worker: Worker, devices: t.Sequence[str], again: bool) -> t.I
 
     ``again`` says that another worker may have touched the devices before.
     """
-    with tempfile.TemporaryDirectory(prefix="fleet-ota-slice.") as place:  # made with mode 0700
+    _sweep(pathlib.Path(tempfile.gettempdir()))
+    with tempfile.TemporaryDirectory(prefix=f"fleet-ota-slice.{os.getpid()}.") as place:  # made with mode 0700
         folder = pathlib.Path(place)
         rollout = job.book.last()["rollout"]
         _put_project(folder / "project", job.files)
@@ -67,6 +68,14 @@ def made(job: Job, worker: Worker, devices: t.Sequence[str], again: bool) -> t.I
         }
         _write(folder / "env" / "extravars", json.dumps({"fleet_ota_slice": said}).encode())
         yield folder
+
+
+def _sweep(top: pathlib.Path) -> None:
+    """Remove what runs that were killed left here: it has the logins of devices."""
+    for path in top.glob("fleet-ota-slice.*.*"):
+        owner = path.name.split(".")[1]
+        if owner.isdigit() and path.lstat().st_uid == os.getuid() and not pathlib.Path("/proc", owner).exists():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _put_project(project: pathlib.Path, files: pathlib.Path | None) -> None:

@@ -160,7 +160,9 @@ class _Dumper(yaml.SafeDumper):
 
 def _text(dumper: _Dumper, value: str) -> yaml.Node:
     unsafe = any(mark in value for mark in ("{{", "{%", "{#"))
-    return dumper.represent_scalar("!unsafe" if unsafe else "tag:yaml.org,2002:str", value, style='"' if unsafe else None)
+    return dumper.represent_scalar(
+        "!unsafe" if unsafe else "tag:yaml.org,2002:str", value, style='"' if unsafe else None
+    )
 
 
 _Dumper.add_representer(str, _text)

@@ -21,6 +21,7 @@ import tempfile
 import threading
 import time
 import typing as t
+import zipfile
 
 from .._control.errors import JournalError
 from .._control.slices import Adoption, Foreign
@@ -32,6 +33,7 @@ BEATS = 4
 #: Ways in which ansible-runner says that Ansible ran to its end.
 _RAN = ("successful", "failed")
 _LONGEST = 300
+_GARBLED = (AttributeError, LookupError, TypeError, ValueError, OSError, RuntimeError, zipfile.BadZipFile)
 #: Seconds for a command to end by itself.
 _TIDY = 10
 
@@ -104,8 +106,7 @@ class Stream:
         # not at the top: every other action would pay for it
         import ansible_runner
 
-        assert process.stdin and process.stdout
-        heard = Heard(process.stdout.fileno())
+        heard = Heard(t.cast("t.IO[bytes]", process.stdout).fileno())
         over = threading.Event()
         helpers = [
             threading.Thread(target=self._send, args=(process.stdin,), daemon=True),
@@ -124,6 +125,8 @@ class Stream:
             )
         except JournalError as error:
             self._failure = error
+        except _GARBLED as error:  # the library believes that whoever speaks is a worker of its kind
+            self._failure = Foreign(f"what it sent cannot be read ({type(error).__name__})")
         finally:
             over.set()
             if self._status in _RAN and not self._failure:
@@ -132,7 +135,7 @@ class Stream:
             _end(process)  # a sender that waits is let go
             for helper in helpers:
                 helper.join()
-            process.stdout.close()
+            t.cast("t.IO[bytes]", process.stdout).close()
 
     def _send(self, pipe: t.IO[bytes]) -> None:
         import ansible_runner

@@ -93,6 +93,11 @@ def parse(entries: t.Iterable[t.Mapping[str, t.Any]], forks: int) -> list[Worker
     return found
 
 
+def together(entries: t.Iterable[t.Mapping[str, t.Any]], forks: int) -> int:
+    """How many devices are worked on at a time: by all workers, or by this machine with its ``forks``."""
+    return sum(worker.forks for worker in parse(entries, forks)) or forks
+
+
 def here(forks: int) -> Worker:
     """This machine itself, by the ansible-runner of this Python."""
     return Worker("controller", ("sh", "-c"), (sys.executable, "-m", "ansible_runner"), forks, {})

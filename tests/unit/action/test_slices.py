@@ -38,7 +38,15 @@ def book(tmp_path: pathlib.Path) -> Journal:
 
 
 def test_the_command_of_a_worker(tmp_path: pathlib.Path) -> None:
-    entry = {"name": "n", "host": "h", "user": "u", "port": 2222, "key": "/k", "ssh_args": ["-F", "f"], "runner": "/o/r"}
+    entry = {
+        "name": "n",
+        "host": "h",
+        "user": "u",
+        "port": 2222,
+        "key": "/k",
+        "ssh_args": ["-F", "f"],
+        "runner": "/o/r",
+    }
     (worker,) = workers.parse([entry], 7)
     *start, script = worker.command(30)
     assert start[:3] == ["ssh", "-F", "f"]
@@ -75,7 +83,9 @@ class HostVars(dict[str, Result]):
     """Stands in for Ansible's; a value that is an exception is one that cannot be worked out."""
 
     def raw_get(self, name: str) -> Result:
-        return {key: "{{ raw }}" if isinstance(value, Exception) else value for key, value in super().get(name, {}).items()}
+        return {
+            key: "{{ raw }}" if isinstance(value, Exception) else value for key, value in super().get(name, {}).items()
+        }
 
     def __getitem__(self, name: str) -> t.Any:
         return Rendered(super().__getitem__(name))
@@ -97,9 +107,14 @@ def source(hosts: dict[str, Result], files: pathlib.Path | None = None, **play: 
 def made(found: inventory.Source, keys: pathlib.Path, **instead: t.Any) -> tuple[Result, str]:
     """The inventory as Ansible would read it, and its text."""
     text = inventory.make(found, ["d1"], keys, instead).decode()
-    loader = type("Loader", (yaml.SafeLoader,), {})
-    loader.add_constructor("!unsafe", lambda made, node: "unsafe " + str(node.value))
-    return yaml.load(text, Loader=loader)["all"], text  # noqa: S506 (a subclass of the safe one)
+    return yaml.load(text, Loader=Loader)["all"], text
+
+
+class Loader(yaml.SafeLoader):
+    """Shows what Ansible would not work out."""
+
+
+Loader.add_constructor("!unsafe", lambda made, node: "unsafe " + str(node.value))
 
 
 def test_a_worker_gets_its_devices_and_what_they_need(tmp_path: pathlib.Path) -> None:
@@ -234,9 +249,12 @@ def test_one_that_is_gone_gets_nothing_more_and_this_machine_is_the_last(plant: 
 
 def test_a_run_that_was_taken_over_gives_out_nothing_more(plant: Plant) -> None:
     plant.outcomes = {"w2": EVERYBODY}
-    plant.before = lambda worker: (
-        plant.book.append("rollout.resumed", data={"generation": 2}) and None if worker == "w1" else None
-    )
+
+    def taken_over(worker: str) -> None:
+        if worker == "w1":
+            plant.book.append("rollout.resumed", data={"generation": 2})
+
+    plant.before = taken_over
     with pytest.raises(JournalError, match="taken over"):
         plant.run(2, 2)
     assert not any(again for _name, _devices, again in plant.given)
@@ -287,6 +305,15 @@ def test_a_worker_that_tells_of_others(book: Journal, tmp_path: pathlib.Path) ->
     assert "not of its slice" in str(reason)
     assert adoption.outcomes == {}
     assert "d2" not in journal.standings(book.read())
+
+
+@pytest.mark.parametrize(
+    "said", ["[]", '{"zipfile": "canary"}', '{"zipfile": 4}', '{"event": "x", "counter": "/", "uuid": 1}']
+)
+def test_a_worker_that_talks_nonsense(book: Journal, tmp_path: pathlib.Path, said: str) -> None:
+    reason, adoption = talk(book, tmp_path, f"echo '{said}'; echo UEsDBA==; exit 1")
+    assert reason is not None and "canary" not in reason
+    assert adoption.missing == {"d1"}
 
 
 def test_a_journal_that_cannot_be_written_ends_the_slice(book: Journal, tmp_path: pathlib.Path) -> None:
