@@ -13,7 +13,7 @@ module: slices
 short_description: Update devices by several machines, with one journal
 description:
   - Gives each of several machines (I(workers)) a slice of the devices and lets it update them with the role
-    M(fleet.ota.update#role) of this very collection, by the C(transmit), C(worker) and C(process) of ansible-runner.
+    C(fleet.ota.update) of this very collection, by the C(transmit), C(worker) and C(process) of ansible-runner.
   - Every device is recorded as pending before its slice begins, and what a worker records of it is adopted by the
     rollout's journal as soon as it is written there.
   - The devices of a worker that is gone, and that no outcome came of, are taken over by the others, and by this machine
