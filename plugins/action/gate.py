@@ -27,6 +27,7 @@ from ..plugin_utils._control import (
 from ..plugin_utils._control.errors import PlanError
 from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, forks, here, plain
 from ..plugin_utils._inventory import Inventory
+from ..plugin_utils._slices import workers
 
 
 class ActionModule(ControllerAction):
@@ -41,6 +42,7 @@ class ActionModule(ControllerAction):
         "generation": {"type": "int"},
         "penalty": {"type": "dict"},
         "hosts": {"type": "list", "elements": "str"},
+        "workers": {"type": "list", "elements": "dict", "options": workers.OPTIONS, "default": []},
     }
     constraints: t.ClassVar[Arguments] = {"required_if": [("point", "turn", ("turn",))]}
 
@@ -49,10 +51,11 @@ class ActionModule(ControllerAction):
         path, point = here(arguments["journal"]), arguments["point"]
         book = journal.Journal(path)
         batch = plain(task_vars.get("ansible_play_batch", []))
+        most = workers.together(arguments["workers"], forks(task_vars))
         if self.check and not path.exists():
             # a dry run has no journal: nothing was touched, so nothing can have failed
             decision = gate.Decision(gate.PROMOTE, "check mode: nothing is recorded yet", {}, [])
-            turns = {"turns": _turns([batch], task_vars), "soak": 0, "idle": False, "go": batch, "deferred": []}
+            turns = {"turns": _turns([batch], most), "soak": 0, "idle": False, "go": batch, "deferred": []}
             return {**_result(decision, None), **turns, "approval_wanted": False}
         records = book.verify()
         runs.insist(journal.newest_run(records), arguments["generation"])
@@ -86,7 +89,7 @@ class ActionModule(ControllerAction):
             self._tell(book, arguments["notify"], wave, decision, wanted)
         return {
             **_result(decision, wave),
-            "turns": [] if idle else _turns(plan.turns(wave), task_vars),
+            "turns": [] if idle else _turns(plan.turns(wave), most),
             "idle": idle,
             "soak": 0 if self.check else clearance.soak(records, made, wave),
             "approval_wanted": wanted and decision.decision == gate.HOLD,
@@ -171,13 +174,12 @@ class ActionModule(ControllerAction):
         }
 
 
-def _turns(turns: t.Sequence[t.Sequence[str]], task_vars: Arguments) -> list[dict[str, t.Any]]:
-    """The turns in pieces of as many devices as Ansible works on at a time.
+def _turns(turns: t.Sequence[t.Sequence[str]], most: int) -> list[dict[str, t.Any]]:
+    """The turns in pieces of at most ``most`` devices, as many as Ansible, or all workers, work on at a time.
 
-    It takes more than that one after the other and confirms the first when it is done with the last: the deadlines of
-    the first would pass meanwhile.
+    Ansible takes more than that one after the other and confirms the first when it is done with the last: the deadlines
+    of the first would pass meanwhile.
     """
-    most = forks(task_vars)
     return [
         {"index": index, "hosts": list(hosts[begin : begin + most])}
         for index, hosts in enumerate(turns)

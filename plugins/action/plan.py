@@ -14,6 +14,7 @@ from ..plugin_utils._control.bundle import Bundle
 from ..plugin_utils._control.steering import Steering
 from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, forks, here, plain
 from ..plugin_utils._inventory import Inventory
+from ..plugin_utils._slices import workers
 from .release import CACHE, TLS, bundle_path, fetched
 
 _TRUST = ("repository", "trust_root", "channel", "release")
@@ -49,6 +50,7 @@ class ActionModule(ControllerAction):
         "cache": {"type": "path", "default": CACHE},
         "tls": TLS,
         "journal_dir": {"type": "path"},
+        "workers": {"type": "list", "elements": "dict", "options": workers.OPTIONS, "default": []},
         "back_from": {"type": "str"},
         "wave": {"type": "str"},
         "approved": {"type": "bool", "default": False},
@@ -92,7 +94,7 @@ class ActionModule(ControllerAction):
         if journals:
             stored = rollouts.stored_plan(journals, made["rollout"])
         seconds = estimates.history(journals, made["release"]["name"])
-        estimate = estimates.make(made, seconds, forks(task_vars))
+        estimate = estimates.make(made, seconds, workers.together(arguments["workers"], forks(task_vars)))
         return {
             # planning itself changes nothing; with a journal it says whether starting would change what is followed
             "changed": bool(arguments["journal_dir"]) and stored != made,

@@ -58,12 +58,23 @@ class ActionModule(action.EngineAction):
     }
     RULES: t.ClassVar[dict[str, t.Any]] = action.RELEASE_RULES
 
+    _record: Record | None = None
+
+    def run(self, tmp: t.Any = None, task_vars: t.Any = None) -> action.Result:
+        """The step, and with the journal of a slice what was written there, however the step went."""
+        result = super().run(tmp, task_vars)
+        if self._record and self._record.of_slice:
+            reply = self._record.reply
+            result["recorded"] = self._record.written
+            result["remembered"] = {key: reply.get(key) for key in ("instance", "sequence")}
+        return result
+
     def work(self) -> action.Result:
         """One step of the transaction; see the module's documentation."""
         args, state = self.arguments, self.arguments["state"]
         if self.check:
             return self._checked()
-        record = Record(args["journal"], self.host, args["rollout"], args["generation"])
+        record = self._record = Record(args["journal"], self.host, args["rollout"], args["generation"])
         keys = ("guard", "snapshot", "protect", "keep_snapshots", "data", "interlocks", "retry_rejected", "repair")
         settings = {key: args[key] for key in keys}
         settings["take_over"] = args["take_over"]

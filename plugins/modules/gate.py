@@ -50,6 +50,12 @@ options:
     description: For V(turn). Those of the turn that are asked for, by default all.
     type: list
     elements: str
+  workers:
+    description:
+      - The machines that the turns are done by, as for M(fleet.ota.slices). Their forks decide how large turns are.
+    type: list
+    elements: dict
+    default: []
   penalty:
     description:
       - For V(turn). How long a device that failed in an earlier run is left alone. C(first) seconds (default 3600)
@@ -119,7 +125,8 @@ hosts:
   elements: str
 turns:
   description:
-    - The turns of the wave, each with its C(index) and its C(hosts), in pieces of as many hosts as Ansible has forks.
+    - The turns of the wave, each with its C(index) and its C(hosts), in pieces of as many hosts as Ansible, or
+      all workers together, have forks.
   returned: O(point=before) and O(point=after)
   type: list
   elements: dict

@@ -118,6 +118,11 @@ options:
       - Where journals are. The plan is compared with the one that the rollout's journal there follows now, and
         C(changed) says whether they differ.
     type: path
+  workers:
+    description: The machines that the devices are updated by, as for M(fleet.ota.slices); for the estimate.
+    type: list
+    elements: dict
+    default: []
   back_from:
     description:
       - Instead of a release, the id of a recorded rollout. The plan then takes back, in one wave, those of the hosts

@@ -237,6 +237,15 @@ healthy:
   description: Whether the device looked healthy.
   returned: for V(observed)
   type: bool
+recorded:
+  description: The records that this step wrote, for whoever adopts them.
+  returned: with the journal of a slice
+  type: list
+  elements: dict
+remembered:
+  description: C(instance) and C(sequence), how many transactions the device has begun.
+  returned: with the journal of a slice
+  type: dict
 code:
   description: Why it failed, a code of the outcomes reference.
   returned: failure

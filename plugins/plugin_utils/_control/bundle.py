@@ -143,12 +143,16 @@ class Bundle:
     def load(cls, path: pathlib.Path) -> Bundle:
         """A bundle that :meth:`save` kept. It is believed as it is: keep it where only the controller's user writes.
 
+        A relative ``repository`` or ``cache`` lies beside the file, so that all of it can be carried elsewhere.
         Raises :class:`TrustError`.
         """
         try:
             values = json.loads(path.read_bytes())
             if values.pop("format") != FORMAT:
                 raise ValueError("another format")
+            for place in ("repository", "cache"):
+                if not fetchers.is_url(values[place]):
+                    values[place] = str(path.absolute().parent / values[place])
             return cls(**values)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise TrustError(f"{path} is not a saved bundle ({error}); fetch the release again") from error

@@ -33,6 +33,8 @@ EVENTS = frozenset(
         "wave.ended",
         "wave.analysis",
         "wave.approved",
+        "slice.started",
+        "slice.ended",
         "notify.sent",
         "notify.failed",
         "rollout.reset",
@@ -45,6 +47,8 @@ EVENTS = frozenset(
 )
 #: With these a run of the rollout begins.
 BEGINS = ("rollout.started", "rollout.resumed")
+#: And with this the journal of a slice, on the machine that does it.
+SLICE = "slice.started"
 #: Longest text kept from a device's message, in characters: a device must not be able to fill the controller's disk.
 LONGEST = 4000
 
@@ -109,15 +113,21 @@ class Journal:
 
     @classmethod
     def begin(
-        cls, path: str | os.PathLike[str], rollout: str, data: t.Mapping[str, t.Any], prev: str = GENESIS
+        cls,
+        path: str | os.PathLike[str],
+        rollout: str,
+        data: t.Mapping[str, t.Any],
+        prev: str = GENESIS,
+        event: str = "rollout.started",
     ) -> Journal:
-        """Make the journal with its first record, ``rollout.started``.
+        """Make the journal with its first record, ``rollout.started``, or :data:`SLICE` for that of a slice.
 
-        ``prev`` is the head of the rollout before it. Raises FileExistsError if the journal is there.
+        ``prev`` is the head of the rollout before it, for a slice that of the journal it belongs to. Raises
+        FileExistsError if the journal is there.
         """
         journal = cls(path)
         files.make_directory(journal.path.parent, 0o700)
-        record = _complete({"event": "rollout.started", "data": dict(data)}, rollout, 0, prev)
+        record = _complete({"event": event, "data": dict(data)}, rollout, 0, prev)
         files.write_new(journal.path, files.canonical(record) + b"\n", 0o600)
         return journal
 
@@ -143,7 +153,7 @@ class Journal:
         records = self.read()
         before: Record | None = None
         for number, record in enumerate(records, 1):
-            if record.get("hash") != _hash(record):
+            if not intact(record):
                 raise self._error(
                     f"line {number} was changed after it was written; compare with the devices' checkpoints"
                 )
@@ -155,7 +165,14 @@ class Journal:
         return records
 
     def checkpoint(self) -> dict[str, t.Any]:
-        """:func:`checkpoint` of what is on disk now: a record that is being written is waited for."""
+        """:func:`checkpoint` of what is on disk now: a record that is being written is waited for.
+
+        The journal of a slice gives that of the journal it belongs to: this is the one that is kept, and that devices
+        shall witness.
+        """
+        begin = self.slice()
+        if begin:
+            return t.cast("dict[str, t.Any]", begin["data"]["parent"])
         try:
             with self.path.open("rb") as handle:
                 fcntl.flock(handle, fcntl.LOCK_SH)
@@ -210,9 +227,27 @@ class Journal:
             yield self._parse(content[end : content.find(b"\n", at)], None)
 
     def holds(self, checkpoint: t.Mapping[str, t.Any]) -> bool:
-        """Whether the journal still has what ``checkpoint`` (kept by a device) witnessed."""
+        """Whether the journal still has what ``checkpoint`` (kept by a device) witnessed.
+
+        The journal of a slice has the length only of the one it belongs to: an older copy shows, another one does not.
+        """
+        begin = self.slice()
+        if begin:
+            parent = begin["data"]["parent"]
+            return bool(0 < checkpoint["size"] < parent["size"] or checkpoint["head"] == parent["head"])
         lines, size = self.path.read_bytes().split(b"\n")[:-1], checkpoint["size"]
         return 0 < size <= len(lines) and bool(self._parse(lines[size - 1], size)["hash"] == checkpoint["head"])
+
+    def slice(self) -> Record | None:
+        """The first record of the journal of a slice, None for that of a rollout."""
+        try:
+            with self.path.open("rb") as handle:
+                line = handle.readline()
+        except OSError as error:
+            raise self._error(f"cannot be read ({error.strerror}); give the path of a journal.jsonl") from error
+        # a rollout's first record holds its plan: looked through for every device, not parsed
+        record = self._parse(line, 1) if json.dumps(SLICE).encode() in line else None
+        return record if record and record["event"] == SLICE else None
 
     def last(self) -> Record:
         """The last whole record. Raises :class:`JournalError` if there is none."""
@@ -252,6 +287,11 @@ class Journal:
 
     def _error(self, reason: str) -> JournalError:
         return JournalError(f"the journal {self.path} {reason}")
+
+
+def intact(record: Record) -> bool:
+    """Whether a record is as it was written."""
+    return bool(record.get("hash") == _hash(record))
 
 
 def newest_run(records: t.Sequence[Record]) -> Record | None:

@@ -25,6 +25,9 @@ class Record:
         self.rollout = rollout
         self.generation = generation
         self._devices = remembered.beside(self._journal.path, rollout) if self._journal else None
+        #: What was written down here, oldest first, and the device's last reply: what a slice tells the rollout.
+        self.written: list[dict[str, t.Any]] = []
+        self.reply: Reply = {}
 
     def insist(self) -> None:
         """Raise JournalError (``STALE``) if a newer run follows the rollout: this one must not touch a device more."""
@@ -35,7 +38,7 @@ class Record:
         """The device is about to be touched. Raises like :meth:`insist`."""
         self.insist()
         if self._journal:
-            self._journal.pending(self._device, self.generation)
+            self.written.append(self._journal.pending(self._device, self.generation))
 
     def outcome(
         self, outcome: str, code: str | None = None, message: str | None = None, reply: Reply | None = None
@@ -46,14 +49,15 @@ class Record:
             found = {key: (reply or {}).get(key) for key in keys}
             found["after"] = found.pop("release") if outcome in ("updated", "current") else found["before"]
             found.pop("release", None)
-            self._journal.outcome(self._device, outcome, code=code, message=message, **found)
+            self.written.append(self._journal.outcome(self._device, outcome, code=code, message=message, **found))
+        self.reply = reply or self.reply
         if self._devices:
             remembered.note(self._devices, self._device, reply or {})
 
     def seen(self, healthy: bool, release: str | None) -> None:
         """The device was looked at once more; the same sight twice is written once, or hourly runs fill the disk."""
         if self._journal and self._journal.sight(self._device) != (healthy, release):
-            self._journal.seen(self._device, healthy=healthy, release=release)
+            self.written.append(self._journal.seen(self._device, healthy=healthy, release=release))
 
     def known(self) -> str | None:
         """The outcome on record, None if there is none since the device was last touched."""
@@ -91,6 +95,11 @@ class Record:
         found = {"rollout": self.rollout, "generation": self.generation or None}
         found["holder"] = chain(self._journal.checkpoint()) if self._journal else None
         return {key: value for key, value in found.items() if value is not None}
+
+    @property
+    def of_slice(self) -> bool:
+        """Whether the journal is that of a slice, whose records another machine adopts."""
+        return self._journal is not None and self._journal.path.exists() and self._journal.slice() is not None
 
     def checkpoint(self) -> dict[str, t.Any] | None:
         """What travels to the device, which thereby witnesses the journal."""

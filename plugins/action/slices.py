@@ -1,0 +1,65 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Update devices by other machines, each a slice of them, with one journal."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..plugin_utils._control import journal
+from ..plugin_utils._control.bundle import Bundle
+from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, forks, here, plain
+from ..plugin_utils._slices import folder, inventory, turn, workers
+
+#: Outcomes of devices that nothing was changed on.
+UNTOUCHED = ("current", "refused", "deferred")
+
+
+class ActionModule(ControllerAction):
+    """C(fleet.ota.slices)."""
+
+    argument_spec: t.ClassVar[Arguments] = {
+        "state": {"type": "str", "choices": ["checked", "done"], "default": "done"},
+        "workers": {"type": "list", "elements": "dict", "options": workers.OPTIONS, "required": True},
+        "files": {"type": "path"},
+        "silence": {"type": "float", "default": 120},
+        "hosts": {"type": "list", "elements": "str"},
+        "journal": {"type": "path"},
+        "generation": {"type": "int", "default": 0},
+        "bundle": {"type": "path"},
+    }
+    constraints: t.ClassVar[Arguments] = {"required_if": [("state", "done", ("hosts", "journal", "bundle"))]}
+
+    def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
+        """Look whether all of it can go to workers, or let them do it."""
+        most = forks(task_vars)
+        known = workers.parse(arguments["workers"], most)
+        files = here(arguments["files"]) if arguments["files"] else None
+        source = inventory.Source(task_vars, files)
+        if arguments["state"] == "checked" or self.check:
+            for name in arguments["hosts"] or plain(task_vars.get("ansible_play_hosts_all", [])):
+                source.hooks(name)
+            return {"changed": False, "forks": sum(worker.forks for worker in known)}
+        job = folder.Job(
+            book=journal.Journal(here(arguments["journal"])),
+            generation=arguments["generation"],
+            bundle=Bundle.load(here(arguments["bundle"])),
+            source=source,
+            files=files,
+        )
+        over = turn.Turn(job, known, workers.here(most), arguments["silence"]).run(arguments["hosts"])
+        for slice_ in over:
+            if slice_.open:
+                said = f"; Ansible said there: {slice_.said}" if slice_.said else ""
+                self._display.warning(f"worker {slice_.worker} left {len(slice_.open)} devices: {slice_.reason}{said}")
+        outcomes = {device: outcome for slice_ in over for device, outcome in slice_.outcomes.items()}
+        return {
+            "changed": any(outcome not in UNTOUCHED for outcome in outcomes.values()),
+            "outcomes": outcomes,
+            "open": [name for name in arguments["hosts"] if name not in outcomes],
+            "slices": [
+                {"worker": one.worker, "devices": one.devices, "open": one.open, "reason": one.reason} for one in over
+            ],
+        }

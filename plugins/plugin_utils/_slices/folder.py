@@ -1,0 +1,119 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""The folder that travels to a worker: the playbook, this very collection, the inventory, the release, the journal."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+import typing as t
+
+from .._control import remembered, slices
+from .._control.bundle import Bundle
+from .._control.journal import NAME, Journal
+from . import inventory
+from .workers import Worker
+
+COLLECTION = pathlib.Path(__file__).resolve().parents[3]
+PLAYBOOK = "slice.yml"
+#: What of the collection a slice needs.
+_PARTS = ("plugins", "roles/update", "meta", "galaxy.yml", "MANIFEST.json")
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What all slices of a turn have in common; ``files`` is a folder of the team's, which becomes the playbook's."""
+
+    book: Journal
+    generation: int
+    bundle: Bundle
+    source: inventory.Source
+    files: pathlib.Path | None = None
+
+
+@contextlib.contextmanager
+def made(job: Job, worker: Worker, devices: t.Sequence[str], again: bool) -> t.Iterator[pathlib.Path]:
+    """A private data directory of ansible-runner with all of it; it is gone when the slice is over.
+
+    ``again`` says that another worker may have touched the devices before.
+    """
+    _sweep(pathlib.Path(tempfile.gettempdir()))
+    with tempfile.TemporaryDirectory(prefix=f"fleet-ota-slice.{os.getpid()}.") as place:  # made with mode 0700
+        folder = pathlib.Path(place)
+        rollout = job.book.last()["rollout"]
+        _put_project(folder / "project", job.files)
+        hosts = inventory.make(job.source, devices, folder / "keys", dict(worker.variables))
+        _write(folder / "inventory" / "hosts.yml", hosts)
+        pushed = any(job.source.host(name).get("fleet_ota_transfer") != "pull" for name in devices)
+        _put_release(folder / "bundle", job.bundle, pushed)
+        path = folder / "journal" / rollout / NAME
+        slices.begin(job.book, path, worker.name, job.generation)
+        _put_memory(remembered.beside(job.book.path, rollout), folder / "journal" / remembered.FOLDER, devices)
+        said = {
+            "rollout": rollout,
+            "generation": job.generation,
+            "forks": worker.forks,
+            "again": again,
+            "journal": str(path.relative_to(folder)),
+            "bundle": "bundle/bundle.json",
+        }
+        _write(folder / "env" / "extravars", json.dumps({"fleet_ota_slice": said}).encode())
+        yield folder
+
+
+def _sweep(top: pathlib.Path) -> None:
+    """Remove what runs that were killed left here: it has the logins of devices."""
+    for path in top.glob("fleet-ota-slice.*.*"):
+        owner = path.name.split(".")[1]
+        if owner.isdigit() and path.lstat().st_uid == os.getuid() and not pathlib.Path("/proc", owner).exists():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _put_project(project: pathlib.Path, files: pathlib.Path | None) -> None:
+    if files:
+        shutil.copytree(files, project, symlinks=True)
+    target = project / "collections" / "ansible_collections" / "fleet" / "ota"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for part in _PARTS:
+        source = COLLECTION / part
+        if source.is_dir():
+            shutil.copytree(source, target / part, ignore=shutil.ignore_patterns("__pycache__"))
+        elif source.exists():
+            shutil.copy(source, target / part)
+    shutil.copy(COLLECTION / "playbooks" / PLAYBOOK, project / PLAYBOOK)
+
+
+def _put_release(folder: pathlib.Path, bundle: Bundle, pushed: bool) -> None:
+    for entry in bundle.payloads() if pushed else ():
+        target = folder / "targets" / "payloads" / entry["sha256"]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source = bundle.payload(entry["sha256"])
+        try:
+            os.link(source, target)
+        except OSError:  # another file system
+            shutil.copyfile(source, target)
+    dataclasses.replace(bundle, repository=".", cache="cache", tls=None).save(folder / "bundle.json")
+
+
+def _put_memory(known: pathlib.Path | None, folder: pathlib.Path, devices: t.Sequence[str]) -> None:
+    for name in devices:
+        found = remembered.read(known, name) if known else None
+        if found:
+            remembered.note(folder, name, found)
+
+
+def _write(path: pathlib.Path, content: bytes) -> None:
+    path.parent.mkdir(exist_ok=True)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(fd, "wb") as handle:
+        handle.write(content)

@@ -1,0 +1,332 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Workers, what they get, and who takes over from one that is gone; nobody is called but processes of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import sys
+import types
+import typing as t
+
+import pytest
+import yaml
+from ansible.errors import AnsibleUndefinedVariable
+from ansible_collections.fleet.ota.plugins.plugin_utils._control import journal, slices
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.errors import JournalError, PlanError
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import Journal
+from ansible_collections.fleet.ota.plugins.plugin_utils._slices import folder, inventory, stream, turn, workers
+
+pytestmark = pytest.mark.one_core
+
+ROLLOUT = "gateway-2.0-1a2b3c4d"
+Result = dict[str, t.Any]
+
+
+@pytest.fixture
+def book(tmp_path: pathlib.Path) -> Journal:
+    """The rollout's journal."""
+    return Journal.begin(tmp_path / ROLLOUT / journal.NAME, ROLLOUT, {"generation": 1})
+
+
+# -- workers ------------------------------------------------------------------------------------------------------
+
+
+def test_the_command_of_a_worker(tmp_path: pathlib.Path) -> None:
+    entry = {
+        "name": "n",
+        "host": "h",
+        "user": "u",
+        "port": 2222,
+        "key": "/k",
+        "ssh_args": ["-F", "f"],
+        "runner": "/o/r",
+    }
+    (worker,) = workers.parse([entry], 7)
+    *start, script = worker.command(30)
+    assert start[:3] == ["ssh", "-F", "f"]
+    assert start[-3:] == ["-T", "h", "--"]
+    assert [start[start.index(flag) + 1] for flag in ("-p", "-l", "-i")] == ["2222", "u", "/k"]
+    assert "BatchMode=yes" in start
+    assert 'PATH=/o:"$PATH" /o/r worker --private-data-dir "$folder" --keepalive-seconds 30' in script
+    assert worker.forks == 7
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"name": "one"}, "give host for SSH, or command"),
+        ({"name": "one", "host": "h", "command": ["c"]}, "give host for SSH, or command"),
+        ({"name": "one", "host": "-oProxyCommand=x"}, "do not begin with a dash"),
+        ({"name": "one", "command": []}, "its command is empty"),
+        ({"name": "one", "command": ["c"], "port": 22}, "port go with host"),
+        ({"name": "one", "host": "h", "forks": 0}, "forks 0"),
+        ({"name": "../x", "host": "h"}, "name it by letters"),
+        ({"name": "controller", "host": "h"}, "name it by letters"),
+        ({"name": "two", "host": "h"}, "another one has this name"),
+    ],
+)
+def test_what_no_worker_is(entry: Result, said: str) -> None:
+    with pytest.raises(PlanError, match=said):
+        workers.parse([{"name": "two", "host": "h"}, entry], 5)
+
+
+# -- inventory ----------------------------------------------------------------------------------------------------
+
+
+class HostVars(dict[str, Result]):
+    """Stands in for Ansible's; a value that is an exception is one that cannot be worked out."""
+
+    def raw_get(self, name: str) -> Result:
+        return {
+            key: "{{ raw }}" if isinstance(value, Exception) else value for key, value in super().get(name, {}).items()
+        }
+
+    def __getitem__(self, name: str) -> t.Any:
+        return Rendered(super().__getitem__(name))
+
+
+class Rendered(dict[str, t.Any]):
+    def __getitem__(self, key: str) -> t.Any:
+        value = super().__getitem__(key)
+        if isinstance(value, Exception):
+            raise value
+        return value
+
+
+def source(hosts: dict[str, Result], files: pathlib.Path | None = None, **play: t.Any) -> inventory.Source:
+    found = {"hostvars": HostVars(hosts), "groups": {"line": list(hosts), "all": list(hosts)}, **play}
+    return inventory.Source({"inventory_hostname": next(iter(hosts)), **found}, files)
+
+
+def made(found: inventory.Source, keys: pathlib.Path, **instead: t.Any) -> tuple[Result, str]:
+    """The inventory as Ansible would read it, and its text."""
+    text = inventory.make(found, ["d1"], keys, instead).decode()
+    return yaml.load(text, Loader=Loader)["all"], text
+
+
+class Loader(yaml.SafeLoader):
+    """Shows what Ansible would not work out."""
+
+
+Loader.add_constructor("!unsafe", lambda made, node: "unsafe " + str(node.value))
+
+
+def test_a_worker_gets_its_devices_and_what_they_need(tmp_path: pathlib.Path) -> None:
+    key = tmp_path / "id"
+    key.write_text("private")
+    d1 = {
+        "word": "a {{ brace }}",
+        "plain": [1, True, None, {"x": "y"}],
+        "later": AnsibleUndefinedVariable("not yet"),
+        "ansible_ssh_private_key_file": str(key),
+        "fleet_ota_deadline": 60,
+        "fleet_ota_repository": "https://user:password@host",
+        "fleet_ota_workers": [{"name": "n"}],
+        "fleet_ota_site": "north",
+        "hostvars": {},
+        "groups": {},
+    }
+    found = source({"d1": d1, "d2": {"other": "password"}}, fleet_ota_timeout="{{ 60 * minutes }}", minutes=3)
+    (hosts, text) = made(found, tmp_path / "keys")
+    assert hosts["children"] == {"line": {"hosts": {"d1": None}}}
+    assert hosts["hosts"] == {
+        "d1": {
+            "word": "unsafe a {{ brace }}",
+            "plain": [1, True, None, {"x": "y"}],
+            "later": "{{ raw }}",
+            "ansible_ssh_private_key_file": "{{ playbook_dir | dirname }}/keys/0",
+            "fleet_ota_deadline": 60,
+            "fleet_ota_site": "north",
+            "fleet_ota_timeout": "{{ 60 * minutes }}",
+        }
+    }
+    assert "password" not in text
+    assert (tmp_path / "keys" / "0").read_text() == "private"
+    assert (tmp_path / "keys" / "0").stat().st_mode & 0o777 == 0o600
+    (hosts, _text) = made(found, tmp_path / "none", ansible_ssh_private_key_file="/on/the/worker")
+    assert hosts["hosts"]["d1"]["ansible_ssh_private_key_file"] == "/on/the/worker"
+    assert not (tmp_path / "none").exists()
+
+
+def test_hooks_lie_in_the_folder_that_workers_get(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "team" / "ota").mkdir(parents=True)
+    (tmp_path / "team" / "ota" / "hook.yml").write_text("[]")
+    (tmp_path / "outside.yml").write_text("[]")
+    for path in ("ota/hook.yml", str(tmp_path / "team" / "ota" / "hook.yml")):
+        found = source({"d1": {"fleet_ota_hook_before": path}}, tmp_path / "team").hooks("d1")
+        assert found == {"fleet_ota_hook_before": "{{ playbook_dir }}/ota/hook.yml"}
+    for path, files in (("../outside.yml", tmp_path / "team"), ("ota/none.yml", tmp_path / "team"), ("x", None)):
+        with pytest.raises(PlanError, match="fleet_ota_worker_files"):
+            source({"d1": {"fleet_ota_hook_before": path}}, files).hooks("d1")
+
+
+# -- a turn -------------------------------------------------------------------------------------------------------
+
+
+class Plant:
+    """Workers of whom it is said what becomes of the devices they get: an outcome, or None."""
+
+    def __init__(self, book: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.book = book
+        self.given: list[tuple[str, list[str], bool]] = []
+        self.outcomes: dict[str, dict[str, str]] = {}
+        self.before: t.Callable[[str], None] = lambda worker: None
+        monkeypatch.setattr(folder, "made", self.made)
+
+    @contextlib.contextmanager
+    def made(self, _job: t.Any, worker: workers.Worker, devices: list[str], again: bool) -> t.Iterator[str]:
+        self.given.append((worker.name, devices, again))
+        yield json.dumps(devices)
+
+    def start(
+        self, worker: workers.Worker, place: str, adoption: slices.Adoption, _silence: float
+    ) -> tuple[str | None, str]:
+        self.before(worker.name)
+        known = self.outcomes.get(worker.name, {})
+        for device in json.loads(place):
+            if device in known:
+                name = worker.name + device
+                own = slices.begin(self.book, self.book.path.parents[1] / name / journal.NAME, worker.name, 1)
+                adoption.take([own.outcome(device, known[device])])
+        return (None if known else "gone"), ""
+
+    def run(self, *forks: int, devices: t.Sequence[str] = ("d1", "d2", "d3", "d4")) -> list[turn.Slice]:
+        entries = [{"name": f"w{number}", "command": ["c"], "forks": most} for number, most in enumerate(forks, 1)]
+        job = t.cast("folder.Job", types.SimpleNamespace(book=self.book, generation=1))
+        last = workers.here(4)
+        return turn.Turn(job, workers.parse(entries, 1), last, 60, self.start).run(devices)
+
+
+@pytest.fixture
+def plant(book: Journal, monkeypatch: pytest.MonkeyPatch) -> Plant:
+    """See :class:`Plant`."""
+    return Plant(book, monkeypatch)
+
+
+EVERYBODY = dict.fromkeys(("d1", "d2", "d3", "d4"), "updated")
+
+
+def test_everybody_is_on_record_before_a_slice_begins(plant: Plant) -> None:
+    def look(worker: str) -> None:
+        known = journal.standings(plant.book.read())
+        mine = next(devices for name, devices, _again in plant.given if name == worker)
+        assert {known[name].outcome for name in mine} == {"pending"}
+
+    plant.before = look
+    plant.outcomes = {"w1": EVERYBODY, "w2": EVERYBODY}
+    assert all(slice_.reason is None for slice_ in plant.run(2, 2))
+    assert sorted(plant.given) == [("w1", ["d1", "d2"], False), ("w2", ["d3", "d4"], False)]
+
+
+def test_the_living_take_over_what_is_open(plant: Plant) -> None:
+    plant.outcomes = {"w1": {"d1": "restored"}, "w2": EVERYBODY}
+    found = plant.run(2, 2)
+    assert ("w2", ["d2"], True) in plant.given
+    assert {slice_.worker: slice_.reason for slice_ in found if slice_.open} == {
+        "w1": "it ended without an outcome of them"
+    }
+    known = journal.standings(plant.book.verify())
+    assert {name: standing.outcome for name, standing in known.items()} == {**EVERYBODY, "d1": "restored"}
+
+
+def test_one_that_is_gone_gets_nothing_more_and_this_machine_is_the_last(plant: Plant) -> None:
+    plant.outcomes = {"controller": {"d1": "updated", "d2": "updated", "d3": "updated"}}
+    found = plant.run(3, 1)
+    assert plant.given[-1][0] == "controller"
+    done = [name for worker, devices, again in plant.given if worker == "controller" and again for name in devices]
+    assert sorted(done) == ["d1", "d2", "d3", "d4"]
+    # and what nobody could do stays open, for the gate to count as lost
+    left = [name for slice_ in found if slice_.worker == "controller" for name in slice_.open]
+    assert left == ["d4"]
+    assert journal.standings(plant.book.read())["d4"].outcome == "pending"
+
+
+def test_a_run_that_was_taken_over_gives_out_nothing_more(plant: Plant) -> None:
+    plant.outcomes = {"w2": EVERYBODY}
+
+    def taken_over(worker: str) -> None:
+        if worker == "w1":
+            plant.book.append("rollout.resumed", data={"generation": 2})
+
+    plant.before = taken_over
+    with pytest.raises(JournalError, match="taken over"):
+        plant.run(2, 2)
+    assert not any(again for _name, _devices, again in plant.given)
+    # the slice that was at work came to its end
+    assert journal.standings(plant.book.read())["d3"].outcome == "updated"
+
+
+# -- what a worker says -------------------------------------------------------------------------------------------
+
+
+def talk(book: Journal, tmp_path: pathlib.Path, script: str, silence: float = 30) -> tuple[str | None, slices.Adoption]:
+    """What is made of a worker that is this shell script."""
+    place = tmp_path / "place"
+    (place / "project").mkdir(parents=True)
+    worker = workers.Worker("w", ("sh", "-c", script), ("true",), 1, {})
+    adoption = slices.Adoption(book, "w", ["d1"])
+    return stream.Stream(worker, place, adoption, silence).run(), adoption
+
+
+def test_a_worker_that_says_nothing(book: Journal, tmp_path: pathlib.Path) -> None:
+    reason, _adoption = talk(book, tmp_path, "exec sleep 60", silence=0.4)
+    assert reason == "nothing was heard of it for 0 s"
+
+
+def test_a_worker_that_cannot_be_reached(book: Journal, tmp_path: pathlib.Path) -> None:
+    reason, _adoption = talk(book, tmp_path, "echo 'connect: no route' >&2; exit 255")
+    assert reason == "its stream broke off (error): connect: no route"
+
+
+def test_a_worker_that_stops_in_the_middle_of_a_line(book: Journal, tmp_path: pathlib.Path) -> None:
+    own = slices.begin(book, tmp_path / "own" / journal.NAME, "w", 1)
+    event = {"event": "runner_on_ok", "counter": 1, "uuid": "u"}
+    event["event_data"] = {"res": {"recorded": [own.outcome("d1", "updated")]}}
+    said = tmp_path / "said"
+    said.write_text(json.dumps({"status": "running"}) + "\n" + json.dumps(event) + '\n{"event": "canary')
+    reason, adoption = talk(book, tmp_path, f"cat {said}; exit 1")
+    assert adoption.outcomes == {"d1": "updated"}
+    # a piece of an event may hold anything
+    assert reason is not None and "canary" not in reason
+
+
+def test_a_worker_that_tells_of_others(book: Journal, tmp_path: pathlib.Path) -> None:
+    own = slices.begin(book, tmp_path / "own" / journal.NAME, "w", 1)
+    event = {"event": "runner_on_ok", "counter": 1, "uuid": "u"}
+    event["event_data"] = {"res": {"recorded": [own.outcome("d2", "updated")]}}
+    (tmp_path / "said").write_text(json.dumps(event) + "\n")
+    reason, adoption = talk(book, tmp_path, f"cat {tmp_path / 'said'}; exec sleep 60")
+    assert "not of its slice" in str(reason)
+    assert adoption.outcomes == {}
+    assert "d2" not in journal.standings(book.read())
+
+
+@pytest.mark.parametrize(
+    "said", ["[]", '{"zipfile": "canary"}', '{"zipfile": 4}', '{"event": "x", "counter": "/", "uuid": 1}']
+)
+def test_a_worker_that_talks_nonsense(book: Journal, tmp_path: pathlib.Path, said: str) -> None:
+    reason, adoption = talk(book, tmp_path, f"echo '{said}'; echo UEsDBA==; exit 1")
+    assert reason is not None and "canary" not in reason
+    assert adoption.missing == {"d1"}
+
+
+def test_a_journal_that_cannot_be_written_ends_the_slice(book: Journal, tmp_path: pathlib.Path) -> None:
+    own = slices.begin(book, tmp_path / "own" / journal.NAME, "w", 1)
+    event = {"event": "runner_on_ok", "counter": 1, "uuid": "u"}
+    event["event_data"] = {"res": {"recorded": [own.outcome("d1", "updated")]}}
+    (tmp_path / "said").write_text(json.dumps(event) + "\n")
+    away = f"mv {book.path} {book.path}.away; cat {tmp_path / 'said'}; exec sleep 60"
+    with pytest.raises(JournalError, match="cannot be"):
+        talk(book, tmp_path, away)
+
+
+def test_this_machine_is_a_worker_by_its_own_python() -> None:
+    script = workers.here(3).command(5)[-1]
+    assert f"{sys.executable} -m ansible_runner worker" in script
+    assert f"PATH={os.path.dirname(sys.executable)}:" in script
