@@ -34,6 +34,8 @@ class ActionModule(ControllerAction):
         "approval_timeout": {"type": "int", "default": 0},
         "plan_playbook": {"type": "str", "default": "fleet.ota.plan"},
         "rollout_playbook": {"type": "str", "default": "fleet.ota.rollout"},
+        "slices": {"type": "int", "default": 1},
+        "join_playbook": {"type": "str", "default": "fleet.ota.join"},
     }
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:

@@ -42,6 +42,7 @@ class ActionModule(ControllerAction):
         "generation": {"type": "int"},
         "penalty": {"type": "dict"},
         "hosts": {"type": "list", "elements": "str"},
+        "open_wave": {"type": "str"},
         "workers": {"type": "list", "elements": "dict", "options": workers.OPTIONS, "default": []},
     }
     constraints: t.ClassVar[Arguments] = {"required_if": [("point", "turn", ("turn",))]}
@@ -82,15 +83,18 @@ class ActionModule(ControllerAction):
             if point == "after":
                 decision, results = self._evidence(book, records, made, wave, known, decision, task_vars)
         back = [] if self.check else takeback.due(made, records, decision, wave=index, before=point == "before")
+        opened = point == "before" and arguments["open_wave"] == wave["name"] and not (decision.stop or idle)
         if not self.check:
             event = "wave.started" if point == "before" else "wave.ended"
             if decision.stop or not idle:
-                book.append(event, data={**_recorded(wave, decision), "roll_back": back})
+                said = {**_recorded(wave, decision), "roll_back": back, **({"open": True} if opened else {})}
+                book.append(event, data=said)
             self._tell(book, arguments["notify"], wave, decision, wanted)
         return {
             **_result(decision, wave),
             "turns": [] if idle else _turns(plan.turns(wave), most),
             "idle": idle,
+            "opened": opened,
             "soak": 0 if self.check else clearance.soak(records, made, wave),
             "approval_wanted": wanted and decision.decision == gate.HOLD,
             "roll_back": back,

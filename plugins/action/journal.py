@@ -13,11 +13,23 @@ import typing as t
 
 from ansible.release import __version__ as ansible_version
 
-from ..plugin_utils._control import breaker, clearance, journal, notify, outcomes, plan, rollouts, runs, takeback
+from ..plugin_utils._control import (
+    breaker,
+    clearance,
+    joining,
+    journal,
+    notify,
+    outcomes,
+    plan,
+    rollouts,
+    runs,
+    takeback,
+)
+from ..plugin_utils._control.bundle import Bundle
 from ..plugin_utils._control.errors import PlanError
-from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, here
+from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, forks, here, plain
 
-STATES = ["started", "recorded", "concluded", "read", "approved", "settled", "reset"]
+STATES = ["started", "joined", "left", "recorded", "concluded", "read", "approved", "settled", "reset"]
 
 
 class ActionModule(ControllerAction):
@@ -47,12 +59,18 @@ class ActionModule(ControllerAction):
         "approved_waves": {"type": "dict", "default": {}},
         "channel": {"type": "str"},
         "until_wave": {"type": "str"},
+        "open_wave": {"type": "str"},
+        "bundle": {"type": "path"},
+        "rollout": {"type": "str"},
+        "slice": {"type": "str"},
         "plan_digest": {"type": "str"},
         "notify": {"type": "list", "elements": "dict", "default": []},
     }
     constraints: t.ClassVar[Arguments] = {
         "required_if": [
             ("state", "started", ("journal_dir", "plan")),
+            ("state", "joined", ("journal_dir", "rollout", "wave")),
+            ("state", "left", ("path", "slice")),
             ("state", "recorded", ("path", "device")),
             ("state", "concluded", ("path",)),
             ("state", "read", ("path",)),
@@ -60,7 +78,7 @@ class ActionModule(ControllerAction):
             ("state", "settled", ("path", "journal_dir")),
             ("state", "reset", ("remark",)),
         ],
-        "required_by": {"channel": ["journal_dir"]},
+        "required_by": {"channel": ["journal_dir"], "open_wave": ["bundle"]},
     }
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
@@ -69,7 +87,11 @@ class ActionModule(ControllerAction):
             return self._start(arguments)
         if arguments["state"] == "reset":
             return self._reset(arguments)
+        if arguments["state"] == "joined":
+            return self._join(arguments, task_vars)
         book = journal.Journal(here(arguments["path"]))
+        if arguments["state"] == "left":
+            return {"changed": True, "open": [] if self.check else joining.leave(book, arguments["slice"])}
         if arguments["state"] == "recorded":
             return self._record(book, arguments)
         if arguments["state"] == "concluded":
@@ -86,8 +108,7 @@ class ActionModule(ControllerAction):
         self._meant(made, arguments)
         breaker.insist(directory, made)
         notify.check(arguments["notify"])
-        # the parent: this is one of Ansible's workers, and its end says nothing about the run
-        controller = {**runs.controller(os.getppid()), "user": getpass.getuser(), "ansible": ansible_version}
+        controller = _controller()
         if self.check:
             started = rollouts.look(directory, made)
         else:
@@ -118,11 +139,33 @@ class ActionModule(ControllerAction):
             # AWX starts this run only once its approval node has let the wave begin
             clearance.approve(book, made, arguments["wave"], how="awx", by=arguments["by"] or "AWX")
         release = made["release"]
+        if arguments["open_wave"]:
+            # those who join may be on other machines, which share no more than the journal's disk
+            Bundle.load(here(arguments["bundle"])).save(started.path.with_name(joining.BUNDLE))
         text = (
             f"{release['name']} {release['version']}: run {started.generation} begins, {len(plan.order(made))} devices"
         )
         data = {"release": release, "generation": started.generation, "targets": made["targets"]}
         self._tell(book, arguments["notify"], notify.Message(notify.STARTED, started.rollout, text, data))
+
+    def _join(self, arguments: Arguments, task_vars: Arguments) -> Result:
+        """Take part in a wave that a run opened, with the devices of this play."""
+        directory, hosts = here(arguments["journal_dir"]), plain(task_vars.get("ansible_play_hosts_all", []))
+        place, controller = (directory, arguments["rollout"], arguments["wave"], hosts), _controller()
+        if self.check:
+            joined = joining.look(*place, "check mode")
+        else:
+            joined = joining.join(*place, controller, take_over=arguments["take_over"])
+        return {
+            "changed": bool(joined.hosts),
+            "rollout": joined.rollout,
+            "generation": joined.generation,
+            "path": str(joined.path),
+            "bundle": str(joined.bundle),
+            "slice": joined.slice,
+            "order": joined.hosts,
+            "serial": [forks(task_vars)],
+        }
 
     def _tell(self, book: journal.Journal, receivers: list[t.Any], message: notify.Message) -> None:
         for problem in notify.tell(book, receivers, message):
@@ -145,7 +188,7 @@ class ActionModule(ControllerAction):
                 f"the plan of {made['rollout']} is {made['digest'][:12]} now and was {wanted[:12]} when exported; "
                 "export it again, and let it be approved again"
             )
-        for name in (arguments["wave"], arguments["until_wave"]):
+        for name in (arguments["wave"], arguments["until_wave"], arguments["open_wave"]):
             if name:
                 # a run until a wave that is not there would go on to the end
                 self._known(made, name)
@@ -213,6 +256,11 @@ class ActionModule(ControllerAction):
         }
 
 
+def _controller() -> dict[str, t.Any]:
+    # the parent: this is one of Ansible's workers, and its end says nothing about the run
+    return {**runs.controller(os.getppid()), "user": getpass.getuser(), "ansible": ansible_version}
+
+
 def _told(records: list[journal.Record], until: str | None = None) -> Result:
     """What a journal says, for results. A run that was to go ``until`` a wave leaves those after it out of account."""
     made = rollouts.current_plan(records)
@@ -254,6 +302,9 @@ def _convicted(end: rollouts.Conclusion, made: plan.Plan, until: str | None) -> 
     if guilty:
         return guilty
     ends = {wave["name"]: wave["index"] for wave in made["waves"]}
+    if end.opened >= 0:
+        due = [name for wave in made["waves"][: end.opened] for name in wave["hosts"]]
+        return [name for name in end.not_as_planned if name in due][:1]
     if until in ends and end.ended >= ends[until]:
         due = [name for wave in made["waves"][: ends[until] + 1] for name in wave["hosts"]]
         return [name for name in end.not_as_planned if name in due][:1]

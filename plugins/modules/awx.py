@@ -88,6 +88,16 @@ options:
     description: The playbook of the rollout, as O(plan_playbook).
     type: str
     default: fleet.ota.rollout
+  slices:
+    description:
+      - By how many jobs at once, each with a part of the inventory (AWX's job slicing), a wave is done. Waves that go
+        in several turns, and those of one device, are done by one.
+    type: int
+    default: 1
+  join_playbook:
+    description: The playbook of these jobs, as O(plan_playbook).
+    type: str
+    default: fleet.ota.join
 seealso:
   - module: fleet.ota.plan
   - module: fleet.ota.gate

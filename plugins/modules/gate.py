@@ -50,6 +50,10 @@ options:
     description: For V(turn). Those of the turn that are asked for, by default all.
     type: list
     elements: str
+  open_wave:
+    description:
+      - For V(before), the wave that is left to those who join it (RV(opened)), instead of being done by this run.
+    type: str
   workers:
     description:
       - The machines that the turns are done by, as for M(fleet.ota.slices). Their forks decide how large turns are.
@@ -134,6 +138,12 @@ idle:
   description:
     - Whether nothing is to be done in this wave, because all of its devices are as planned and it passed its gate
       before. Then it has no turns and no soak, and nothing is recorded.
+  returned: O(point=before) and O(point=after)
+  type: bool
+opened:
+  description:
+    - Whether the wave may begin and is left to those who join it, by M(fleet.ota.journal) with
+      O(fleet.ota.journal#module:state=joined).
   returned: O(point=before) and O(point=after)
   type: bool
 approval_wanted:

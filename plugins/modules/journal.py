@@ -15,6 +15,8 @@ description:
   - V(started) begins the journal of a plan's rollout, or resumes it with the next generation and says which devices
     are done and whose outcome is open.
   - V(recorded) adds what happened to a device. It is on disk when the task returns.
+  - V(joined) takes part in a wave that a run opened for others (O(open_wave)), with the devices of the wave that are in
+    this play; V(left) says that they are done.
   - V(concluded) seals the run, says what came of it, and hands a summary to ansible-runner and AWX as C(fleet_ota) in
     the artifacts. It succeeds whatever the result is; fail afterwards when RV(as_planned) is false.
   - V(read) verifies the chain and says what came of it so far.
@@ -31,25 +33,26 @@ options:
   state:
     description: What to do.
     type: str
-    choices: [started, recorded, concluded, read, approved, settled, reset]
+    choices: [started, joined, left, recorded, concluded, read, approved, settled, reset]
     required: true
   journal_dir:
-    description: Directory of all journals, each in a folder with the rollout's id. Required for V(started).
+    description:
+      - Directory of all journals, each in a folder with the rollout's id. Required for V(started) and V(joined).
     type: path
   plan:
     description: RV(fleet.ota.plan#module:plan). Required for V(started).
     type: dict
   take_over:
     description:
-      - For V(started). Whether another run, on another machine, counts as dead although its last record is recent. A
-        run that is alive on this machine is never taken over.
+      - For V(started) and V(joined). Whether another run, on another machine, counts as dead although its last record
+        is recent. A run that is alive on this machine is never taken over.
     type: bool
     default: false
   generation:
     description: For V(concluded), the generation of this run. Refused (C(STALE)) when a newer run follows the rollout.
     type: int
   path:
-    description: The journal, RV(path). Required for all states but V(started).
+    description: The journal, RV(path). Required for all states but V(started), V(joined) and V(reset).
     type: path
   event:
     description: What to record.
@@ -74,7 +77,8 @@ options:
     type: dict
     default: {}
   wave:
-    description: The wave that is approved. With V(started) the one that AWX's approval node let begin.
+    description:
+      - The wave that is approved, or joined. With V(started) the one that AWX's approval node let begin.
     type: str
   how:
     description: How it was approved. Required for V(approved).
@@ -97,6 +101,20 @@ options:
     description:
       - The wave after which the run is to end. V(started) refuses one that the plan does not have; V(concluded) does
         not miss later ones.
+    type: str
+  open_wave:
+    description:
+      - For V(started), the wave that O(ignore:fleet.ota.gate#module:open_wave) will open; refused if the plan does not
+        have it.
+    type: str
+  bundle:
+    description: For V(started) with O(open_wave), RV(fleet.ota.plan#module:bundle), which is kept for those who join.
+    type: path
+  rollout:
+    description: For V(joined), the id of the rollout.
+    type: str
+  slice:
+    description: For V(left), RV(slice).
     type: str
   plan_digest:
     description: For V(started), the digest of the plan that was approved elsewhere. Any other plan is refused.
@@ -130,6 +148,15 @@ EXAMPLES = r"""
     message: put back by hand
   run_once: true
 
+- name: Take part in a wave that a run opened for others
+  fleet.ota.journal:
+    state: joined
+    journal_dir: /srv/fleet-ota/journal
+    rollout: gateway-2.0-1a2b3c4d
+    wave: all
+  run_once: true
+  register: joined
+
 - name: Conclude
   fleet.ota.journal:
     state: concluded
@@ -147,18 +174,37 @@ EXAMPLES = r"""
 RETURN = r"""
 path:
   description: The journal file.
-  returned: for V(started)
+  returned: for V(started) and V(joined)
   type: str
   sample: /var/log/fleet-ota/gateway-2.0-1a2b3c4d/journal.jsonl
 rollout:
   description: The rollout's id.
-  returned: all states but V(recorded)
+  returned: all states but V(recorded) and V(left)
   type: str
   sample: gateway-2.0-1a2b3c4d
 generation:
   description: 1 for the first run and one more with each further one.
-  returned: all states but V(recorded)
+  returned: all states but V(recorded) and V(left)
   type: int
+slice:
+  description: What names this part of the wave.
+  returned: for V(joined)
+  type: str
+  sample: ota@awx-task-1:4711
+bundle:
+  description: The verified release that the opening run left for those who join.
+  returned: for V(joined)
+  type: str
+serial:
+  description: How many of RV(order) at a time, for C(serial).
+  returned: for V(joined)
+  type: list
+  elements: int
+open:
+  description: Devices of the part that no outcome came of.
+  returned: for V(left)
+  type: list
+  elements: str
 resumed:
   description: Whether an earlier run began this rollout.
   returned: for V(started)
@@ -182,7 +228,7 @@ checkpoint:
   description:
     - C(rollout), C(size), C(head), C(journal) (hash of the first record), and C(since) if somebody went on with an
       older copy of the journal. Devices keep it as witnesses. Null in check mode.
-  returned: always
+  returned: all states but V(joined) and V(left)
   type: dict
 record:
   description: What was written.
@@ -230,8 +276,10 @@ plan:
   returned: for V(concluded) and V(read)
   type: dict
 order:
-  description: The planned hosts in wave order.
-  returned: for V(concluded) and V(read)
+  description:
+    - The planned hosts in wave order. With V(joined) those of the wave and of this play that do not run the release
+      yet.
+  returned: for V(concluded), V(read) and V(joined)
   type: list
   elements: str
 release:

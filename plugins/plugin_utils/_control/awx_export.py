@@ -25,14 +25,19 @@ Task = dict[str, t.Any]
 
 UNTIL = "fleet_ota_until_wave"
 APPROVED = "fleet_ota_approved_wave"
+OPEN = "fleet_ota_open_wave"
+JOINED = "fleet_ota_wave"
+ROLLOUT = "fleet_ota_rollout_id"
 DIGEST = "fleet_ota_plan_digest"
 RELEASE = "fleet_ota_release"
 TAKE_OVER = "fleet_ota_take_over"
 
 #: The nodes alone say these, or there is no terminal to say them in.
-_OURS = (UNTIL, APPROVED, DIGEST, TAKE_OVER, "fleet_ota_confirm")
+_OURS = (UNTIL, APPROVED, OPEN, JOINED, ROLLOUT, DIGEST, TAKE_OVER, "fleet_ota_confirm")
 #: What the planning and the rollout cannot do without (playbooks/rollout.yml).
 _NEEDED = ("fleet_ota_repository", "fleet_ota_trust_root", "fleet_ota_channel", RELEASE, "fleet_ota_journal_dir")
+#: Settings that are never empty.
+_NAMED = ("organization", "project", "inventory", "prefix", "plan_playbook", "rollout_playbook", "join_playbook")
 #: AWX's longest name.
 _NAME_LENGTH = 512
 _START = re.compile(r"DTSTART(?:;TZID=[A-Za-z0-9_+/-]+:\d{8}T\d{6}|:\d{8}T\d{6}Z)")
@@ -43,7 +48,8 @@ class Settings:
     """Where in AWX the workflow belongs, by the names of AWX's objects.
 
     ``variables`` are the extra variables of its jobs, ``schedule`` is an RRULE with DTSTART, ``approval_timeout`` are
-    seconds after which an approval that nobody gave fails (0: never).
+    seconds after which an approval that nobody gave fails (0: never). With ``slices`` above 1 every wave that goes in
+    one turn is done by so many jobs at once, each with a part of the inventory.
     """
 
     organization: str
@@ -57,10 +63,12 @@ class Settings:
     approval_timeout: int = 0
     plan_playbook: str = "fleet.ota.plan"
     rollout_playbook: str = "fleet.ota.rollout"
+    slices: int = 1
+    join_playbook: str = "fleet.ota.join"
 
 
 def tasks(plan: plans.Plan, settings: Settings) -> list[Task]:
-    """The tasks that make two job templates, their workflow and its schedule, in the order in which AWX needs them.
+    """The tasks that make the job templates, their workflow and its schedule, in the order in which AWX needs them.
 
     Raises :class:`PlanError` with every mistake at once.
     """
@@ -72,6 +80,7 @@ def tasks(plan: plans.Plan, settings: Settings) -> list[Task]:
     made = [
         _template(names["plan"], settings.plan_playbook, "Verifies the release and plans its waves.", plan, settings),
         _template(names["rollout"], settings.rollout_playbook, "Rolls out, until a wave.", plan, settings),
+        *([_sliced(names["slices"], plan, settings)] if _is_sliced(plan, settings) else []),
         _workflow(plan, names, settings),
     ]
     if settings.schedule:
@@ -115,11 +124,7 @@ def _plan_problems(plan: plans.Plan) -> list[str]:
 
 
 def _setting_problems(settings: Settings) -> list[str]:
-    found = [
-        f"{key}: is empty; give the name that it has in AWX"
-        for key in ("organization", "project", "inventory", "prefix", "plan_playbook", "rollout_playbook")
-        if not getattr(settings, key)
-    ]
+    found = [f"{key}: is empty; give the name that it has in AWX" for key in _NAMED if not getattr(settings, key)]
     found += [
         f"variables.{key}: the workflow itself gives it; leave it out" for key in _OURS if key in settings.variables
     ]
@@ -129,6 +134,8 @@ def _setting_problems(settings: Settings) -> list[str]:
     found += awx_variables.problems(settings.variables)
     if settings.approval_timeout < 0:
         found.append(f"approval_timeout: {settings.approval_timeout} is below 0; give seconds, or 0 for no end")
+    if settings.slices < 1:
+        found.append(f"slices: {settings.slices} is none; give 1 or more")
     return found + _rule_problems(settings.schedule)
 
 
@@ -152,7 +159,7 @@ def _rule_problems(rule: str | None) -> list[str]:
 def _names(plan: plans.Plan, settings: Settings) -> dict[str, str]:
     """The workflow is the rollout's own; the job templates too, because they carry its variables."""
     stem = f"{settings.prefix} {plan['rollout']}"
-    return {"plan": f"{stem} plan", "rollout": f"{stem} rollout", "workflow": stem}
+    return {"plan": f"{stem} plan", "rollout": f"{stem} rollout", "slices": f"{stem} slices", "workflow": stem}
 
 
 def _too_long(names: t.Mapping[str, str]) -> list[str]:
@@ -180,6 +187,19 @@ def _template(name: str, playbook: str, description: str, plan: plans.Plan, sett
         "state": "present",
     }
     return {"name": f"Job template for {playbook}", "awx.awx.job_template": _given(arguments)}
+
+
+def _is_sliced(plan: plans.Plan, settings: Settings, wave: t.Mapping[str, t.Any] | None = None) -> bool:
+    """Whether ``wave``, or any wave of the plan, is done by several jobs: those cannot keep turns apart."""
+    waves = plan["waves"] if wave is None else [wave]
+    return settings.slices > 1 and any(len(one["turns"]) == 1 and len(one["hosts"]) > 1 for one in waves)
+
+
+def _sliced(name: str, plan: plans.Plan, settings: Settings) -> Task:
+    made = _template(name, settings.join_playbook, "Updates a part of a wave that is open.", plan, settings)
+    # each slice has its own devices, and the journal lets nobody in twice
+    made["awx.awx.job_template"].update(job_slice_count=settings.slices, allow_simultaneous=True)
+    return made
 
 
 def _workflow(plan: plans.Plan, names: t.Mapping[str, str], settings: Settings) -> Task:
@@ -220,13 +240,18 @@ def _survey() -> dict[str, t.Any]:
 
 
 def _nodes(plan: plans.Plan, names: t.Mapping[str, str], settings: Settings) -> list[dict[str, t.Any]]:
-    """One after the other, each only when the one before succeeded."""
+    """One after the other, each only when the one before succeeded; but slices are judged whatever came of them."""
     home = {"organization": {"name": settings.organization}, "type": "job_template"}
     chain: list[dict[str, t.Any]] = [
         {"identifier": "plan", "unified_job_template": {"name": names["plan"], **home}},
     ]
+
+    def job(identifier: str, template: str, **said: t.Any) -> None:
+        node = {"name": names[template], **home}
+        chain.append({"identifier": identifier, "unified_job_template": node, "extra_data": said})
+
     for wave in plan["waves"]:
-        name, said = wave["name"], {UNTIL: wave["name"], DIGEST: plan["digest"]}
+        name, said = wave["name"], {DIGEST: plan["digest"]}
         if wave.get("approval"):
             said[APPROVED] = name
             chain.append(
@@ -241,18 +266,22 @@ def _nodes(plan: plans.Plan, names: t.Mapping[str, str], settings: Settings) -> 
                     },
                 }
             )
-        chain.append(
-            {
-                "identifier": f"wave-{name}",
-                "unified_job_template": {"name": names["rollout"], **home},
-                "extra_data": said,
-            }
-        )
-    following = [[{"identifier": node["identifier"]}] for node in chain[1:]]
-    return [
-        {**node, "related": {"success_nodes": after, "failure_nodes": [], "always_nodes": []}}
-        for node, after in zip(chain, [*following, []], strict=True)
-    ]
+        if _is_sliced(plan, settings, wave):
+            job(f"open-{name}", "rollout", **said, **{OPEN: name})
+            job(f"slices-{name}", "slices", **{ROLLOUT: plan["rollout"], JOINED: name})
+        job(f"wave-{name}", "rollout", **said, **{UNTIL: name})
+    return [{**node, "related": _related(node, after)} for node, after in zip(chain, [*chain[1:], None], strict=True)]
+
+
+def _related(node: t.Mapping[str, t.Any], after: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
+    """Which nodes follow ``node``: a slice whose pod was lost must not keep the rollout from looking at its devices."""
+    following = [{"identifier": after["identifier"]}] if after else []
+    always = node["identifier"].startswith("slices-")
+    return {
+        "success_nodes": [] if always else following,
+        "failure_nodes": [],
+        "always_nodes": following if always else [],
+    }
 
 
 def _given(arguments: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

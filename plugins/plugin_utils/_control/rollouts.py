@@ -60,6 +60,8 @@ class Conclusion:
     #: index of the wave that the newest run promoted last, or an earlier one where this had nothing to do; -1 if its
     #: gate stopped it or none was promoted
     ended: int = -1
+    #: index of the wave that the newest run opened for others, -1 if it did not
+    opened: int = -1
 
 
 def path_of(directory: pathlib.Path, plan: Plan) -> pathlib.Path:
@@ -179,7 +181,13 @@ def conclude(records: t.Sequence[Record]) -> Conclusion:
     plan = current_plan(records)
     known = journal.standings(records)
     decision, last = _last_decision(records, plan)
-    if decision == gate.PROMOTE:
+    wave = opened(records)
+    if wave >= 0:
+        # nobody has had the time yet to touch a device of it
+        final = gate.decide(plan, known, wave=wave, before=True)
+        result = HALTED if final.decision == gate.HALT else HELD
+        reason = final.reason if final.stop else f"wave {plan['waves'][wave]['name']} is open for those who join it"
+    elif decision == gate.PROMOTE:
         # No verdict of a gate is left standing alone: whatever the run ended with, the records decide.
         final = gate.decide(plan, known, wave=last, untouched=untouched(records))
         result = {gate.PROMOTE: COMPLETE, gate.HOLD: HELD, gate.HALT: HALTED}[final.decision]
@@ -193,7 +201,18 @@ def conclude(records: t.Sequence[Record]) -> Conclusion:
     devices = [_row(name, wave["name"], known.get(name)) for wave in plan["waves"] for name in wave["hosts"]]
     counts = dict(final.counts, untouched=sum(row["outcome"] is None for row in devices))
     wrong = [row["device"] for row in devices if not (row["outcome"] in outcomes.AS_PLANNED and row["healthy"])]
-    return Conclusion(result, reason, counts, devices, wrong, _ended(records))
+    return Conclusion(result, reason, counts, devices, wrong, _ended(records), wave)
+
+
+def opened(records: t.Sequence[Record]) -> int:
+    """The index of the wave that the newest run opened for those who join it (:mod:`joining`); -1 for none."""
+    wave = -1
+    for record in records:
+        if record["event"] in journal.BEGINS:
+            wave = -1
+        elif record["event"] in ("wave.started", "wave.ended"):
+            wave = int(record["data"]["wave"]) if record["data"].get("open") else -1
+    return wave
 
 
 def _last_decision(records: t.Sequence[Record], plan: Plan) -> tuple[str, int]:

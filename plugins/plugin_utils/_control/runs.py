@@ -37,17 +37,41 @@ def controller(pid: int) -> dict[str, t.Any]:
     }
 
 
-def refuse_second(records: t.Sequence[Record], mine: t.Mapping[str, t.Any], soak: float) -> None:
+def refuse_second(
+    records: t.Sequence[Record], mine: t.Mapping[str, t.Any], soak: float, devices: t.Collection[str] | None = None
+) -> None:
     """Raise :class:`JournalError` (``BUSY``) if a run that is not ``mine`` is at work on this rollout.
 
-    ``soak`` is the longest time in seconds for which the plan lets a wave alone, and a run may be silent.
+    So are those who joined a wave, of whom only those matter who have one of ``devices`` if these are given. ``soak``
+    is the longest time in seconds for which the plan lets a wave alone, and a run may be silent.
     """
     begin = journal.newest_run(records)
-    if begin is None or any(record["event"] == "rollout.ended" for record in records[begin["seq"] + 1 :]):
+    if begin is None:
         return
+    if not any(record["event"] == "rollout.ended" for record in records[begin["seq"] + 1 :]):
+        _refuse(records, begin, mine, soak, "")
+    for joined in slices(records):
+        if devices is None or not set(devices).isdisjoint(joined["data"]["devices"]):
+            _refuse(records, joined, mine, soak, f", who has {len(joined['data']['devices'])} devices of a wave")
+
+
+def slices(records: t.Sequence[Record]) -> list[Record]:
+    """The records with which those began that joined the newest run's wave and have not left it."""
+    begin = journal.newest_run(records)
+    found: dict[str, Record] = {}
+    for record in records[begin["seq"] + 1 :] if begin else ():
+        if record["event"] == "slice.started" and "controller" in record["data"]:
+            found[record["data"]["worker"]] = record
+        elif record["event"] == "slice.ended":
+            found.pop(record["data"]["worker"], None)
+    return list(found.values())
+
+
+def _refuse(records: t.Sequence[Record], begin: Record, mine: t.Mapping[str, t.Any], soak: float, what: str) -> None:
+    """Raise :class:`JournalError` (``BUSY``) if who began with the record ``begin`` may still be at work."""
     other = begin["data"].get("controller", {})
     place = ("host", "boot", "namespace")
-    who = f"{other.get('user', 'somebody')} on {other.get('host', 'another machine')}"
+    who = f"{other.get('user', 'somebody')} on {other.get('host', 'another machine')}{what}"
     if all(other.get(key) == mine.get(key) for key in place):
         if other.get("pid") == mine.get("pid") or _begun(other.get("pid")) != other.get("begun"):
             return

@@ -173,6 +173,43 @@ def test_one_node_for_each_wave_after_its_approval() -> None:
     assert nodes[2]["unified_job_template"]["name"] == "gateway-2.0-1a2b3c4d wave most"
 
 
+def test_slices_take_part_in_an_open_wave_and_are_judged_whatever_came_of_them() -> None:
+    tasks = awx_export.tasks(made(approval=["most"]), settings(slices=3))
+    assert [(name, problem) for name, body in bodies(tasks) for problem in problems(name, body)] == []
+    nodes = {node["identifier"]: node for node in workflow(tasks)["workflow_nodes"]}
+    assert list(nodes) == ["plan", "wave-pilot", "approval-most", "open-most", "slices-most", "wave-most", "wave-all"]
+    digest = made(approval=["most"])["digest"]
+    assert nodes["open-most"]["extra_data"] == {
+        "fleet_ota_open_wave": "most",
+        "fleet_ota_approved_wave": "most",
+        "fleet_ota_plan_digest": digest,
+    }
+    assert nodes["slices-most"]["extra_data"] == {
+        "fleet_ota_rollout_id": "gateway-2.0-1a2b3c4d",
+        "fleet_ota_wave": "most",
+    }
+    assert nodes["open-most"]["related"]["success_nodes"] == [{"identifier": "slices-most"}]
+    judged = {"success_nodes": [], "failure_nodes": [], "always_nodes": [{"identifier": "wave-most"}]}
+    assert nodes["slices-most"]["related"] == judged
+    assert nodes["wave-most"]["extra_data"]["fleet_ota_until_wave"] == "most"
+    named = nodes["slices-most"]["unified_job_template"]["name"]
+    template = next(given for _module, given in arguments(tasks) if given["name"] == named)
+    assert (template["job_slice_count"], template["allow_simultaneous"]) == (3, True)
+    assert template["playbook"] == "fleet.ota.join"
+
+
+def test_turns_are_not_for_slices() -> None:
+    found = made(approval=[])
+    found["waves"][1]["turns"] = [1, 1]
+    tasks = awx_export.tasks({**found, "digest": plan.digest(found)}, settings(slices=3))
+    assert [node["identifier"] for node in workflow(tasks)["workflow_nodes"]] == [
+        "plan",
+        "wave-pilot",
+        "wave-most",
+        "wave-all",
+    ]
+
+
 def test_nobody_passes_an_approval_by_a_variable() -> None:
     tasks = awx_export.tasks(made(), settings())
     whole = workflow(tasks)
@@ -259,7 +296,7 @@ def test_everything_that_a_rollout_reads_is_handed_on_or_is_known_not_to_be() ->
     places += [root / "playbooks/tasks/turn.yml", root / "roles/update/meta/argument_specs.yml"]
     read = {name for path in places for name in re.findall(r"\bfleet_ota_([a-z_]+)", path.read_text())}
     # what the workflow's nodes say, or a person; what passes between tasks; what asks for approvals
-    nodes = {"until_wave", "approved_wave", "plan_digest", "take_over", "confirm"}
+    nodes = {"until_wave", "open_wave", "approved_wave", "plan_digest", "take_over", "confirm"}
     inner = {"action", "bundle", "decision", "generation", "info", "infos", "journal", "name", "now", "overwrite"}
     inner |= {"planned", "rollout", "rollout_id", "started", "turn"}
     asking = {"approval_hours", "remark", "request_approval", "request_wave", "requested_by", "requested_by_key"}
