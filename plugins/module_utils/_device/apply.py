@@ -13,6 +13,7 @@ import typing as t
 
 from . import (
     authorize,
+    backup,
     binding,
     data,
     detach,
@@ -141,7 +142,7 @@ def apply(layout: Layout, request: Request) -> dict[str, t.Any]:
             "release": offer.release,
             "before": offer.release,
         }
-    data.merged(offer.document, request.get("data"))
+    backup.ready(layout, data.merged(offer.document, request.get("data")))
     notnow.ask(layout, request.get("interlocks"))
     lease.fence(layout, "update", request)
     diff = difference(layout, offer)
