@@ -144,7 +144,6 @@ def apply(layout: Layout, request: Request) -> dict[str, t.Any]:
         }
     backup.ready(layout, data.merged(offer.document, request.get("data")))
     notnow.ask(layout, request.get("interlocks"))
-    lease.fence(layout, "update", request)
     diff = difference(layout, offer)
     files = release.payload_files(offer.document)
     missing = fetch.missing(layout, files)
@@ -155,6 +154,7 @@ def apply(layout: Layout, request: Request) -> dict[str, t.Any]:
     if request.get("check") or any(entry["sha256"] not in pull for entry in missing):
         before = offer.memory.of(offer.document["name"])["current"]
         return {**IDLE, "release": offer.release, "missing": missing, "diff": diff, "before": before}
+    lease.fence(layout, "update", request)  # not before: who still brings payloads here has not begun
     transaction = Transaction.begin(
         layout,
         kind="update",
