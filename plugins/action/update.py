@@ -18,6 +18,7 @@ SETTLED = ("current", "refused", "deferred", "restored", "broken")
 DATA: dict[str, t.Any] = {
     "path": {"type": "str", "required": True},
     "on_restore": {"type": "str", "choices": ["keep", "restore"], "required": True},
+    "backup": {"type": "bool"},
 }
 
 
@@ -75,9 +76,8 @@ class ActionModule(action.EngineAction):
         if self.check:
             return self._checked()
         record = self._record = Record(args["journal"], self.host, args["rollout"], args["generation"])
-        keys = ("guard", "snapshot", "protect", "keep_snapshots", "data", "interlocks", "retry_rejected", "repair")
-        settings = {key: args[key] for key in keys}
-        settings["take_over"] = args["take_over"]
+        keys = ("guard", "snapshot", "protect", "keep_snapshots", "interlocks", "retry_rejected", "repair", "take_over")
+        settings = dict({key: args[key] for key in keys}, data=self._data())
         options = Options(args["deadline"], args["timeout"], args["wait"], settings, args["first_contact"])
         if state == "restored" and args["outcome"] == "lost":
             # its whole deadline was waited for just now: one more try, not another wait
@@ -106,7 +106,8 @@ class ActionModule(action.EngineAction):
     def _checked(self) -> action.Result:
         state, args = self.arguments["state"], self.arguments
         if state == "applied":
-            wanted = {key: args[key] for key in ("data", "interlocks", "retry_rejected", "repair")}
+            wanted = {key: args[key] for key in ("interlocks", "retry_rejected", "repair")}
+            wanted["data"] = self._data()
             reply = self.call("apply", **self.offer().request(), **wanted)
         elif state == "rolled_back":
             wanted = {key: args[key] for key in ("name", "overwrite", "interlocks")}
@@ -116,6 +117,10 @@ class ActionModule(action.EngineAction):
         changed = reply.get("outcome") != "current"
         return {"changed": changed, "outcome": reply.get("outcome"), "diff": action.shown(reply.get("diff")),
                 "release": reply.get("release"), "before": reply.get("before")}  # fmt: skip
+
+    def _data(self) -> list[dict[str, t.Any]]:
+        """The data paths, each with what was said about it and nothing else: the release decides the rest."""
+        return [{key: value for key, value in one.items() if value is not None} for one in self.arguments["data"]]
 
     def _result(self, found: Result) -> action.Result:
         reply = found.reply

@@ -140,6 +140,12 @@ options:
         type: str
         choices: [keep, restore]
         required: true
+      backup:
+        description:
+          - Whether it is backed up elsewhere before anything is touched, with restic, to the repository that the device
+            itself names in C(/etc/fleet-ota/restic.env). If that fails the update is refused.
+          - By default as the release says, or not at all.
+        type: bool
   interlocks:
     description:
       - What makes this device say I(not now), beside what its own files in C(/etc/fleet-ota/interlocks.d) say. While

@@ -66,6 +66,15 @@ def test_the_second_finds_it_busy_while_it_is_open_and_can_do_nothing_to_it(
     assert opened.call("confirm", **run(MINE))["outcome"] == "updated"
 
 
+def test_of_two_that_bring_payloads_at_once_the_first_to_begin_has_it(device: Directory, releases: Releases) -> None:
+    release = releases.get(2)
+    for holder in (MINE, OTHER):
+        assert device.ask("apply", bundle=release.bundle, guard="process", **run(holder))["missing"], holder
+    assert device.apply(release, **run(MINE))["state"] == "unconfirmed"
+    assert code(device.apply(release, **run(OTHER))) == "BUSY"
+    assert device.call("confirm", **run(MINE))["outcome"] == "updated"
+
+
 def test_the_journal_that_has_it_goes_on_with_a_newer_generation(opened: Directory, releases: Releases) -> None:
     assert opened.apply(releases.get(2), **run(MINE, 2))["state"] == "unconfirmed"
     for verb in ("confirm", "extend", "restore"):

@@ -13,6 +13,7 @@ import typing as t
 
 from . import (
     authorize,
+    backup,
     binding,
     data,
     detach,
@@ -143,9 +144,8 @@ def apply(layout: Layout, request: Request) -> dict[str, t.Any]:
             "release": offer.release,
             "before": offer.release,
         }
-    data.merged(offer.document, request.get("data"))
+    backup.ready(layout, data.merged(offer.document, request.get("data")))
     notnow.ask(layout, request.get("interlocks"))
-    lease.fence(layout, "update", request)
     diff = difference(layout, offer)
     files = release.payload_files(offer.document)
     missing = fetch.missing(layout, files)
@@ -156,6 +156,7 @@ def apply(layout: Layout, request: Request) -> dict[str, t.Any]:
     if request.get("check") or any(entry["sha256"] not in pull for entry in missing):
         before = offer.memory.of(offer.document["name"])["current"]
         return {**IDLE, "release": offer.release, "missing": missing, "diff": diff, "before": before}
+    lease.fence(layout, "update", request)  # not before: who still brings payloads here has not begun
     transaction = Transaction.begin(
         layout,
         kind="update",

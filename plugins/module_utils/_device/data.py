@@ -15,7 +15,11 @@ from . import schema
 from .errors import OtaError
 
 Entry = t.Mapping[str, t.Any]
-_CHOICE: dict[str, schema.Rule] = {"path": schema.absolute, "on_restore": schema.choice("keep", "restore")}
+_CHOICE: dict[str, schema.Rule] = {
+    "path": schema.absolute,
+    "on_restore": schema.choice("keep", "restore"),
+    "backup": schema.choice(True, False),
+}
 _ENTRY: dict[str, schema.Rule] = {**_CHOICE, "migrate": schema.anything}
 _ARGV = schema.list_of(schema.text, least=1)
 _MIGRATE: dict[str, schema.Rule] = {"forward": _ARGV, "back": _ARGV, "timeout": schema.whole(1, 86400)}
@@ -73,15 +77,15 @@ def merged(document: t.Mapping[str, t.Any], given: t.Any) -> list[dict[str, t.An
     chosen(given or [], problems)
     if problems.found:
         raise OtaError("RELEASE", "the data paths of the inventory have errors: %s" % "; ".join(problems.found))
-    choice = {os.path.normpath(entry["path"]): entry["on_restore"] for entry in given or []}
+    choice = {os.path.normpath(entry["path"]): entry for entry in given or []}
     found = []
     for entry in document.get("data", []):
-        decision = choice.pop(os.path.normpath(entry["path"]), entry["on_restore"])
-        if decision == "keep" and "back" not in entry.get("migrate", {"back": None}):
+        one = {**entry, **choice.pop(os.path.normpath(entry["path"]), {}), "path": entry["path"]}
+        if one["on_restore"] == "keep" and "back" not in one.get("migrate", {"back": None}):
             message = "%s cannot be kept: the release migrates it and has no command to migrate it back"
             raise OtaError("RELEASE", message % entry["path"])
-        found.append(dict(entry, on_restore=decision))
-    return found + [{"path": path, "on_restore": decision} for path, decision in choice.items()]
+        found.append(one)
+    return found + [dict(entry, path=path) for path, entry in choice.items()]
 
 
 def paths(entries: t.Iterable[Entry], on_restore: str) -> set[str]:

@@ -54,7 +54,6 @@ def rollback(layout: Layout, request: t.Mapping[str, t.Any]) -> dict[str, t.Any]
             "NO_PREVIOUS", "there is no release before %s to go back to" % (current or {}).get("version", "this one")
         )
     notnow.ask(layout, request.get("interlocks"))  # the way back asked for may be urgent, the press still runs
-    lease.fence(layout, "rollback", request)
     source = snapshots.load(layout, current["transaction"])
     changed, conflicts = source.undo()
     if conflicts and not request.get("overwrite"):
@@ -78,6 +77,7 @@ def rollback(layout: Layout, request: t.Mapping[str, t.Any]) -> dict[str, t.Any]
             "before": current,
             "diff": diff,
         }
+    lease.fence(layout, "rollback", request)
     transaction = Transaction.begin(
         layout,
         kind="rollback",

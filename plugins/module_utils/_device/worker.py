@@ -13,6 +13,7 @@ import traceback
 import typing as t
 
 from . import (
+    backup,
     data,
     documents,
     durable,
@@ -112,6 +113,7 @@ def _prepare_update(transaction: Transaction) -> None:
     notnow.ask(layout, transaction.data.get("interlocks"))  # it may have taken long to bring the payloads here
     quiesce.begin(transaction, document)
     try:
+        backup.run(transaction, entries)
         _snapshot(transaction, selection, extra, concerned)
     finally:
         quiesce.resume(transaction)
