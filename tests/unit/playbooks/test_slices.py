@@ -30,12 +30,13 @@ LOOK = [
         }
     }
 ]
-#: Ends a machine without a word: the processes above this one, up to that whose pid is in the file, and once only.
+#: Ends a machine without a word: the processes above this one, up to that whose pid is in the file, and once only. From
+#: above, or one could tell of the end of another.
 KILL = """
 mv "$1" "$1.taken" || exit 0
 wanted=$(cat "$1.taken") process=$PPID found=
 while [ "$process" -gt 1 ] && [ "$process" != "$wanted" ]; do
-    found="$found $process" process=$(awk '{print $4}' /proc/$process/stat)
+    found="$process $found" process=$(awk '{print $4}' /proc/$process/stat)
 done
 if [ "$process" = "$wanted" ]; then kill -KILL $wanted $found; fi
 mv "$1.taken" "$1"
@@ -125,7 +126,8 @@ def test_two_workers(make_fleet: MakeFleet) -> None:
         assert Journal(path).holds(json.loads(checkpoint))
     assert list(machines.temporary.iterdir()) == []
     assert SECRET not in ran.text
-    assert not any(SECRET in json.dumps(record) for record in records)
+    found = [path for path in fleet.folder.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]
+    assert [path.name for path in found] == ["inventory.json"]
 
 
 def test_a_worker_dies_and_another_was_never_there(make_fleet: MakeFleet) -> None:
