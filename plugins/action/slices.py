@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import typing as t
 
 from ..plugin_utils._control import journal
 from ..plugin_utils._control.bundle import Bundle
+from ..plugin_utils._control.errors import PlanError
 from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, forks, here, plain
 from ..plugin_utils._slices import folder, inventory, turn, workers
 
@@ -34,6 +36,8 @@ class ActionModule(ControllerAction):
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """Look whether all of it can go to workers, or let them do it."""
+        if importlib.util.find_spec("ansible_runner") is None:
+            raise PlanError("workers need ansible-runner on this machine too; install what requirements.txt names")
         most = forks(task_vars)
         known = workers.parse(arguments["workers"], most)
         files = here(arguments["files"]) if arguments["files"] else None

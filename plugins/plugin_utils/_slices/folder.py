@@ -47,7 +47,8 @@ def made(job: Job, worker: Worker, devices: t.Sequence[str], again: bool) -> t.I
     ``again`` says that another worker may have touched the devices before.
     """
     _sweep(pathlib.Path(tempfile.gettempdir()))
-    with tempfile.TemporaryDirectory(prefix=f"fleet-ota-slice.{os.getpid()}.") as place:  # made with mode 0700
+    prefix = f"fleet-ota-slice.{os.getpid()}.{_namespace()}."
+    with tempfile.TemporaryDirectory(prefix=prefix) as place:  # made with mode 0700
         folder = pathlib.Path(place)
         rollout = job.book.last()["rollout"]
         _put_project(folder / "project", job.files)
@@ -72,10 +73,15 @@ def made(job: Job, worker: Worker, devices: t.Sequence[str], again: bool) -> t.I
 
 def _sweep(top: pathlib.Path) -> None:
     """Remove what runs that were killed left here: it has the logins of devices."""
-    for path in top.glob("fleet-ota-slice.*.*"):
+    for path in top.glob(f"fleet-ota-slice.*.{_namespace()}.*"):
         owner = path.name.split(".")[1]
-        if owner.isdigit() and path.lstat().st_uid == os.getuid() and not pathlib.Path("/proc", owner).exists():
+        if path.lstat().st_uid == os.getuid() and not pathlib.Path("/proc", owner).exists():
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _namespace() -> int:
+    """The number of the namespace of process ids: a container may share the folder of temporary files with others."""
+    return os.stat("/proc/self/ns/pid").st_ino
 
 
 def _put_project(project: pathlib.Path, files: pathlib.Path | None) -> None:

@@ -12,7 +12,6 @@ The library does the talking; here is only who is waited for how long.
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import pathlib
 import signal
@@ -26,6 +25,7 @@ import zipfile
 from .._control.errors import JournalError
 from .._control.slices import Adoption, Foreign
 from . import folder as folders
+from .heard import Heard, Lines
 from .workers import Worker
 
 #: A worker says something four times in the longest silence that is borne.
@@ -36,26 +36,6 @@ _LONGEST = 300
 _GARBLED = (AttributeError, LookupError, TypeError, ValueError, OSError, RuntimeError, zipfile.BadZipFile)
 #: Seconds for a command to end by itself.
 _TIDY = 10
-
-
-class Heard(io.RawIOBase):
-    """A pipe that knows when something came through it last."""
-
-    def __init__(self, fd: int) -> None:
-        super().__init__()
-        self._fd = fd
-        self.last = time.monotonic()
-
-    def readable(self) -> bool:
-        """Yes."""
-        return True
-
-    def readinto(self, buffer: t.Any) -> int:
-        """Read what is there, at most as much as ``buffer`` holds; wait for at least one byte."""
-        content = os.read(self._fd, len(buffer))
-        self.last = time.monotonic()
-        buffer[: len(content)] = content
-        return len(content)
 
 
 class Stream:
@@ -93,7 +73,6 @@ class Stream:
                 _end(process)
             if isinstance(self._failure, Foreign):
                 return self._failure.message
-            self.said = self.said or _tail(self._folder.glob("artifacts/**/stdout"))
             if self._failure:
                 raise self._failure
             if self._silent:
@@ -107,7 +86,7 @@ class Stream:
         import ansible_runner
 
         heard = Heard(t.cast("t.IO[bytes]", process.stdout).fileno())
-        over = threading.Event()
+        lines, over = Lines(heard), threading.Event()
         helpers = [
             threading.Thread(target=self._send, args=(process.stdin,), daemon=True),
             threading.Thread(target=self._watch, args=(process, heard, over), daemon=True),
@@ -118,7 +97,7 @@ class Stream:
             ansible_runner.run(
                 streamer="process",
                 private_data_dir=str(self._folder),
-                _input=io.BufferedReader(heard),
+                _input=lines,
                 event_handler=self._event,
                 status_handler=self._state,
                 quiet=True,
@@ -129,6 +108,7 @@ class Stream:
             self._failure = Foreign(f"what it sent cannot be read ({type(error).__name__})")
         finally:
             over.set()
+            self.said = self.said or "\n".join(lines.output.strip().splitlines()[-6:])
             if self._status in _RAN and not self._failure:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(_TIDY)  # it removes its folder
@@ -168,12 +148,6 @@ class Stream:
         if event.get("event") in ("runner_on_failed", "runner_on_unreachable") or "ERROR" in said[:20]:
             self.said = said or str((result or {}).get("msg", ""))
         return False  # kept nowhere else
-
-
-def _tail(paths: t.Iterable[pathlib.Path]) -> str:
-    """The last lines of what Ansible printed, where it came home."""
-    lines = [line for path in paths for line in path.read_text("utf-8", "replace").strip().splitlines()]
-    return "\n".join(lines[-6:])
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

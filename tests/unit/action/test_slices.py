@@ -6,13 +6,16 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import io
 import json
 import os
 import pathlib
 import sys
 import types
 import typing as t
+import zipfile
 
 import pytest
 import yaml
@@ -74,6 +77,12 @@ def test_the_command_of_a_worker(tmp_path: pathlib.Path) -> None:
 def test_what_no_worker_is(entry: Result, said: str) -> None:
     with pytest.raises(PlanError, match=said):
         workers.parse([{"name": "two", "host": "h"}, entry], 5)
+
+
+def test_forks_of_all_together() -> None:
+    entries = [{"name": "one", "host": "h", "forks": 3}, {"name": "two", "host": "h"}]
+    assert workers.together(entries, 5) == 8
+    assert workers.together([], 5) == 5
 
 
 # -- inventory ----------------------------------------------------------------------------------------------------
@@ -267,11 +276,19 @@ def test_a_run_that_was_taken_over_gives_out_nothing_more(plant: Plant) -> None:
 
 def talk(book: Journal, tmp_path: pathlib.Path, script: str, silence: float = 30) -> tuple[str | None, slices.Adoption]:
     """What is made of a worker that is this shell script."""
+    return talk_aloud(book, tmp_path, script, silence)[:2]
+
+
+def talk_aloud(
+    book: Journal, tmp_path: pathlib.Path, script: str, silence: float = 30
+) -> tuple[str | None, slices.Adoption, str]:
+    """The same, and what is shown on the screen."""
     place = tmp_path / "place"
     (place / "project").mkdir(parents=True)
     worker = workers.Worker("w", ("sh", "-c", script), ("true",), 1, {})
     adoption = slices.Adoption(book, "w", ["d1"])
-    return stream.Stream(worker, place, adoption, silence).run(), adoption
+    made = stream.Stream(worker, place, adoption, silence)
+    return made.run(), adoption, made.said
 
 
 def test_a_worker_that_says_nothing(book: Journal, tmp_path: pathlib.Path) -> None:
@@ -294,6 +311,27 @@ def test_a_worker_that_stops_in_the_middle_of_a_line(book: Journal, tmp_path: pa
     assert adoption.outcomes == {"d1": "updated"}
     # a piece of an event may hold anything
     assert reason is not None and "canary" not in reason
+
+
+def test_what_a_worker_sends_is_not_written_here(book: Journal, tmp_path: pathlib.Path) -> None:
+    kept = tmp_path / "kept"
+    kept.write_text("kept")
+    kept.chmod(0o600)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("1/stdout", "ERROR! nothing works here")
+        entry = zipfile.ZipInfo("../../kept")
+        entry.external_attr = 0o100777 << 16
+        archive.writestr(entry, "elsewhere")
+    content = packed.getvalue()
+    said = tmp_path / "said"
+    text = base64.b64encode(content).decode()
+    said.write_text('{"status": "failed"}\n' + json.dumps({"zipfile": len(content)}) + f'\n{text}{{"eof": true}}\n')
+    reason, _adoption, told = talk_aloud(book, tmp_path, f"cat {said}")
+    assert reason is None, "it came to its end"
+    assert told == "ERROR! nothing works here"
+    assert (kept.read_text(), kept.stat().st_mode & 0o777, kept.is_symlink()) == ("kept", 0o600, False)
+    assert [path.name for path in (tmp_path / "place" / "artifacts").rglob("*")] == ["job_events"]
 
 
 def test_a_worker_that_tells_of_others(book: Journal, tmp_path: pathlib.Path) -> None:

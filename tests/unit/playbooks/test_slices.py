@@ -30,12 +30,13 @@ LOOK = [
         }
     }
 ]
-#: Ends a machine without a word: the processes above this one, up to that whose pid is in the file, and once only.
+#: Ends a machine without a word: the processes above this one, up to that whose pid is in the file, and once only. From
+#: above, or one could tell of the end of another.
 KILL = """
 mv "$1" "$1.taken" || exit 0
 wanted=$(cat "$1.taken") process=$PPID found=
 while [ "$process" -gt 1 ] && [ "$process" != "$wanted" ]; do
-    found="$found $process" process=$(awk '{print $4}' /proc/$process/stat)
+    found="$process $found" process=$(awk '{print $4}' /proc/$process/stat)
 done
 if [ "$process" = "$wanted" ]; then kill -KILL $wanted $found; fi
 mv "$1.taken" "$1"
@@ -125,15 +126,15 @@ def test_two_workers(make_fleet: MakeFleet) -> None:
         assert Journal(path).holds(json.loads(checkpoint))
     assert list(machines.temporary.iterdir()) == []
     assert SECRET not in ran.text
-    assert not any(SECRET in json.dumps(record) for record in records)
+    found = [path for path in fleet.folder.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]
+    assert [path.name for path in found] == ["inventory.json"]
 
 
-def test_a_worker_dies_and_another_was_never_there(make_fleet: MakeFleet) -> None:
-    fleet = make_fleet("d1", "d2", "d3", "d4")
+def test_a_worker_dies(make_fleet: MakeFleet) -> None:
+    fleet = make_fleet("d1", "d2", "d3")
     machines = Machines(fleet)
     machines.dies("one")
-    workers = [machines.one("one", forks=2), machines.one("two", forks=1), machines.one("three", forks=1)]
-    workers[2]["command"] = ["false"]
+    workers = [machines.one("one", forks=2), machines.one("two", forks=1)]
     ran = fleet.play("rollout", fleet_ota_workers=workers)
     assert ran.rc == 0, ran.text
     assert fleet.outcomes() == dict.fromkeys(fleet.devices, ("updated", None))
@@ -146,7 +147,6 @@ def test_a_worker_dies_and_another_was_never_there(make_fleet: MakeFleet) -> Non
     left = machines.ended()
     assert left["one"][0][0] == ["d1", "d2"]
     assert "broke off" in str(left["one"][0][1])
-    assert left["three"][0][0] == ["d4"]
     # what the dead one left is its own, and of its user alone
     (folder,) = machines.temporary.glob("fleet-ota-slice.*")
     assert folder.stat().st_mode & 0o077 == 0
@@ -187,19 +187,12 @@ def test_the_controller_is_killed(make_fleet: MakeFleet) -> None:
     assert set(last.values()) <= {"updated", "current"}
 
 
-@pytest.mark.parametrize(
-    ("entry", "said"),
-    [
-        ({"name": "one"}, "give host for SSH, or command"),
-        ({"name": "one", "command": ["true"]}, "fleet_ota_worker_files"),
-    ],
-)
-def test_refused_before_anything_is_touched(make_fleet: MakeFleet, entry: Result, said: str) -> None:
+def test_refused_before_anything_is_touched(make_fleet: MakeFleet) -> None:
     fleet = make_fleet("d1")
     fleet.common["fleet_ota_hook_before"] = fleet.file("elsewhere/hook.yml", [])
     before = fleet.trees(state=True)
-    ran = fleet.play("rollout", fleet_ota_workers=[entry])
+    ran = fleet.play("rollout", fleet_ota_workers=[{"name": "one", "command": ["true"]}])
     assert ran.rc != 0
-    assert said in " ".join(ran.text.split()), ran.text
+    assert "fleet_ota_worker_files" in ran.text
     assert fleet.records() == []
     assert fleet.trees(state=True) == before
