@@ -209,6 +209,16 @@ class Journal:
         lines, size = self.path.read_bytes().split(b"\n")[:-1], checkpoint["size"]
         return 0 < size <= len(lines) and bool(self._parse(lines[size - 1], size)["hash"] == checkpoint["head"])
 
+    def own(self, witnessed: t.Any) -> list[t.Mapping[str, t.Any]]:
+        """Those of the checkpoints that a device says it keeps which are of this journal; it may say anything."""
+        mine, keys = self.checkpoint(), ("rollout", "journal", "since")
+        return [
+            kept
+            for kept in (witnessed if isinstance(witnessed, list) else ())
+            if isinstance(kept, dict) and isinstance(kept.get("size"), int) and isinstance(kept.get("head"), str)
+            if all(kept.get(key) == mine.get(key) for key in keys)
+        ]
+
     def last(self) -> Record:
         """The last whole record. Raises :class:`JournalError` if there is none."""
         try:
