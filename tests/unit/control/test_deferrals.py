@@ -182,6 +182,11 @@ def test_who_has_no_room_in_one_group_takes_none_in_another() -> None:
     assert codes(Standing("gw", "lost"), hosts=["d1", "d2", "d4"], budget=budget) == {"d1": "BUDGET", "d2": "BUDGET"}
 
 
+def test_one_that_failed_and_is_in_service_needs_room_again() -> None:
+    known = Standing("gw", "lost"), Standing("d1", "restored")
+    assert codes(*known, hosts=["d1"], budget=[{"max_unavailable": 1}]) == {"d1": "BUDGET"}
+
+
 def test_the_fleet_is_named_and_only_the_first_of_those_who_consume_it() -> None:
     lost = [Standing(name, "lost") for name in ("gw", "d1", "d2", "d3", "d4")]
     shown = "gw (lost), d1 (lost), d2 (lost), d3 (lost), d4 (lost)"

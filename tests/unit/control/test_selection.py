@@ -147,6 +147,11 @@ def test_growth_within_a_selection_after_a_pilot() -> None:
         ({"percent": 5, "soak": -1}, "soak"),
         ({"percent": 5, "soak": "1h"}, "soak"),
         ({"percent": 5, "approval": "yes"}, "approval"),
+        ({"percent": "5"}, "percent: must be a number above 0"),
+        ({"name": 5, "count": 1}, "name: 5 is not a name"),
+        ({"hosts": "d1"}, "hosts: must be a list of inventory names"),
+        ({"hosts": ["d1", 1]}, "hosts: must be a list of inventory names"),
+        ({"grow": {"factor": "2"}}, "factor: must be a number from 1"),
     ],
 )
 def test_wrong_entries_are_refused(wave: t.Any, part: str) -> None:
