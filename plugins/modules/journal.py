@@ -104,7 +104,7 @@ options:
     type: str
   open_wave:
     description:
-      - For V(started), the wave that O(ignore:fleet.ota.gate#module:open_wave) will open; refused if the plan does not
+      - For V(started), the wave that O(fleet.ota.gate#module:open_wave) will open; refused if the plan does not
         have it.
     type: str
   bundle:

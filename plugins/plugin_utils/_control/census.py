@@ -133,11 +133,9 @@ def _problem(device: str, message: str) -> str:
     return " ".join((after if named else message).split())
 
 
-def _ahead(place: Place, witnessed: t.Sequence[t.Mapping[str, t.Any]]) -> bool:
+def _ahead(place: Place, witnessed: t.Any) -> bool:
     """Whether a device witnessed more of a journal than that has (docs/codes/AHEAD.md)."""
-    mine = place.book.checkpoint()
-    same = [one for one in witnessed if all(one.get(key) == mine.get(key) for key in ("journal", "since"))]
-    return any(not place.book.holds(one) for one in same)
+    return any(not place.book.holds(one) for one in place.book.own(witnessed))
 
 
 def _versions(releases: t.Mapping[str, t.Any] | None, which: str) -> list[str] | None:

@@ -89,7 +89,7 @@ def _unready(
             if other not in known:
                 members = dependencies["groups"].get(other, [other])
                 known[other] = [_stands(one, standings) for one in members if not _ready(one, standings)]
-            missing += known[other]
+            missing += [one for one in known[other] if one not in missing]
         if missing and name not in held:
             shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
             message = f"{name} comes after {shown}; bring that to the release first, then run the rollout again"

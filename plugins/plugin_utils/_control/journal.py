@@ -249,6 +249,16 @@ class Journal:
         record = self._parse(line, 1) if json.dumps(SLICE).encode() in line else None
         return record if record and record["event"] == SLICE else None
 
+    def own(self, witnessed: t.Any) -> list[t.Mapping[str, t.Any]]:
+        """Those of the checkpoints that a device says it keeps which are of this journal; it may say anything."""
+        mine, keys = self.checkpoint(), ("rollout", "journal", "since")
+        return [
+            kept
+            for kept in (witnessed if isinstance(witnessed, list) else ())
+            if isinstance(kept, dict) and isinstance(kept.get("size"), int) and isinstance(kept.get("head"), str)
+            if all(kept.get(key) == mine.get(key) for key in keys)
+        ]
+
     def last(self) -> Record:
         """The last whole record. Raises :class:`JournalError` if there is none."""
         try:

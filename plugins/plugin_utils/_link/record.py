@@ -76,9 +76,7 @@ class Record:
         """The first of the checkpoints that a device keeps which is of this journal, and which it does not have."""
         if not (self._journal and witnessed):
             return None
-        mine, keys = self._journal.checkpoint(), ("rollout", "journal", "since")
-        same = [kept for kept in witnessed if all(kept.get(key) == mine.get(key) for key in keys)]
-        return next((kept for kept in same if not self._journal.holds(kept)), None)
+        return next((kept for kept in self._journal.own(witnessed) if not self._journal.holds(kept)), None)
 
     def lacks(self, kept: t.Mapping[str, t.Any]) -> str:
         """What to say of a checkpoint of :meth:`unknown`."""

@@ -306,7 +306,12 @@ def test_everything_that_a_rollout_reads_is_handed_on_or_is_known_not_to_be() ->
 
 
 def test_addresses_without_secrets_pass() -> None:
-    fine = {"fleet_ota_mirrors": ["https://m/?a=b"], "fleet_ota_notify": [{"url": "https://h/x", "token_file": "/t"}]}
+    fine: Body = {
+        "fleet_ota_deadline": 90,
+        "fleet_ota_by": "a@b//c",
+        "fleet_ota_mirrors": ["https://m/?a=b"],
+        "fleet_ota_notify": [{"url": "https://h/x", "token_file": "/t"}],
+    }
     given = arguments(awx_export.tasks(made(), settings(variables={**VARIABLES, **fine})))[0][1]["extra_vars"]
     assert given == {**VARIABLES, **fine}
 

@@ -10,7 +10,7 @@ import pathlib
 import typing as t
 
 import pytest
-from ansible_collections.fleet.ota.plugins.plugin_utils._control import census, plan, rollouts
+from ansible_collections.fleet.ota.plugins.plugin_utils._control import census, plan, rollback, rollouts
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import Journal
 
 HOSTS = ["d1", "d2", "d3", "d4"]
@@ -92,6 +92,31 @@ def test_the_newest_rollout_that_has_a_device_says_where_it_is(tmp_path: pathlib
     }
     assert len(problems) == 1
     assert "ruined" in problems[0]
+    # ruined in the middle: told, and its devices are where the rollout before has them
+    book.path.write_text(book.path.read_text().replace("\n", "\nno JSON\n", 1))
+    known, problems = census.places(tmp_path, HOSTS)
+    assert set(known) == {"d1", "d4"}
+    assert len(problems) == 2
+
+
+def test_a_way_back_is_no_place_of_a_device(tmp_path: pathlib.Path) -> None:
+    book = started(tmp_path, ["d1"])
+    book.outcome("d1", "updated")
+    back = rollback.make(directory=tmp_path, rollout=ROLLOUT, hosts=["d1"], groups={}, wave=None)
+    rollouts.start(tmp_path, back, ME)
+    known, problems = census.places(tmp_path, ["d1"])
+    assert (known["d1"].rollout, problems) == (ROLLOUT, [])
+
+
+def test_a_device_without_a_transaction_waits_for_nothing_and_one_that_went_back_says_why() -> None:
+    found = row("d1", info("1.0"))
+    assert (found["waiting"], found["ahead"], found["enrolled"], found["problem"]) == (False, None, True, None)
+    last = {"state": "restored", "outcome": "restored", "code": "HEALTH", "rollout": "r"}
+    found = row("d1", info("1.0", transaction=last), checked={"healthy": False})
+    assert found["transaction"] == last
+    (_titles, line, *_rest) = census.lines([found])
+    assert line.split() == ["d1", "yes", "gateway", "1.0", "none", "restored", "(HEALTH)", "no", "none"]
+    assert " restored (HEALTH)  no " in line
 
 
 @pytest.mark.parametrize(

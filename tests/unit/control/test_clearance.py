@@ -20,7 +20,7 @@ from ansible_collections.fleet.ota.plugins.plugin_utils._control import (
     rollouts,
     takeback,
 )
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.errors import PlanError
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.errors import JournalError, PlanError
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import Journal
 
 HOSTS = ["d1", "d2", "d3"]
@@ -161,6 +161,29 @@ def test_who_went_back_is_settled_once_and_stops_the_rollout_until_a_reset(tmp_p
     assert "d1" not in journal.standings(book.read())
 
 
+def test_a_new_run_wants_nobody_back_until_its_gate_says_so(tmp_path: pathlib.Path) -> None:
+    made = make(on_halt="roll_back_all")
+    book = begin(tmp_path, made)
+    book.outcome("d1", "updated")
+    ended(book, 0, gate.HALT, roll_back=["d1"])
+    begin(tmp_path, made)
+    assert takeback.wanted(book.read()) == []
+    ended(book, 0, gate.HALT, roll_back=["d1"])
+    assert takeback.wanted(book.read()) == ["d1"]
+
+
+def test_the_way_back_of_another_rollout_of_the_same_version_settles_nothing(tmp_path: pathlib.Path) -> None:
+    first = make()
+    other = plan.make(hosts=HOSTS, groups={"all": HOSTS}, release={**first["release"], "digest": "5" * 64})
+    books = [begin(tmp_path, made) for made in (first, other)]
+    for book in books:
+        book.outcome("d1", "updated")
+    back = rollback.make(directory=tmp_path, rollout=first["rollout"], hosts=["d1"], groups={"all": HOSTS}, wave=None)
+    begin(tmp_path, back).outcome("d1", "updated")
+    assert takeback.settle(tmp_path, books[1]) == []
+    assert takeback.settle(tmp_path, books[0]) == ["d1"]
+
+
 # -- the breaker ---------------------------------------------------------------------------------------------------
 
 
@@ -199,3 +222,13 @@ def test_the_breaker_counts_halted_rollouts_since_one_was_completed_or_it_was_re
     assert breaker.halted(tmp_path, "stable") == [third]
     end("1.4", rollouts.COMPLETE)
     assert breaker.halted(tmp_path, "stable") == []
+
+
+def test_a_reset_needs_no_rollout_before_it_and_a_ruined_record_of_resets_is_told(tmp_path: pathlib.Path) -> None:
+    folder = tmp_path / "new"
+    breaker.reset(folder, "stable", "anna", "a cable")
+    assert breaker.halted(folder, "stable") == []
+    with (folder / breaker.NAME).open("a") as handle:
+        handle.write("no JSON\n")
+    with pytest.raises(JournalError, match=r"resets\.jsonl holds a line that is not JSON"):
+        breaker.insist(folder, make(breaker={"halts": 1}))

@@ -167,6 +167,36 @@ def test_one_that_consumes_already_may_be_touched_again_and_one_that_is_done_cos
     assert codes(lost, done, hosts=["d1", "d2", "d3"], budget=[{"max_unavailable": 1}]) == {"d3": "BUDGET"}
 
 
+def test_of_those_that_somebody_comes_after_only_the_first_are_told() -> None:
+    others = ["gw", "d1", "d2", "d3", "d4"]
+    found = find(inventory={"d5": {"fleet_ota_after": others}}, hosts=["d5"])
+    assert "d4 (nothing is recorded); bring" in found["d5"].message
+    found = find(inventory={"d5": {"fleet_ota_after": ["gateways", *others]}}, hosts=["d5"])
+    assert "d3 (nothing is recorded), ...; bring" in found["d5"].message
+
+
+def test_who_has_no_room_in_one_group_takes_none_in_another() -> None:
+    budget = [{"by": "site", "max_unavailable": 1}, {"max_unavailable": 2}]
+    assert codes(Standing("gw", "lost"), hosts=["d1", "d4", "d5"], budget=budget) == {"d1": "BUDGET", "d5": "BUDGET"}
+    budget = [{"by": "site", "max_unavailable": 1}, {"max_unavailable": 3}]
+    assert codes(Standing("gw", "lost"), hosts=["d1", "d2", "d4"], budget=budget) == {"d1": "BUDGET", "d2": "BUDGET"}
+
+
+def test_one_that_failed_and_is_in_service_needs_room_again() -> None:
+    known = Standing("gw", "lost"), Standing("d1", "restored")
+    assert codes(*known, hosts=["d1"], budget=[{"max_unavailable": 1}]) == {"d1": "BUDGET"}
+
+
+def test_the_fleet_is_named_and_only_the_first_of_those_who_consume_it() -> None:
+    lost = [Standing(name, "lost") for name in ("gw", "d1", "d2", "d3", "d4")]
+    shown = "gw (lost), d1 (lost), d2 (lost), d3 (lost), d4 (lost)"
+    for least in (5, 4):  # who was lost under another plan consumes too
+        (found,) = find(*lost, hosts=["d5"], budget=[{"max_unavailable": least}]).values()
+        assert found.message.startswith(f"no room for d5: the fleet has 5 of {least} out of service: {shown}; ")
+    (found,) = find(*lost, Standing("d6", "lost"), hosts=["d5"], budget=[{"max_unavailable": 5}]).values()
+    assert f"the fleet has 6 of 5 out of service: {shown}, ...; " in found.message
+
+
 def test_the_turn_itself_consumes_and_who_waits_does_not() -> None:
     found = find(live={"d1": {"fleet_ota_hold": True}}, hosts=["d1", "d2", "d3"], budget=[{"max_unavailable": 1}])
     assert {name: one.code for name, one in found.items()} == {"d1": "HOLD", "d3": "BUDGET"}

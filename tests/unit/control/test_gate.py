@@ -10,7 +10,7 @@ import json
 import typing as t
 
 import pytest
-from ansible_collections.fleet.ota.plugins.plugin_utils._control import gate, outcomes, plan, rules
+from ansible_collections.fleet.ota.plugins.plugin_utils._control import gate, limits, outcomes, plan, rules
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.errors import PlanError
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.outcomes import Standing
 
@@ -238,11 +238,27 @@ def test_the_total_stays_in_force_beside_the_kinds() -> None:
         ({"lost": {"max_percent": 101}}, "lost.max_percent"),
         ({"lost": {"max": 1, "most": 2}}, "most"),
         (["lost"], "kinds"),
+        ({"broken": {"max": 1}}, "whatever the limits are"),
     ],
 )
 def test_wrong_kinds_are_told(kinds: t.Any, part: str) -> None:
     with pytest.raises(PlanError, match=part):
         make({"kinds": kinds})
+
+
+def test_limits_that_are_no_mapping_are_one_mistake() -> None:
+    with pytest.raises(PlanError) as error:
+        plan.make(hosts=HOSTS, groups={"all": HOSTS}, release=RELEASE, limits=t.cast("t.Any", [1]))
+    assert error.value.detail["problems"] == ["limits: must be a mapping such as {max_failures: 0}, not [1]"]
+
+
+def test_limits_are_told_with_both_their_sides() -> None:
+    given = {"max_failures": 3, "max_failure_percent": 5, "kinds": {"lost": {"max_percent": 2.5}}}
+    assert limits.lines(make(given)["limits"]) == [
+        "more than 3 failed",
+        "more than 5 % failed of at least 10",
+        "more than 2.5 % lost of at least 10",
+    ]
 
 
 # -- conditions beside the limits ---------------------------------------------------------------------------------
@@ -290,6 +306,16 @@ def test_rules_look_at_the_summary(when: str, true: bool) -> None:
     assert found == ([gate.Finding(gate.HALT, "because", "rule")] if true else [])
 
 
+def test_rules_take_who_did_not_come_back_as_lost() -> None:
+    made = rules_of()
+    wave = {**made["waves"][0], "hosts": ["d1", "d2", "d3"]}
+    known = good("d1") | standing("d2", "pending")
+    seen = rules.summary(made, wave, gate.decide(made, known, wave=0), known, sites={}, analysis={})["wave"]
+    assert [row["outcome"] for row in seen["devices"]] == ["updated", "lost", "lost"]
+    assert [row["healthy"] for row in seen["devices"]] == [True, True, False]
+    assert (seen["counts"]["lost"], seen["size"], seen["last"]) == (2, 3, False)
+
+
 def test_a_rule_that_does_not_fit_holds() -> None:
     made = rules_of({"when": "abs(release)", "decision": "halt"})
     (found,) = rules.judge(made["conditions"]["rules"], {"release": {}})
@@ -304,6 +330,8 @@ def test_a_rule_that_does_not_fit_holds() -> None:
         ({"rules": [{"when": "a", "decision": "promote"}]}, "hold or halt"),
         ({"rules": [{"when": "a", "decision": "hold", "why": "x"}]}, "why"),
         ({"rules": {"when": "a"}}, "list"),
+        ({"rules": ["a"]}, "must be a mapping of when"),
+        ({"rules": [{"when": "a", "decision": "hold", "reason": 5}]}, "reason: must be a text"),
         ({"on_halt": "explode"}, "roll_back_all"),
         ({"soak": -1}, "soak"),
         ({"breaker": {"halts": 0}}, "breaker"),

@@ -49,6 +49,12 @@ def test_after_each_failure_the_pause_is_longer(outcome: str) -> None:
 def test_success_and_a_device_that_never_failed_wait_for_nothing() -> None:
     for runs in (records(None, None), records("updated", None), records("lost", "updated", None)):
         assert waits(runs) is None
+    # also for what succeeded in this very run
+    now = T0 + datetime.timedelta(hours=1)
+    assert penalties.find(records("lost", "updated"), ["d1"], {"first": 7200}, now) == {}
+    assert (
+        "failed once, last" in penalties.find(records("lost", "deferred"), ["d1"], {"first": 7200}, now)["d1"].message
+    )
     # and the series begins anew
     assert waits(records("lost", "lost", "current", "lost", None), {"first": 7200}) == 3 + 2
 

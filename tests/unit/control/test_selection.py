@@ -147,6 +147,11 @@ def test_growth_within_a_selection_after_a_pilot() -> None:
         ({"percent": 5, "soak": -1}, "soak"),
         ({"percent": 5, "soak": "1h"}, "soak"),
         ({"percent": 5, "approval": "yes"}, "approval"),
+        ({"percent": "5"}, "percent: must be a number above 0"),
+        ({"name": 5, "count": 1}, "name: 5 is not a name"),
+        ({"hosts": "d1"}, "hosts: must be a list of inventory names"),
+        ({"hosts": ["d1", 1]}, "hosts: must be a list of inventory names"),
+        ({"grow": {"factor": "2"}}, "factor: must be a number from 1"),
     ],
 )
 def test_wrong_entries_are_refused(wave: t.Any, part: str) -> None:
@@ -338,7 +343,7 @@ def test_the_budget_stands_in_the_plan_with_who_counts_where() -> None:
         ([{"max_unavailable": 1.5}], "at least 1"),
         ([{"min_available": "100%"}], "none may ever go"),
         ([{"by": "line", "min_available": 2}], "line 1 has 2 targets, so that none may ever go with 2; lower it"),
-        ([{"min_available": 8}], "the fleet has 8 targets"),
+        ([{"min_available": 8}], "the fleet has 8 targets, so"),
         ([{"by": "cell", "max_unavailable": 1}], "no target has the variable 'cell'"),
         ([{"by": 5, "max_unavailable": 1}], "name of a host variable"),
         ([{"max_unavailable": 1, "per": "site"}], "budget[0].per: unknown"),
@@ -346,6 +351,12 @@ def test_the_budget_stands_in_the_plan_with_who_counts_where() -> None:
 )
 def test_a_wrong_budget_is_refused(budget: t.Any, part: str) -> None:
     assert any(part in problem for problem in problems(budget=budget))
+
+
+def test_one_target_alone_is_told_as_one() -> None:
+    alone = {**INVENTORY, "d1": {"site": "east"}}
+    (problem,) = problems(budget=[{"by": "site", "min_available": 1}], inventory=alone)
+    assert "site east has 1 target, so that none may ever go" in problem
 
 
 # -- the whole ---------------------------------------------------------------------------------------------------------
@@ -358,6 +369,18 @@ def test_every_target_is_explained_and_every_mistake_told_at_once() -> None:
     assert found.explain[1] == {"host": "d2", "wave": "wave-1", "turn": 0, "reason": "among the first 2"}
     assert found.explain[7]["reason"] == "in group gateways"
     assert found.plan["skipped"][0] == {"host": "d1", "reason": "has no update path"}
+    kinds = [
+        {"hosts": ["d1"]},
+        {"where": "site == 'north'", "count": 1},
+        {"percent": 12.5},
+        {"grow": {"start": 5}},
+    ]
+    assert [entry["reason"] for entry in compute(kinds).explain][:4] == [
+        "named in hosts",
+        "matches site == 'north', among the first 1",
+        "among the first 12.5 %",
+        "by growth",
+    ]
     assert len(problems([{"where": "a b"}], order=["x"], budget=[{}], together="cell", urgent=1)) == 5
 
 

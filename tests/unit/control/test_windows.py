@@ -245,6 +245,7 @@ def test_latest_safe_start(now: str, needed: datetime.timedelta, reason: str | N
         ({"install": [{"length": "1h"}]}, "either start (and days) or cron"),
         ({"install": [{"days": ["sat"], "cron": "0 22 * * 6", "length": "1h"}]}, "either start (and days) or cron"),
         ({"install": [{"cron": "0 22 * *", "length": "1h"}]}, "must be five fields"),
+        ({"install": [{"cron": 5, "length": "1h"}]}, "must be five fields"),
         ({"install": [{"cron": "61 22 * * 6", "length": "1h"}]}, "Bad minute"),
         ({"install": [{"cron": "0 0 30 2 *", "length": "1h"}]}, "Bad day-of-month"),
         ({"install": [{**SATURDAY, "zone": "UTC"}]}, "w.install[0].zone: unknown"),
@@ -256,6 +257,23 @@ def test_wrong_windows_are_refused(given: t.Any, part: str) -> None:
     found: list[str] = []
     windows.check("w", given, HOUR, found)
     assert [problem for problem in found if part in problem], found
+
+
+def test_what_is_no_list_is_one_mistake() -> None:
+    found: list[str] = []
+    windows.check("w", {"install": "sat"}, HOUR, found)
+    assert found == ["w.install: must be a list with at least one window; leave it out for any time"]
+
+
+@pytest.mark.parametrize("entry", [{"cron": "0 * * * *", "length": "1h"}, {"start": "00:00", "length": "1d"}])
+def test_windows_that_may_follow_each_other_need_not_be_long_each(entry: dict[str, t.Any]) -> None:
+    found: list[str] = []
+    windows.check("w", {"install": [entry]}, 30 * HOUR, found)
+    assert found == []
+
+
+def test_days_end_with_the_calendar() -> None:
+    assert 0 < len(spans(SATURDAY, "9998-12-12T00:00", 10, UTC)) < 10
 
 
 def test_right_windows_are_kept_in_one_form() -> None:
@@ -337,6 +355,7 @@ def test_a_freeze_holds_from_its_beginning_to_its_end(entry: t.Any, now: str, un
     reason = freezes.frozen(kept(entry), BERLIN, at(now), NONE)
     assert (reason is None) == (until is None), reason
     assert until is None or f"until {until}" in (reason or "")
+    assert until is None or (reason or "").startswith("is frozen: ")
 
 
 def test_who_would_not_be_done_before_a_freeze_does_not_begin() -> None:
@@ -354,6 +373,48 @@ def test_a_calendar_is_kept_without_what_is_nobody_s_business_and_the_same_every
     assert "somebody" not in entry["text"]
     assert "Cancelled" not in entry["text"]
     assert kept({"calendar": "plant.ics"}) == [entry]
+    for line in ("PRODID:-//fleet.ota//freezes//EN", "VERSION:2.0"):
+        assert f"{line}\r\n" in entry["text"]
+    zone = "BEGIN:VTIMEZONE\nTZID:Plant\nBEGIN:STANDARD\nDTSTART:19700101T000000\nTZOFFSETFROM:+0530\n"
+    zone += "TZOFFSETTO:+0530\nEND:STANDARD\nEND:VTIMEZONE\n"
+    text = event("DTSTART;TZID=Plant:20261210T100000", "DTEND;TZID=Plant:20261210T110000", before=zone)
+    assert "TZID:Plant" in kept({"calendar": "x.ics"}, text=text)[0]["text"]
+
+
+def event(*lines: str, before: str = "") -> str:
+    """A calendar with one event."""
+    told = "".join(f"{line}\n" for line in ("UID:1", "DTSTAMP:20200101T000000Z", *lines))
+    head = "BEGIN:VCALENDAR\nVERSION:2.0\nPRODID:x\n"
+    return f"{head}{before}BEGIN:VEVENT\n{told}END:VEVENT\nEND:VCALENDAR\n"
+
+
+def test_an_event_without_an_end_is_its_day_or_nothing() -> None:
+    day = kept({"calendar": "x.ics"}, text=event("DTSTART;VALUE=DATE:20261210"))
+    assert freezes.frozen(day, BERLIN, at("2026-12-10T23:00"), NONE)
+    assert freezes.frozen(day, BERLIN, at("2026-12-11T00:00"), NONE) is None
+    moment = kept({"calendar": "x.ics"}, text=event("DTSTART:20261210T100000Z"))
+    assert freezes.frozen(moment, BERLIN, at("2026-12-10T12:00"), NONE) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        (event("SUMMARY:when?"), "an event has no DTSTART"),
+        (event("DTSTART:20261210T100000Z", "STATUS:CANCELLED"), "it has no event"),
+        (event("DTSTART:20261210T100000Z", f"SUMMARY:{'x' * 100_001}"), "bytes of events, more than 100000"),
+    ],
+)
+def test_a_calendar_that_says_nothing_or_too_much_is_refused(text: str, part: str) -> None:
+    found: list[str] = []
+    assert freezes.check("f", [{"calendar": "x.ics"}], lambda _path: text, found) == []
+    assert len(found) == 1
+    assert part in found[0]
+
+
+def test_a_calendar_that_nobody_can_read_is_refused() -> None:
+    found: list[str] = []
+    assert freezes.check("f", [{"calendar": "x.ics"}], None, found) == []
+    assert "no file is named" in found[0]
 
 
 @pytest.mark.parametrize(
@@ -373,7 +434,7 @@ def test_a_calendar_is_kept_without_what_is_nobody_s_business_and_the_same_every
 )
 def test_wrong_freezes_are_refused(given: t.Any, part: str) -> None:
     found: list[str] = []
-    freezes.check("f", given, lambda _path: "BEGIN:NONSENSE", found)
+    assert freezes.check("f", given, lambda _path: "BEGIN:NONSENSE", found) == []
     assert [problem for problem in found if part in problem], found
 
 

@@ -461,6 +461,17 @@ def test_a_device_that_is_asked_shows_that_the_journal_is_older(link: Link) -> N
     assert len(link.journal.read()) == count
 
 
+def test_what_is_no_checkpoint_is_none_of_ours(link: Link) -> None:
+    link.journal.outcome("dev1", "updated")
+    own = link.journal.checkpoint()
+    for witness in ("x", ["x", None], [{**own, "size": "9"}], [{**own, "head": None}], {"size": 1}):
+        shown = {"healthy": True, "releases": {}, "transaction": None, "witness": witness}
+        assert link.script(shown).updater.observe(asking=True).code is None
+    found = link.script(DeviceRefusal("AHEAD", "says the device", "deferred", {"witness": "x"})).apply()
+    assert (found.outcome, found.code, found.message) == ("deferred", "AHEAD", "says the device")
+    assert link.journal.own([own, {**own, "size": 9}]) == [own, {**own, "size": 9}]
+
+
 def test_after_a_reset_the_journal_is_another_one_to_devices(link: Link) -> None:
     kept = lost_tail(link)
     link.journal.append("rollout.reset", data={"by": "anna", "reason": "x", "devices": [], "ahead": ["dev1"]})
