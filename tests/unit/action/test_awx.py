@@ -34,7 +34,13 @@ def test_check_mode_idempotence_and_diff(act: Act, tmp_path: pathlib.Path) -> No
     path = tmp_path / "awx" / "rollout.yml"
 
     def export(*, check: bool = False, **more: t.Any) -> Result:
-        given = {"plan": made, "variables": variables, "organization": "o", "project": "p", "inventory": "i"}
+        given: dict[str, t.Any] = {
+            "plan": made,
+            "variables": variables,
+            "organization": "o",
+            "project": "p",
+            "inventory": "i",
+        }
         return act(awx.ActionModule, check=check, **{**given, "dest": str(path), **more})
 
     assert export(check=True)["changed"]
@@ -57,7 +63,7 @@ def test_extra_variables_are_handed_on_as_they_were_given_and_encrypted_ones_nev
 ) -> None:
     made = plan.make(hosts=["d1"], groups={"all": ["d1"]}, release=RELEASE)
     variables = {f"fleet_ota_{key}": value for key, value in PLACES.items()}
-    given = {"plan": made, "variables": variables, "organization": "o", "project": "p", "inventory": "i"}
+    given: dict[str, t.Any] = {"plan": made, "variables": variables, "organization": "o", "project": "p", "inventory": "i"}
     extra: dict[str, t.Any] = {"fleet_ota_order": ["{{ first }}"], "fleet_ota_channel": "pilot", "other": 1}
     monkeypatch.setattr(awx, "load_extra_vars", lambda _loader: extra)
 

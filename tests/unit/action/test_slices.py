@@ -80,7 +80,7 @@ def test_what_no_worker_is(entry: Result, said: str) -> None:
 
 
 def test_forks_of_all_together() -> None:
-    entries = [{"name": "one", "host": "h", "forks": 3}, {"name": "two", "host": "h"}]
+    entries: list[Result] = [{"name": "one", "host": "h", "forks": 3}, {"name": "two", "host": "h"}]
     assert workers.together(entries, 5) == 8
     assert workers.together([], 5) == 5
 

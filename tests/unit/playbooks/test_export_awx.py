@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import yaml
 
-from .conftest import MakeFleet
+from .conftest import MakeFleet, Result
 
 WAVES = [{"name": "pilot", "count": 1}, {"name": "rest", "percent": 100}]
 PLACE = {f"fleet_ota_awx_{name}": name for name in ("organization", "project", "inventory")}
@@ -24,7 +24,7 @@ Loader.add_constructor("!unsafe", lambda _loader, node: node.value)
 def test_the_playbook_writes_the_workflow_and_touches_nothing(make_fleet: MakeFleet) -> None:
     fleet = make_fleet("d1", "d2", bare=True)
     path = fleet.folder / "awx.yml"
-    asked = {**PLACE, "fleet_ota_awx_dest": str(path), "fleet_ota_waves": WAVES}
+    asked: Result = {**PLACE, "fleet_ota_awx_dest": str(path), "fleet_ota_waves": WAVES}
     given = {
         "fleet_ota_budget": [{"max_unavailable": 1}],
         "fleet_ota_windows": {"install": [{"days": ["sat"], "start": "22:00", "length": "4h"}]},
