@@ -57,7 +57,8 @@ def test_extra_variables_are_handed_on_as_they_were_given_and_encrypted_ones_nev
 ) -> None:
     made = plan.make(hosts=["d1"], groups={"all": ["d1"]}, release=RELEASE)
     variables = {f"fleet_ota_{key}": value for key, value in PLACES.items()}
-    given = {"plan": made, "variables": variables, "organization": "o", "project": "p", "inventory": "i"}
+    given: dict[str, t.Any] = {"plan": made, "variables": variables}
+    given.update(organization="o", project="p", inventory="i")
     extra: dict[str, t.Any] = {"fleet_ota_order": ["{{ first }}"], "fleet_ota_channel": "pilot", "other": 1}
     monkeypatch.setattr(awx, "load_extra_vars", lambda _loader: extra)
 

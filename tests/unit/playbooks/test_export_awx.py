@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import typing as t
+
 import yaml
 
 from .conftest import MakeFleet
@@ -24,8 +26,8 @@ Loader.add_constructor("!unsafe", lambda _loader, node: node.value)
 def test_the_playbook_writes_the_workflow_and_touches_nothing(make_fleet: MakeFleet) -> None:
     fleet = make_fleet("d1", "d2", bare=True)
     path = fleet.folder / "awx.yml"
-    asked = {**PLACE, "fleet_ota_awx_dest": str(path), "fleet_ota_waves": WAVES}
-    given = {
+    asked: dict[str, t.Any] = {**PLACE, "fleet_ota_awx_dest": str(path), "fleet_ota_waves": WAVES}
+    given: dict[str, t.Any] = {
         "fleet_ota_budget": [{"max_unavailable": 1}],
         "fleet_ota_windows": {"install": [{"days": ["sat"], "start": "22:00", "length": "4h"}]},
         "fleet_ota_notify": [{"type": "cloudevents", "url": "https://events.example.com", "token_file": "/token"}],
