@@ -104,6 +104,6 @@ def test_only_the_last_journals_are_kept(witness: Device, publisher: Publisher) 
 def test_a_check_is_refused_and_leaves_nothing(witness: Device, publisher: Publisher) -> None:
     before = sorted((path, path.read_bytes()) for path in witness.state.rglob("*.json"))
     assert apply(witness, publisher, check=True, checkpoint=checkpoint(1))["error"]["code"] == "AHEAD"
-    asked = {"checkpoint": checkpoint(9), "witnessed": checkpoint(7)}
+    asked = {"rollout": "r1", "generation": 1, "checkpoint": checkpoint(9), "witnessed": checkpoint(7)}
     assert witness.call("apply", bundle=publisher.repository.bundle(), check=True, **asked)["missing"]
     assert sorted((path, path.read_bytes()) for path in witness.state.rglob("*.json")) == before
