@@ -13,6 +13,8 @@ import pytest
 from ansible_collections.fleet.ota.plugins.plugin_utils._control import census, plan, rollback, rollouts
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import Journal
 
+pytestmark = pytest.mark.one_core
+
 HOSTS = ["d1", "d2", "d3", "d4"]
 ME: dict[str, t.Any] = {"host": "a", "boot": "b", "namespace": "c", "pid": 1, "begun": "1"}
 ROLLOUT = "gateway-2.0-1a2b3c4d"

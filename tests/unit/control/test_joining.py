@@ -16,6 +16,8 @@ import pytest
 from ansible_collections.fleet.ota.plugins.plugin_utils._control import joining, journal, plan, rollouts, runs
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.errors import JournalError, PlanError
 
+pytestmark = pytest.mark.one_core
+
 RELEASE = {"name": "gateway", "version": "2.0", "counter": 2, "digest": "1a2b3c4d" * 8, "channel": "stable"}
 ROLLOUT = "gateway-2.0-1a2b3c4d"
 HOSTS = ["d1", "d2", "d3", "d4"]
