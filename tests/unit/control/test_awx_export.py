@@ -293,7 +293,11 @@ def test_everything_that_a_rollout_reads_is_handed_on_or_is_known_not_to_be() ->
     """A variable that is new to the playbooks or the role makes this fail until it is decided."""
     root = pathlib.Path(__file__).parents[3]
     places = [root / "playbooks" / name for name in ("plan.yml", "rollout.yml", "tasks/plan.yml", "tasks/ask.yml")]
-    places += [root / "playbooks/ask.yml", root / "playbooks/tasks/turn.yml", root / "roles/update/meta/argument_specs.yml"]
+    places += [
+        root / "playbooks/ask.yml",
+        root / "playbooks/tasks/turn.yml",
+        root / "roles/update/meta/argument_specs.yml",
+    ]
     read = {name for path in places for name in re.findall(r"\bfleet_ota_([a-z_]+)", path.read_text())}
     # what the workflow's nodes say, or a person; what passes between tasks; what asks for approvals
     nodes = {"until_wave", "open_wave", "approved_wave", "plan_digest", "take_over", "confirm"}
