@@ -119,3 +119,8 @@ def test_only_an_open_wave_is_joined(opened: journal.Journal, tmp_path: pathlib.
     rollouts.start(tmp_path, MADE, me())
     with pytest.raises(JournalError, match="is not open"):
         join(opened, "d2")
+    # a run that does the wave itself has not opened it
+    said = {"decision": "promote", "reason": "", "counts": {}}
+    opened.append("wave.started", data={"wave": 1, "name": "rest", **said})
+    with pytest.raises(JournalError, match="is not open"):
+        join(opened, "d2")
