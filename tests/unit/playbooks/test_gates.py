@@ -9,7 +9,12 @@ from __future__ import annotations
 import sys
 import typing as t
 
+import pytest
+
 from .conftest import Fleet, MakeFleet, Ran
+
+# how plays of a rollout go on each ansible-core is test_rollouts' matter
+pytestmark = pytest.mark.one_core
 
 WAVES = [{"name": "canary", "hosts": ["d1"]}, {"name": "rest", "percent": 100}]
 NO = {"ansible.builtin.fail": {"msg": "the team says no"}}
