@@ -21,6 +21,8 @@ from ansible_collections.fleet.ota.plugins.module_utils._device.layout import La
 from .conftest import Device, Publisher
 from .test_transaction import apply
 
+pytestmark = pytest.mark.one_python
+
 RESTIC = shutil.which("restic")
 real = pytest.mark.skipif(RESTIC is None, reason="restic is not installed on this machine")
 DB = "/srv/app/db"

@@ -20,6 +20,8 @@ from .conftest import Device, Publisher
 from .test_data import SICK, STOP, command, said
 from .test_transaction import apply, update, wait_for
 
+pytestmark = pytest.mark.one_python
+
 #: A database with a version, migrated by the release in use only: `current/bin/migrate up|down NUMBER`.
 MIGRATE = """#!/bin/sh
 cd $FLEET_OTA_ROOT/srv/db

@@ -18,6 +18,8 @@ import pytest
 
 from .conftest import Device, Publisher
 
+pytestmark = pytest.mark.one_python
+
 
 def test_pieces_resume_where_they_ended(device: Device, publisher: Publisher) -> None:
     publisher.release(1)

@@ -19,6 +19,8 @@ from ansible_collections.fleet.ota.plugins.module_utils._device.transaction impo
 from .conftest import Device, Publisher
 from .test_transaction import apply, update, wait_for
 
+pytestmark = pytest.mark.one_python
+
 
 def record(device: Device) -> dict[str, t.Any]:
     return t.cast("dict[str, t.Any]", json.loads((device.state / "transaction.json").read_text()))

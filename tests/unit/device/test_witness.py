@@ -14,6 +14,8 @@ import pytest
 from .conftest import Device, Publisher
 from .test_transaction import apply
 
+pytestmark = pytest.mark.one_python
+
 FIRST, OTHER = "f" * 64, "e" * 64
 
 
