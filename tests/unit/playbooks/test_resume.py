@@ -48,7 +48,7 @@ class CallbackModule(CallbackBase):
 """
 #: More tasks than any rollout of two devices has: the test ends at the first number that kills nothing.
 MOST = 120
-STEP = 11
+STEP = 17
 
 
 def killed(fleet: Fleet, number: int, when: str) -> bool:
