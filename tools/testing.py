@@ -30,9 +30,8 @@ LONG = {"reliability": 7200, "integration": 3600}
 #: A name, and what runs it: with the name, and where its output goes (None: where ours goes).
 Leg = tuple[str, Callable[[str, "Out"], None]]
 Out = IO[bytes] | None
-#: These use the lab or a virtual machine and wait for devices most of the time; the others use processors. They run
-#: side by side, and each side takes about as long.
-LAB = ("integration", "vm", "molecule")
+#: These use the lab and wait for devices most of the time; the others use processors. They run side by side.
+LAB = ("integration", "molecule")
 _printing = threading.Lock()
 
 

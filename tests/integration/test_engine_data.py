@@ -117,6 +117,7 @@ def test_power_cuts_while_all_is_quiet_and_in_mid_migration(engine: Engine, own:
     device.start()
     reply = engine.wait_for("deferred")  # nobody asks the device anything
     assert reply["code"] == "INTERRUPTED", reply
+    engine.wait_for_tidy()
     assert device.run(["systemctl", "is-active", "rows"]).stdout == "active\n", "the boot resumed it by itself"
     end = time.monotonic() + 30
     while committed(device) <= before:
