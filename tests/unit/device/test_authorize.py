@@ -17,6 +17,8 @@ import pytest
 from .conftest import Device, Publisher
 from .signing import Key, Repository
 
+pytestmark = pytest.mark.one_python
+
 POLICY: dict[str, t.Any] = {"format": 1, "rules": [{"name": "all", "approvals": {"approvals": 2}}]}
 HOUR = 3600
 

@@ -23,6 +23,8 @@ from ansible_collections.fleet.ota.plugins.module_utils._device.layout import La
 from .conftest import Device, Publisher
 from .test_transaction import apply, update
 
+pytestmark = pytest.mark.one_python
+
 HOLD = {"name": "batch", "type": "file", "path": "/run/batch"}
 Entry = t.Dict[str, t.Any]
 

@@ -19,6 +19,8 @@ from ansible_collections.fleet.ota.plugins.module_utils._device.layout import La
 
 from .conftest import Device, Publisher
 
+pytestmark = pytest.mark.one_python
+
 
 def apply(device: Device, publisher: Publisher, **options: t.Any) -> dict[str, t.Any]:
     """Stage and apply what was published last."""

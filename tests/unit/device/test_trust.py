@@ -14,6 +14,8 @@ import pytest
 from .conftest import Device, Publisher
 from .signing import Key, Repository, past
 
+pytestmark = pytest.mark.one_python
+
 Bend = t.Callable[[Repository, t.Dict[str, t.Any]], t.Optional[t.Dict[str, t.Any]]]
 
 

@@ -9,7 +9,11 @@ from __future__ import annotations
 import datetime
 import typing as t
 
+import pytest
+
 from .conftest import Fleet, MakeFleet
+
+pytestmark = pytest.mark.one_core
 
 DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
