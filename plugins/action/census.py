@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from ..plugin_utils._control import census
-from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, here, plain
+from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, here, targets
 
 
 class ActionModule(ControllerAction):
@@ -26,7 +26,7 @@ class ActionModule(ControllerAction):
         """Put what was registered and what rollouts know side by side."""
         hosts = arguments["hosts"]
         if hosts is None:
-            hosts = plain(task_vars.get("ansible_play_hosts_all", []))
+            hosts = targets(task_vars)
         known: dict[str, census.Place] = {}
         problems: list[str] = []
         if arguments["journal_dir"]:

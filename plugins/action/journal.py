@@ -27,7 +27,7 @@ from ..plugin_utils._control import (
 )
 from ..plugin_utils._control.bundle import Bundle
 from ..plugin_utils._control.errors import PlanError
-from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, forks, here, plain
+from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, forks, here, targets
 
 STATES = ["started", "joined", "left", "recorded", "concluded", "read", "approved", "settled", "reset"]
 
@@ -150,7 +150,7 @@ class ActionModule(ControllerAction):
 
     def _join(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """Take part in a wave that a run opened, with the devices of this play."""
-        directory, hosts = here(arguments["journal_dir"]), plain(task_vars.get("ansible_play_hosts_all", []))
+        directory, hosts = here(arguments["journal_dir"]), targets(task_vars)
         place, controller = (directory, arguments["rollout"], arguments["wave"], hosts), _controller()
         if self.check:
             joined = joining.look(*place, "check mode")

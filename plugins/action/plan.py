@@ -12,7 +12,7 @@ import typing as t
 from ..plugin_utils._control import approvals, compatibility, estimates, plan, rollback, rollouts, schedules
 from ..plugin_utils._control.bundle import Bundle
 from ..plugin_utils._control.steering import Steering
-from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, forks, here, plain
+from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, forks, here, plain, targets
 from ..plugin_utils._inventory import Inventory
 from ..plugin_utils._slices import workers
 from .release import CACHE, TLS, bundle_path, fetched
@@ -69,7 +69,7 @@ class ActionModule(ControllerAction):
         """Verify the release, compute the plan, compare it with the stored one."""
         hosts, groups = arguments["hosts"], plain(task_vars.get("groups", {}))
         if hosts is None:
-            hosts = plain(task_vars.get("ansible_play_hosts_all", []))
+            hosts = targets(task_vars)
         inventory, now = Inventory(task_vars.get("hostvars", {})), datetime.datetime.now(datetime.UTC)
         bundle, path, verdict = None, None, approvals.Verdict({}, [], None)
         approved_waves: dict[str, list[str]] = {}

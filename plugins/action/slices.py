@@ -12,7 +12,7 @@ import typing as t
 from ..plugin_utils._control import journal
 from ..plugin_utils._control.bundle import Bundle
 from ..plugin_utils._control.errors import PlanError
-from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, forks, here, plain
+from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, forks, here, targets
 from ..plugin_utils._slices import folder, inventory, turn, workers
 
 #: Outcomes of devices that nothing was changed on.
@@ -43,7 +43,7 @@ class ActionModule(ControllerAction):
         files = here(arguments["files"]) if arguments["files"] else None
         source = inventory.Source(task_vars, files)
         if arguments["state"] == "checked" or self.check:
-            for name in arguments["hosts"] or plain(task_vars.get("ansible_play_hosts_all", [])):
+            for name in arguments["hosts"] or targets(task_vars):
                 source.hooks(name)
             return {"changed": False, "forks": sum(worker.forks for worker in known)}
         job = folder.Job(

@@ -113,6 +113,11 @@ def forks(task_vars: Arguments) -> int:
     return int(task_vars.get("ansible_forks") or C.DEFAULT_FORKS)
 
 
+def targets(task_vars: Arguments) -> list[str]:
+    """All hosts of the play, also those that Ansible dropped."""
+    return t.cast("list[str]", plain(task_vars.get("ansible_play_hosts_all", [])))
+
+
 def here(path: str) -> pathlib.Path:
     """``path``, where a relative one begins in the directory in which Ansible was started.
 

@@ -80,7 +80,7 @@ def tasks(plan: plans.Plan, settings: Settings) -> list[Task]:
     made = [
         _template(names["plan"], settings.plan_playbook, "Verifies the release and plans its waves.", plan, settings),
         _template(names["rollout"], settings.rollout_playbook, "Rolls out, until a wave.", plan, settings),
-        *([_sliced(names["slices"], plan, settings)] if _is_sliced(plan, settings) else []),
+        *([_sliced(names["slices"], plan, settings)] if any(_is_sliced(w, settings) for w in plan["waves"]) else []),
         _workflow(plan, names, settings),
     ]
     if settings.schedule:
@@ -189,10 +189,9 @@ def _template(name: str, playbook: str, description: str, plan: plans.Plan, sett
     return {"name": f"Job template for {playbook}", "awx.awx.job_template": _given(arguments)}
 
 
-def _is_sliced(plan: plans.Plan, settings: Settings, wave: t.Mapping[str, t.Any] | None = None) -> bool:
-    """Whether ``wave``, or any wave of the plan, is done by several jobs: those cannot keep turns apart."""
-    waves = plan["waves"] if wave is None else [wave]
-    return settings.slices > 1 and any(len(one["turns"]) == 1 and len(one["hosts"]) > 1 for one in waves)
+def _is_sliced(wave: t.Mapping[str, t.Any], settings: Settings) -> bool:
+    """Whether ``wave`` is done by several jobs: those cannot keep turns apart."""
+    return settings.slices > 1 and len(wave["turns"]) == 1 and len(wave["hosts"]) > 1
 
 
 def _sliced(name: str, plan: plans.Plan, settings: Settings) -> Task:
@@ -266,7 +265,7 @@ def _nodes(plan: plans.Plan, names: t.Mapping[str, str], settings: Settings) -> 
                     },
                 }
             )
-        if _is_sliced(plan, settings, wave):
+        if _is_sliced(wave, settings):
             job(f"open-{name}", "rollout", **said, **{OPEN: name})
             job(f"slices-{name}", "slices", **{ROLLOUT: plan["rollout"], JOINED: name})
         job(f"wave-{name}", "rollout", **said, **{UNTIL: name})

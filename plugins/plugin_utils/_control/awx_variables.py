@@ -74,7 +74,7 @@ _PREFIX = "fleet_ota_"
 
 def handed(given: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Those of the variables ``given`` to a run that its jobs need too."""
-    return {name: value for name, value in given.items() if name in {_PREFIX + known for known in HANDED}}
+    return {name: value for name, value in given.items() if name.startswith(_PREFIX) and name[len(_PREFIX) :] in HANDED}
 
 
 def problems(variables: t.Mapping[str, t.Any]) -> list[str]:

@@ -17,7 +17,7 @@ import typing as t
 
 from . import journal, outcomes, rollouts
 from .errors import JournalError
-from .journal import Journal
+from .journal import Journal, Record
 
 UNKNOWN = "unknown"
 NONE = "no release"
@@ -34,7 +34,9 @@ class Place(t.NamedTuple):
     outcome: str | None
     #: whether it was when last seen there, None if nobody knows
     healthy: bool | None
-    book: Journal
+    #: the checkpoint and the records of the rollout's journal
+    checkpoint: t.Mapping[str, t.Any]
+    records: t.Sequence[Record]
 
 
 def places(directory: pathlib.Path, devices: t.Collection[str]) -> tuple[dict[str, Place], list[str]]:
@@ -58,14 +60,14 @@ def places(directory: pathlib.Path, devices: t.Collection[str]) -> tuple[dict[st
             continue
         if "back_from" in made:
             continue
-        known = journal.standings(records)
+        known, mine = journal.standings(records), journal.checkpoint(records)
         for wave in made["waves"]:
             for name in set(wave["hosts"]).intersection(devices).difference(found):
                 standing = known.get(name)
                 told = standing and (standing.outcome in outcomes.AS_PLANNED or not standing.healthy)
                 healthy = standing.healthy if standing and told else None
                 outcome = standing.outcome if standing else None
-                found[name] = Place(made["rollout"], wave["name"], outcome, healthy, Journal(path))
+                found[name] = Place(made["rollout"], wave["name"], outcome, healthy, mine, records)
     return found, problems
 
 
@@ -135,7 +137,7 @@ def _problem(device: str, message: str) -> str:
 
 def _ahead(place: Place, witnessed: t.Any) -> bool:
     """Whether a device witnessed more of a journal than that has (docs/codes/AHEAD.md)."""
-    return any(not place.book.holds(one) for one in place.book.own(witnessed))
+    return any(not journal.holds(place.records, one) for one in journal.own(place.checkpoint, witnessed))
 
 
 def _versions(releases: t.Mapping[str, t.Any] | None, which: str) -> list[str] | None:

@@ -18,7 +18,7 @@ import typing as t
 
 from . import files, journal, plan, rollouts, runs
 from .errors import JournalError, PlanError
-from .journal import Journal
+from .journal import Journal, Record
 
 #: What an opening run leaves beside the journal, for those who join.
 BUNDLE = "bundle.json"
@@ -31,7 +31,6 @@ class Joined:
     rollout: str
     generation: int
     path: pathlib.Path
-    wave: str
     slice: str
     hosts: list[str]
     bundle: pathlib.Path
@@ -42,26 +41,7 @@ def look(directory: pathlib.Path, rollout: str, wave: str, hosts: t.Collection[s
 
     Raises :class:`JournalError` and :class:`PlanError` as :func:`join` does, but ``BUSY``.
     """
-    path = rollouts.path_of_id(directory, rollout)
-    if not path.exists():
-        raise JournalError(f"the rollout {rollout} has no journal in {directory}; open the wave first ({_how(wave)})")
-    records = Journal(path).verify()
-    made = rollouts.current_plan(records)
-    entry = next((entry for entry in made["waves"] if entry["name"] == wave), None)
-    if entry is None:
-        names = ", ".join(entry["name"] for entry in made["waves"])
-        raise PlanError(f"the plan {rollout} has no wave {wave!r}; it has {names}")
-    if rollouts.opened(records) != entry["index"]:
-        raise JournalError(f"wave {wave} of {rollout} is not open; open it first ({_how(wave)})")
-    if len(plan.turns(entry)) > 1:
-        raise PlanError(
-            f"wave {wave} of {rollout} goes in {len(plan.turns(entry))} turns, one after the other, which those who "
-            "join cannot keep; run it by fleet.ota.rollout alone, with fleet_ota_workers if it is large"
-        )
-    known = journal.standings(records)
-    todo = [one for one in entry["hosts"] if one in hosts and not (one in known and known[one].as_planned)]
-    bundle = path.with_name(BUNDLE)
-    return Joined(rollout, rollouts.generation(records), path, wave, name, todo, bundle)
+    return _look(directory, rollout, wave, hosts, name)[0]
 
 
 def join(
@@ -81,13 +61,11 @@ def join(
     """
     name = f"{controller.get('user', 'somebody')}@{controller['host']}:{controller['pid']}"
     with files.lock(directory / ".lock"):
-        joined = look(directory, rollout, wave, hosts, name)
-        book = Journal(joined.path)
-        records = book.read()
+        joined, records = _look(directory, rollout, wave, hosts, name)
         if not take_over:
             runs.refuse_second(records, controller, rollouts.longest_soak(rollouts.current_plan(records)), joined.hosts)
         data = {"worker": name, "generation": joined.generation, "devices": joined.hosts, "again": False}
-        book.append("slice.started", data={**data, "controller": dict(controller)})
+        Journal(joined.path).append("slice.started", data={**data, "controller": dict(controller)})
     return joined
 
 
@@ -101,6 +79,31 @@ def leave(book: Journal, name: str) -> list[str]:
     reason = {"reason": "the gate stopped the wave, or the devices were not reached"} if left else {}
     book.append("slice.ended", data={"worker": name, "devices": devices, "open": left, **reason})
     return left
+
+
+def _look(
+    directory: pathlib.Path, rollout: str, wave: str, hosts: t.Collection[str], name: str
+) -> tuple[Joined, list[Record]]:
+    path = rollouts.path_of_id(directory, rollout)
+    if not path.exists():
+        raise JournalError(f"the rollout {rollout} has no journal in {directory}; open the wave first ({_how(wave)})")
+    records = Journal(path).verify()
+    made = rollouts.current_plan(records)
+    entry = next((entry for entry in made["waves"] if entry["name"] == wave), None)
+    if entry is None:
+        names = ", ".join(entry["name"] for entry in made["waves"])
+        raise PlanError(f"the plan {rollout} has no wave {wave!r}; it has {names}")
+    if rollouts.opened(records) != entry["index"]:
+        raise JournalError(f"wave {wave} of {rollout} is not open; open it first ({_how(wave)})")
+    if len(plan.turns(entry)) > 1:
+        raise PlanError(
+            f"wave {wave} of {rollout} goes in {len(plan.turns(entry))} turns, one after the other, which those who "
+            "join cannot keep; run it by fleet.ota.rollout alone, with fleet_ota_workers if it is large"
+        )
+    known = journal.standings(records)
+    todo = [one for one in entry["hosts"] if one in hosts and not (one in known and known[one].as_planned)]
+    bundle = path.with_name(BUNDLE)
+    return Joined(rollout, rollouts.generation(records), path, name, todo, bundle), records
 
 
 def _how(wave: str) -> str:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import errno
 import fcntl
@@ -138,10 +139,8 @@ class Journal:
 
         Raises :class:`JournalError` if the file is missing or a whole line is not a record.
         """
-        try:
-            content = self.path.read_bytes()
-        except OSError as error:
-            raise self._error(f"cannot be read ({error.strerror}); give the path of a journal.jsonl") from error
+        with self._reading() as handle:
+            content = handle.read()
         return [self._parse(line, number) for number, line in enumerate(content.split(b"\n")[:-1], 1)]
 
     def verify(self) -> list[Record]:
@@ -173,12 +172,9 @@ class Journal:
         begin = self.slice()
         if begin:
             return t.cast("dict[str, t.Any]", begin["data"]["parent"])
-        try:
-            with self.path.open("rb") as handle:
-                fcntl.flock(handle, fcntl.LOCK_SH)
-                content = handle.read()
-        except OSError as error:
-            raise self._error(f"cannot be read ({error.strerror}); give the path of a journal.jsonl") from error
+        with self._reading() as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH)
+            content = handle.read()
         # parses only what it needs: each device of a wave asks this
         first, last = self._parse(content[: content.find(b"\n")], 1), next(self._backwards(b'"hash"', content), None)
         if last is None:
@@ -236,39 +232,36 @@ class Journal:
             parent = begin["data"]["parent"]
             return bool(0 < checkpoint["size"] < parent["size"] or checkpoint["head"] == parent["head"])
         lines, size = self.path.read_bytes().split(b"\n")[:-1], checkpoint["size"]
+        # one line is parsed, not all of them as for :func:`holds`: each device of a wave asks this
         return 0 < size <= len(lines) and bool(self._parse(lines[size - 1], size)["hash"] == checkpoint["head"])
 
     def slice(self) -> Record | None:
         """The first record of the journal of a slice, None for that of a rollout."""
-        try:
-            with self.path.open("rb") as handle:
-                line = handle.readline()
-        except OSError as error:
-            raise self._error(f"cannot be read ({error.strerror}); give the path of a journal.jsonl") from error
+        with self._reading() as handle:
+            line = handle.readline()
         # a rollout's first record holds its plan: looked through for every device, not parsed
         record = self._parse(line, 1) if json.dumps(SLICE).encode() in line else None
         return record if record and record["event"] == SLICE else None
 
     def own(self, witnessed: t.Any) -> list[t.Mapping[str, t.Any]]:
         """Those of the checkpoints that a device says it keeps which are of this journal; it may say anything."""
-        mine, keys = self.checkpoint(), ("rollout", "journal", "since")
-        return [
-            kept
-            for kept in (witnessed if isinstance(witnessed, list) else ())
-            if isinstance(kept, dict) and isinstance(kept.get("size"), int) and isinstance(kept.get("head"), str)
-            if all(kept.get(key) == mine.get(key) for key in keys)
-        ]
+        return own(self.checkpoint(), witnessed)
 
     def last(self) -> Record:
         """The last whole record. Raises :class:`JournalError` if there is none."""
-        try:
-            with self.path.open("rb") as handle:
-                line, _end = _tail(handle.fileno())
-        except OSError as error:
-            raise self._error(f"cannot be read ({error.strerror}); give the path of a journal.jsonl") from error
+        with self._reading() as handle:
+            line, _end = _tail(handle.fileno())
         return self._parse(line, None)
 
     # -- details ------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _reading(self) -> t.Iterator[t.BinaryIO]:
+        try:
+            with self.path.open("rb") as handle:
+                yield handle
+        except OSError as error:
+            raise self._error(f"cannot be read ({error.strerror}); give the path of a journal.jsonl") from error
 
     def _append(self, fd: int, record: Record) -> Record:
         line, end = _tail(fd)
@@ -322,6 +315,22 @@ def checkpoint(records: t.Sequence[Record]) -> dict[str, t.Any]:
         record["hash"] for record in records if record["event"] == "rollout.reset" and record["data"].get("ahead")
     ]
     return {**found, "since": resets[-1]} if resets else found
+
+
+def holds(records: t.Sequence[Record], checkpoint: t.Mapping[str, t.Any]) -> bool:
+    """:meth:`Journal.holds` for the journal of a rollout with these records."""
+    size = checkpoint["size"]
+    return 0 < size <= len(records) and bool(records[size - 1]["hash"] == checkpoint["head"])
+
+
+def own(mine: t.Mapping[str, t.Any], witnessed: t.Any) -> list[t.Mapping[str, t.Any]]:
+    """:meth:`Journal.own` for the journal whose checkpoint is ``mine``."""
+    return [
+        kept
+        for kept in (witnessed if isinstance(witnessed, list) else ())
+        if isinstance(kept, dict) and isinstance(kept.get("size"), int) and isinstance(kept.get("head"), str)
+        if all(kept.get(key) == mine.get(key) for key in ("rollout", "journal", "since"))
+    ]
 
 
 def chain(checkpoint: t.Mapping[str, t.Any]) -> str:

@@ -88,10 +88,14 @@ class Record:
             f"fleet.ota.reset -e fleet_ota_rollout_id={kept['rollout']}"
         )
 
-    def run(self) -> dict[str, t.Any]:
-        """Which run this is, as far as it says so: ``{rollout, generation, holder}`` (what names its journal)."""
+    def run(self, checkpoint: t.Mapping[str, t.Any] | None = None) -> dict[str, t.Any]:
+        """Which run this is, as far as it says so: ``{rollout, generation, holder}`` (what names its journal).
+
+        ``checkpoint`` is :meth:`checkpoint`, if it is at hand.
+        """
+        known = checkpoint or self.checkpoint()
         found = {"rollout": self.rollout, "generation": self.generation or None}
-        found["holder"] = chain(self._journal.checkpoint()) if self._journal else None
+        found["holder"] = chain(known) if known else None
         return {key: value for key, value in found.items() if value is not None}
 
     @property

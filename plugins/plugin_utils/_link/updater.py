@@ -150,9 +150,10 @@ class Updater:
             return Result("refused", error.code, error.message, {})
         kept = self.record.unknown(reply.get("witness") or [])
         if kept:  # what else it says of itself would hide that
+            why = self.record.lacks(kept)
             if self.record.known_code() != "AHEAD":
-                self.record.outcome("deferred", "AHEAD", self.record.lacks(kept))
-            return Result("deferred", "AHEAD", self.record.lacks(kept), {})
+                self.record.outcome("deferred", "AHEAD", why)
+            return Result("deferred", "AHEAD", why, {})
         found = reply.get("transaction") or {}
         ours = found.get("rollout") is not None and found.get("rollout") == self.record.rollout
         if ours and found.get("outcome") and found["outcome"] != self.record.known() and not settled:
@@ -171,8 +172,9 @@ class Updater:
 
     def _transaction(self) -> dict[str, t.Any]:
         found = dict(self.options.transaction, deadline=self.options.deadline, wait=self.options.wait)
-        found.update(self.record.run(), generation=self.record.generation)
-        found.update(checkpoint=self.record.checkpoint(), expected=self.record.expected())
+        checkpoint = self.record.checkpoint()
+        found.update(self.record.run(checkpoint), generation=self.record.generation)
+        found.update(checkpoint=checkpoint, expected=self.record.expected())
         return found
 
     def _call(self, verb: str, request: dict[str, t.Any]) -> Reply:

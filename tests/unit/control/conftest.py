@@ -12,6 +12,8 @@ import gzip
 import io
 import json
 import pathlib
+import subprocess
+import sys
 import tarfile
 import typing as t
 
@@ -119,3 +121,11 @@ def receiver() -> t.Iterator[Receiver]:
     server = Receiver()
     yield server
     server.close()
+
+
+@pytest.fixture
+def other() -> t.Iterator[subprocess.Popen[bytes]]:
+    """A process that plays another controller."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        yield process
+        process.kill()

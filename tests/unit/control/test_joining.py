@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import pathlib
 import subprocess
-import sys
 import typing as t
 
 import pytest
@@ -27,14 +26,6 @@ MADE = plan.make(hosts=HOSTS, groups={"all": HOSTS}, release=RELEASE, waves=WAVE
 
 def me() -> dict[str, t.Any]:
     return {**runs.controller(os.getpid()), "user": "ann"}
-
-
-@pytest.fixture
-def other() -> t.Iterator[subprocess.Popen[bytes]]:
-    """A process that plays somebody who joined."""
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        yield process
-        process.kill()
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import datetime
 import os
 import pathlib
 import subprocess
-import sys
 import typing as t
 
 import pytest
@@ -25,14 +24,6 @@ HOSTS = ["d1", "d2"]
 def start(folder: pathlib.Path, controller: dict[str, t.Any], **options: t.Any) -> rollouts.Started:
     made = plan.make(hosts=HOSTS, groups={"all": HOSTS}, release=RELEASE)
     return rollouts.start(folder, made, {"user": "ann", **controller}, **options)
-
-
-@pytest.fixture
-def other() -> t.Iterator[subprocess.Popen[bytes]]:
-    """A process that plays the other run."""
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        yield process
-        process.kill()
 
 
 def test_a_run_that_is_alive_is_not_joined(tmp_path: pathlib.Path, other: subprocess.Popen[bytes]) -> None:
