@@ -31,6 +31,8 @@ from .device import Directory, differences, leftovers
 from .releases import Releases
 from .report import Report
 
+#: linux/prctl.h: orphans below this process become its children.
+CHILD_SUBREAPER = 36
 #: include/uapi/linux/ext4.h EXT4_IOC_SHUTDOWN, fs/xfs XFS_IOC_GOINGDOWN: _IOR('X', 125, __u32); 2 is NOLOGFLUSH.
 SHUTDOWN, NO_LOG_FLUSH = 0x8004587D, struct.pack("I", 2)
 MEBIBYTES = {"ext4": 64, "xfs": 320, "btrfs": 160}
@@ -92,8 +94,10 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
         pytest.skip("mounting a file system needs root")
     host.need({f"mkfs.{request.param}": PACKAGES[request.param]})
     hide()
+    ctypes.CDLL(None).prctl(CHILD_SUBREAPER, 1)
     found = Disk(tmp_path / "disk", request.param)
     yield found
+    ctypes.CDLL(None).prctl(CHILD_SUBREAPER, 0)
     with contextlib.suppress(Exception):
         found.unmount()
 
@@ -150,20 +154,34 @@ def cut_in_a_cycle(disk: Disk, device: Directory, releases: Releases, after: flo
         os._exit(0)
     time.sleep(after)  # the moment is the point
     disk.cut()
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    end_all({child})
     found = said.read_text() if said.exists() else None
     disk.wake()
     return found if disk.kind != "btrfs" else None  # the copy is made a moment before the process ends
+
+
+def end_all(doomed: set[int]) -> None:
+    """Kill these children, and what they started: who goes on working on the disk keeps it from being unmounted."""
+    others = children() - doomed
+    while doomed:
+        for pid in doomed:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        doomed = children() - others  # orphans come to us
+
+
+def children() -> set[int]:
+    """The process ids of this process' children."""
+    return {int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
 
 
 def cycle(device: Directory, releases: Releases, said: Path) -> None:
     """Damage the device, and bring the release anew; what was confirmed is told to ``said``, which no cut concerns."""
     with contextlib.suppress(FileNotFoundError):
         (device.root / "opt/app/current").unlink()
-    device.update(releases.get(2), retry_rejected=True, rollout=str(time.time_ns()))
-    if device.transaction().get("outcome") == "updated":
+    reply = device.update(releases.get(2), retry_rejected=True, rollout=str(time.time_ns()))
+    if reply.get("outcome") == "updated":
         said.write_text("2")
 
 

@@ -82,7 +82,19 @@ class Device:
         return self._reply(result)
 
     def push(self, sha256: str, length: int, offset: int, path: t.Any) -> None:
-        """Stage a payload file in pieces, from ``offset`` on, over the existing connection."""
+        """Stage a payload file in pieces, from ``offset`` on, over the existing connection.
+
+        What was there already may be to blame for wrong bytes, when the power went before they were on the disk: then
+        all of it is sent once more.
+        """
+        try:
+            self._push(sha256, length, offset, path)
+        except DeviceRefusal as error:
+            if error.code != "HASH_MISMATCH" or not offset:
+                raise
+            self._push(sha256, length, 0, path)
+
+    def _push(self, sha256: str, length: int, offset: int, path: t.Any) -> None:
         with open(path, "rb") as handle:
             handle.seek(offset)
             while True:  # at least one piece: a file that arrived whole may still have to be taken over

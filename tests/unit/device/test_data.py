@@ -20,11 +20,12 @@ import pytest
 from .conftest import Device, Publisher
 from .test_transaction import apply, update, wait_for
 
+pytestmark = pytest.mark.one_python
+
 #: Commits one row after the other; writes down each one that SQLite has confirmed.
 WRITER = """
 import sqlite3, sys
 
-pytestmark = pytest.mark.one_python
 database = sqlite3.connect(sys.argv[1] + "/rows.db", isolation_level=None, timeout=60)
 database.execute("pragma journal_mode=wal")
 database.execute("create table if not exists rows (n integer primary key)")

@@ -15,7 +15,7 @@ import pytest
 from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.fleet.ota.plugins.plugin_utils._link import device as link
 from ansible_collections.fleet.ota.plugins.plugin_utils._link.engine import program
-from ansible_collections.fleet.ota.plugins.plugin_utils._link.errors import DeviceLost
+from ansible_collections.fleet.ota.plugins.plugin_utils._link.errors import DeviceLost, DeviceRefusal
 
 from .connection import STATE, Connection, Place, answer, refusal
 
@@ -218,6 +218,31 @@ def test_a_push_goes_on_from_what_is_there(
         len((content or b"").partition(b"\n")[2]) for content in place.action.contents if b'"put"' in (content or b"")
     )
     assert sent == 25 - offset
+
+
+@pytest.mark.parametrize("offset", [3, 25])
+def test_a_push_starts_anew_when_what_is_there_has_other_bytes(
+    place: Place, tmp_path: pathlib.Path, offset: int
+) -> None:
+    """A power cut can leave a part in its length, but with zeroes in the place of what was not on the disk yet."""
+    file = payload(tmp_path, bytes(range(25)))
+    place.device.call("stage")
+    (place.inbox / f"{file.sha256}.part").write_bytes(bytes(offset))
+    place.device.push(file.sha256, file.length, offset, file.path)
+    assert (place.inbox / file.sha256).read_bytes() == file.path.read_bytes()
+
+
+def test_a_push_of_other_bytes_is_not_repeated(place: Place, tmp_path: pathlib.Path) -> None:
+    file = payload(tmp_path, bytes(range(25)))
+    other = tmp_path / "other"
+    other.write_bytes(bytes(25))
+    for offset in (0, 3):
+        (place.inbox / f"{file.sha256}.part").parent.mkdir(parents=True, exist_ok=True)
+        (place.inbox / f"{file.sha256}.part").write_bytes(bytes(offset))
+        with pytest.raises(DeviceRefusal) as caught:
+            place.device.push(file.sha256, file.length, offset, other)
+        assert caught.value.code == "HASH_MISMATCH"
+        assert not (place.inbox / file.sha256).exists()
 
 
 def test_a_push_that_is_cut_is_lost_and_resumes(
