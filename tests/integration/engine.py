@@ -50,7 +50,11 @@ class Engine:
     def install(self) -> None:
         """Put the program where it belongs."""
         folder = self._path.rpartition("/")[0]
-        self._ssh(f"umask 077; mkdir -p {folder}; cat >{self._path}", program().content)
+        code = (
+            "import sys; sys.path.insert(0, sys.argv[1]); from fleet_ota import bytecode; bytecode.write(sys.argv[1])"
+        )
+        receive = f"umask 077; mkdir -p {folder}; cat >{self._path}; python3 -I -S -B -c '{code}' {self._path}"
+        self._ssh(receive, program().content)
 
     def start(self, verb: str, data: bytes = b"", /, **request: Any) -> subprocess.Popen[bytes]:
         """Begin a call without waiting for its answer."""

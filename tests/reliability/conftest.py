@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.fleet.ota.plugins.module_utils._device import detach, transaction
+from ansible_collections.fleet.ota.plugins.module_utils._device import bytecode, detach, transaction
 from ansible_collections.fleet.ota.plugins.plugin_utils._link import engine
 
 from .device import Directory, Driven
@@ -25,6 +25,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The engine's zipapp."""
     path = tmp_path_factory.mktemp("engine") / "engine.pyz"
     path.write_bytes(engine.program().content)
+    bytecode.write(str(path))
     return path
 
 

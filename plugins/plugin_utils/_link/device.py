@@ -45,6 +45,12 @@ os.fsync(fd)
 os.rename(path + ".new", path)
 fd = os.open(os.path.dirname(path), os.O_RDONLY)
 os.fsync(fd)
+try:
+    sys.path.insert(0, path)
+    from fleet_ota import bytecode
+    bytecode.write(path)
+except Exception:
+    pass  # it saves time only, and the first call tells what is wrong with this Python
 """
 #: Detects a dead link in about 15 s; a shared connection made with other options would not.
 _ALIVE = "-o ServerAliveInterval=5 -o ServerAliveCountMax=3"

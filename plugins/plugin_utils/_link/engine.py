@@ -17,7 +17,21 @@ import zipfile
 
 #: The package as it lies in the collection; in the zipapp it is called ``fleet_ota``.
 SOURCE = pathlib.Path(__file__).resolve().parents[2] / "module_utils" / "_device"
-_START = b"from fleet_ota.main import main\n\nmain()\n"
+#: Takes the bytecode that `_device/bytecode.py` keeps. Old Pythons get as far as `main`, which says what is needed.
+_START = b"""\
+import sys
+
+sys.path.insert(0, "%s.%s.zip" % (sys.argv[0][:-4], sys.implementation.cache_tag))
+try:
+    import fleet_ota.verbs
+except Exception:
+    del sys.path[0]
+    for name in [name for name in sys.modules if name.split(".")[0] == "fleet_ota"]:
+        del sys.modules[name]
+from fleet_ota.main import main
+
+main()
+"""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 

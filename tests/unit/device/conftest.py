@@ -18,7 +18,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.fleet.ota.plugins.module_utils._device import release
+from ansible_collections.fleet.ota.plugins.module_utils._device import bytecode, release
 from ansible_collections.fleet.ota.plugins.plugin_utils._link import engine
 
 from .signing import Key, Repository
@@ -59,6 +59,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The engine's zipapp."""
     path = tmp_path_factory.mktemp("engine") / "engine.pyz"
     path.write_bytes(engine.program().content)
+    bytecode.write(str(path))
     return path
 
 

@@ -13,6 +13,7 @@ import typing as t
 
 import pytest
 from ansible.errors import AnsibleConnectionFailure
+from ansible_collections.fleet.ota.plugins.module_utils._device import bytecode
 from ansible_collections.fleet.ota.plugins.plugin_utils._link import device as link
 from ansible_collections.fleet.ota.plugins.plugin_utils._link.engine import program
 from ansible_collections.fleet.ota.plugins.plugin_utils._link.errors import DeviceLost, DeviceRefusal
@@ -30,7 +31,9 @@ def test_the_engine_is_sent_once_and_lies_under_its_digest(place: Place) -> None
     assert place.engine.parent.stat().st_mode & 0o777 == 0o700
     assert place.device.call("info")["enrolled"] is False
     assert len(place.action.commands) == 4
-    assert [entry.name for entry in place.engine.parent.iterdir()] == [place.engine.name]
+    compiled = pathlib.Path(bytecode.path(str(place.engine)))
+    assert {*place.engine.parent.iterdir()} == {place.engine, compiled}
+    assert compiled.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_call_is_one_line_of_json_and_what_follows(place: Place) -> None:

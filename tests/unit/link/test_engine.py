@@ -11,6 +11,7 @@ import io
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ import typing as t
 import zipfile
 
 import pytest
+from ansible_collections.fleet.ota.plugins.module_utils._device import bytecode
 from ansible_collections.fleet.ota.plugins.plugin_utils._link import engine
 
 
@@ -117,3 +119,46 @@ def test_it_runs_isolated_and_answers_with_one_line(
     assert part.items() <= found.items()
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["engine.pyz", "json.py", "root"]
     assert list(root.iterdir()) == []
+
+
+def ask(path: pathlib.Path, root: pathlib.Path) -> tuple[dict[str, t.Any], set[str]]:
+    """The engine's answer, and which files its modules came from."""
+    line = json.dumps({"v": 1, "verb": "info", "root": str(root)}).encode() + b"\n"
+    argv = [sys.executable, "-I", "-S", "-B", "-v", str(path)]
+    done = subprocess.run(argv, input=line, capture_output=True, check=True)
+    places = re.findall(
+        r"^import 'fleet_ota\..*<zipimporter object \"(.*)/fleet_ota/.*\">$", done.stderr.decode(), re.M
+    )
+    return json.loads(done.stdout), set(places)
+
+
+SPOILED: dict[str, t.Callable[[bytes], bytes]] = {
+    "empty": lambda content: b"",
+    "cut off": lambda content: content[: len(content) // 2],
+    "zeroes in the middle": lambda content: content[:1000] + bytes(len(content) - 20000) + content[-19000:],
+    "zeroes at the begin": lambda content: bytes(5000) + content[5000:],
+    "not a zip": lambda content: b"x" * 100,
+}
+
+
+def test_it_runs_from_its_bytecode(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "engine.pyz"
+    path.write_bytes(fresh().content)
+    found, places = ask(path, tmp_path)
+    assert places == {str(path)}
+    bytecode.write(str(path))
+    again, places = ask(path, tmp_path)
+    assert places == {bytecode.path(str(path))}
+    assert again["capabilities"].keys() == found["capabilities"].keys()
+
+
+@pytest.mark.parametrize("how", SPOILED)
+def test_bytecode_that_cannot_be_read_does_no_harm(tmp_path: pathlib.Path, how: str) -> None:
+    path = tmp_path / "engine.pyz"
+    path.write_bytes(fresh().content)
+    bytecode.write(str(path))
+    compiled = pathlib.Path(bytecode.path(str(path)))
+    compiled.write_bytes(SPOILED[how](compiled.read_bytes()))
+    found, places = ask(path, tmp_path)
+    assert found["enrolled"] is False
+    assert str(path) in places

@@ -18,6 +18,7 @@ import tarfile
 import typing as t
 
 import pytest
+from ansible_collections.fleet.ota.plugins.module_utils._device import bytecode
 from ansible_collections.fleet.ota.plugins.plugin_utils._control import fetch, keys, store
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.bundle import Bundle
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.editing import Holders
@@ -97,6 +98,7 @@ class Device:
         program = self.root / STATE / "engine" / f"{engine.program().digest}.pyz"
         program.parent.mkdir(parents=True)
         program.write_bytes(engine.program().content)
+        bytecode.write(str(program))
 
         def call(verb: str, data: bytes = b"", **request: t.Any) -> Result:
             line = json.dumps({"v": 1, "verb": verb, "root": str(self.root), **request}).encode() + b"\n"
