@@ -316,6 +316,28 @@ def test_rules_take_who_did_not_come_back_as_lost() -> None:
     assert (seen["counts"]["lost"], seen["size"], seen["last"]) == (2, 3, False)
 
 
+def test_rules_see_a_device_as_it_was_recorded() -> None:
+    made = rules_of()
+    known = {
+        "d1": Standing("d1", "updated", data={"seconds": 12.5}),
+        "d2": Standing("d2", "restored", "HEALTH", healthy=False),
+        "d3": Standing("d3", "updated", healthy=False),
+        "d4": Standing("d4", "pending"),
+    }
+    wave = {**made["waves"][0], "hosts": ["d1", "d2", "d3", "d4", "d5"]}
+    decision = gate.decide(made, known, wave=0)
+    seen = rules.summary(made, wave, decision, known, sites={"d1": "north"}, analysis={})["wave"]["devices"]
+    keys = ("device", "site", "outcome", "code", "healthy", "seconds")
+    assert [tuple(row[key] for key in keys) for row in seen] == [
+        ("d1", "north", "updated", None, True, 12.5),
+        ("d2", "", "restored", "HEALTH", False, None),
+        ("d3", "", "updated", None, False, None),
+        ("d4", "", "lost", None, True, None),
+        ("d5", "", "lost", None, False, None),
+    ]
+    assert {len(row) for row in seen} == {len(keys)}
+
+
 def test_a_rule_that_does_not_fit_holds() -> None:
     made = rules_of({"when": "abs(release)", "decision": "halt"})
     (found,) = rules.judge(made["conditions"]["rules"], {"release": {}})
