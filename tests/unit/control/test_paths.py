@@ -132,6 +132,22 @@ def test_what_the_device_would_refuse_is_no_step() -> None:
     assert way(target, [step(3)], info(1, floor=4)).path == ()
 
 
+def test_a_path_never_goes_down() -> None:
+    # 1 -> 5 -> 3 -> 9 by ``from`` alone, but who confirmed 5 refuses 3
+    offered = [step(5), step(3, {"versions": ["5.0"]})]
+    assert way(step(9, {"versions": ["3.0"]}), offered, info(1)).path == ()
+
+
+def test_devices_with_the_same_release_that_differ_have_ways_of_their_own() -> None:
+    offered = [step(4, compatible={"hardware": ["b"]}), step(3)]
+    infos = {"a": info(1), "b": info(1, hardware="b"), "c": info(1, hardware="b", rejected=(4,)), "d": info(1, floor=4)}
+    found = find(step(5, {"counter": 3}), offered, infos)
+    assert {name: counters(one) for name, one in found.items()} == {"a": [3, 5], "b": [4, 5], "c": [3, 5], "d": []}
+    assert "gateway 4.0 (channel stable) is for hardware b" in str(found["d"])
+    (alone,) = find(step(5, {"counter": 3}), [step(3)], {"d": info(1, floor=4)}).values()
+    assert "gateway 3.0 (channel stable) is older than counter 4, which was confirmed there" in str(alone)
+
+
 def test_a_dead_end_says_what_would_be_needed() -> None:
     target = step(9, {"counter": 5})
     assert way(target, [], info(1)).as_dict() == {
