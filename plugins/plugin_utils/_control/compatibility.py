@@ -56,14 +56,6 @@ def words(identity: Document) -> dict[str, str]:
     return {**(identity.get("labels") or {}), **fixed}
 
 
-def mismatch(document: Document, words: t.Mapping[str, str]) -> tuple[str, str] | None:
-    """The first key of ``compatible`` that does not fit, and what it would have to be; None if all do."""
-    for key, allowed in sorted(document.get("compatible", {}).items()):
-        if words.get(key) not in allowed:
-            return key, " or ".join(allowed)
-    return None
-
-
 def _known(document: Document, info: Document) -> Document:
     return t.cast(Document, info["releases"].get(document["name"]) or {})
 
@@ -74,11 +66,10 @@ def _basic(document: Document, info: Document) -> str | None:
     if not info.get("enrolled") or not identity:
         return "is not enrolled"
     own = words(identity)
-    wrong = mismatch(document, own)
-    if wrong:
-        return (
-            f"is incompatible: the release is for {wrong[0]} {wrong[1]}, this is {own.get(wrong[0]) or 'without one'}"
-        )
+    for key, allowed in sorted(document.get("compatible", {}).items()):
+        if own.get(key) not in allowed:
+            wanted = " or ".join(allowed)
+            return f"is incompatible: the release is for {key} {wanted}, this is {own.get(key) or 'without one'}"
     return None
 
 

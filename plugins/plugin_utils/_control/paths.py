@@ -116,16 +116,25 @@ class _Graph:
         self.digests = frozenset(one["digest"] for one in (target, *steps))
         #: of a device's identity only these words tell one device from another here
         self.words = sorted({word for one in (target, *steps) for word in one.get("compatible", {})})
+        #: per digest what each word has to be, as a set, since a release may name thousands of devices, and in words
+        self.fits = {
+            one["digest"]: [
+                (word, frozenset(allowed), f"is for {word} {' or '.join(allowed)}")
+                for word, allowed in sorted(one.get("compatible", {}).items())
+            ]
+            for one in (target, *steps)
+        }
 
     def barred(self, words: t.Mapping[str, str], floor: int, rejected: t.Collection[str]) -> dict[str, str]:
         """Digests that a device would refuse wherever it comes from, each with the reason."""
         found = {}
         for one in (self.target, *self.steps):
-            wrong = compatibility.mismatch(one, words)
+            fits = self.fits[one["digest"]]
+            wrong = next((reason for word, allowed, reason in fits if words.get(word) not in allowed), None)
             if one["counter"] < floor:
                 found[one["digest"]] = f"is older than counter {floor}, which was confirmed there"
             elif wrong:
-                found[one["digest"]] = f"is for {wrong[0]} {wrong[1]}"
+                found[one["digest"]] = wrong
             elif one["digest"] in rejected:
                 found[one["digest"]] = "was rejected there before"
         return found
