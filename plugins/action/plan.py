@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import typing as t
 
-from ..plugin_utils._control import approvals, compatibility, estimates, plan, rollback, rollouts, schedules
+from ..plugin_utils._control import approvals, compatibility, estimates, paths, plan, rollback, rollouts, schedules
 from ..plugin_utils._control.bundle import Bundle
 from ..plugin_utils._control.steering import Steering
 from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, forks, here, plain, targets
@@ -73,6 +73,7 @@ class ActionModule(ControllerAction):
         inventory, now = Inventory(task_vars.get("hostvars", {})), datetime.datetime.now(datetime.UTC)
         bundle, path, verdict = None, None, approvals.Verdict({}, [], None)
         approved_waves: dict[str, list[str]] = {}
+        ways: dict[str, paths.Way] = {}
         if arguments["back_from"]:
             directory, rollout = here(arguments["journal_dir"]), arguments["back_from"]
             made = rollback.make(
@@ -82,6 +83,8 @@ class ActionModule(ControllerAction):
         else:
             bundle = Bundle.load(here(arguments["bundle"])) if arguments["bundle"] else fetched(arguments)
             made, explain = self._planned(arguments, bundle, hosts, groups, inventory)
+            ways = self._ways(arguments, bundle, hosts)
+            explain = [{**one, **ways[one["host"]].as_dict()} if one["host"] in ways else one for one in explain]
             verdict = approvals.judge(
                 bundle.policy, bundle.approved(), made, lambda: identities(plan.order(made), task_vars), now
             )
@@ -110,12 +113,18 @@ class ActionModule(ControllerAction):
             "approved_waves": approved_waves,
             "summary_lines": [
                 *plan.lines(made),
+                *paths.lines(ways),
                 *estimates.lines(estimate, made),
                 *verdict.lines(),
                 *(bundle.custody if bundle else []),
             ],
             **self.diff(plan.detail(stored), plan.detail(made), f"plan {made['rollout']}"),
         }
+
+    def _ways(self, arguments: Arguments, bundle: Bundle, hosts: list[str]) -> dict[str, paths.Way]:
+        """Which releases lead those there who cannot take this one directly."""
+        retry, infos = arguments["retry_rejected"], arguments["info"] or {}
+        return paths.find(bundle.document, bundle.identity, bundle.steps, infos, hosts, retry_rejected=retry)
 
     def _planned(
         self,

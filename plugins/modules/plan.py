@@ -203,7 +203,11 @@ order:
   type: list
   elements: str
 explain:
-  description: For each target C(host), C(wave), C(turn) (both null if it is skipped) and C(reason).
+  description:
+    - For each target C(host), C(wave), C(turn) (both null if it is skipped) and C(reason).
+    - Those that cannot take the release directly also have C(path), the releases that lead to it (C(name), C(version),
+      C(counter), C(channel)), C(next), the variables of the next rollout for them, and C(dead_end), null or why no
+      release leads there and what would be needed; then C(path) is empty and C(next) is null.
   returned: success
   type: list
   elements: dict

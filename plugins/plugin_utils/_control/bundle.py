@@ -39,6 +39,8 @@ class Bundle:
     ``timestamp``, ``snapshot`` and ``targets`` are texts too, ``roles`` those of every delegated role that is asked on
     the way to a document, ``documents`` the contents of targets by their path, ``target`` among them. ``approvals`` are
     the paths of the approvals of its rollouts, ``custody`` lines for people on what is proven about its making.
+    ``steps`` are the older releases of its name that the repository offers (:mod:`paths`), read only for a release that
+    has ``from``; no device gets them.
     ``repository`` and ``cache`` tell where payloads come from and are kept.
     """
 
@@ -60,6 +62,7 @@ class Bundle:
     cache: str
     #: paths of the controller's TLS files for that repository
     tls: dict[str, str] | None = None
+    steps: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
 
     @property
     def release(self) -> str:

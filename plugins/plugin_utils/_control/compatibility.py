@@ -39,17 +39,45 @@ def unfit(
     return found
 
 
-def _reason(document: Document, digest: str, info: Document, retry_rejected: bool) -> str | None:
+def stands_before(document: Document, digest: str, info: t.Any) -> bool:
+    """Whether a device would take the release but for what it runs now: its way there is :mod:`paths`'s subject."""
+    if not isinstance(info, t.Mapping) or "releases" not in info or _basic(document, info):
+        return False
+    known = _known(document, info)
+    current = known.get("current")
+    if (current and current.get("digest") == digest) or (known.get("counter") or 0) > document["counter"]:
+        return False
+    return release.obstacle(dict(document), current) is not None
+
+
+def words(identity: Document) -> dict[str, str]:
+    """What ``compatible`` is compared with; labels never hide the fixed ones."""
+    fixed = {key: str(identity.get(key, "")) for key in ("name", "hardware", "site")}
+    return {**(identity.get("labels") or {}), **fixed}
+
+
+def _known(document: Document, info: Document) -> Document:
+    return t.cast(Document, info["releases"].get(document["name"]) or {})
+
+
+def _basic(document: Document, info: Document) -> str | None:
+    """What keeps the device from the release whichever way it comes."""
     identity = info.get("identity")
     if not info.get("enrolled") or not identity:
         return "is not enrolled"
-    fixed = {key: str(identity.get(key, "")) for key in ("name", "hardware", "site")}
-    words = {**(identity.get("labels") or {}), **fixed}
+    own = words(identity)
     for key, allowed in sorted(document.get("compatible", {}).items()):
-        if words.get(key) not in allowed:
+        if own.get(key) not in allowed:
             wanted = " or ".join(allowed)
-            return f"is incompatible: the release is for {key} {wanted}, this is {words.get(key) or 'without one'}"
-    known = info["releases"].get(document["name"]) or {}
+            return f"is incompatible: the release is for {key} {wanted}, this is {own.get(key) or 'without one'}"
+    return None
+
+
+def _reason(document: Document, digest: str, info: Document, retry_rejected: bool) -> str | None:
+    basic = _basic(document, info)
+    if basic:
+        return basic
+    known = _known(document, info)
     current = known.get("current")
     if current and current.get("digest") == digest:
         return None  # there already: it is part of the plan and comes out as current
@@ -57,7 +85,7 @@ def _reason(document: Document, digest: str, info: Document, retry_rejected: boo
         return f"has confirmed counter {known['counter']}, newer than {document['counter']}"
     obstacle = release.obstacle(dict(document), current)
     if obstacle:
-        return f"has no update path: {obstacle}"
+        return f"cannot take it directly: {obstacle}"
     if not retry_rejected and digest in (info.get("rejected") or {}):
         return "has rejected this release before"
     return None

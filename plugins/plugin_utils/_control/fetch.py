@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import pathlib
 import typing as t
@@ -29,6 +30,9 @@ except ImportError:  # libraries.require() tells
 
 if t.TYPE_CHECKING:
     from tuf.ngclient.fetcher import FetcherInterface
+
+#: What of a release document says what it may be taken over, and by whom.
+_EDGES = ("from", "compatible")
 
 
 def prepare(
@@ -108,7 +112,47 @@ class _Client:
             raise self._error(f"cannot be trusted: {_sentence(error)}", code=_code(error)) from error
         except (OSError, ValueError) as error:
             raise self._error(f"cannot be verified: {error}") from error
-        return self._bundle(entry, content, roots, roles, more)
+        bundle = self._bundle(entry, content, roots, roles, more)
+        if "from" not in bundle.document:
+            return bundle  # every device can take it directly: nobody will ask for another way
+        return dataclasses.replace(bundle, steps=self._steps(updater, entry))
+
+    def _steps(self, updater: Updater, wanted: Listed) -> list[dict[str, t.Any]]:
+        """The releases of the name of ``wanted`` with a lower counter, each digest once and from the same channel if it
+        is there (:data:`paths.Step`). What cannot be read does not keep ``wanted`` from being rolled out."""
+        targets = self._targets()
+        roles = sorted(targets.delegations.roles or {}) if targets.delegations else []
+        channels = [role for role in roles if not store.is_approvals(role)]
+        found: dict[str, dict[str, t.Any]] = {}
+        unread: list[dict[str, t.Any]] = []
+        for channel in sorted(channels, key=lambda name: (name != wanted.channel, name)):
+            try:
+                updater.get_targetinfo(f"{channel}/{wanted.name}/-")  # as in find
+                entries = listed(channel, self._delegated(targets, channel).targets)
+            except _unreadable() as error:
+                unread.append({"channel": channel, "problem": _sentence(error)})
+                continue
+            for entry in entries:
+                if entry.name != wanted.name or entry.counter >= wanted.counter or entry.digest in found:
+                    continue
+                step = {key: getattr(entry, key) for key in ("version", "counter", "channel", "digest")}
+                try:
+                    document = self._parsed(entry, self._document(updater, entry))
+                except _unreadable() as error:
+                    unread.append({**step, "problem": _sentence(error)})
+                    continue
+                found[entry.digest] = {**step, **{key: document[key] for key in _EDGES if key in document}}
+        return [*found.values(), *(one for one in unread if one.get("digest") not in found)]
+
+    def _document(self, updater: Updater, entry: Listed) -> bytes:
+        """A release document from the cache, else from the repository; verified by ngclient."""
+        info = updater.get_targetinfo(entry.target)
+        if info is None:
+            raise ValueError(f"no client finds {entry.target}")
+        files.make_directory(self.folder / "documents", 0o700)
+        place = str(self.folder / "documents" / f"{entry.digest}.json")
+        path = updater.find_cached_target(info, place) or updater.download_target(info, place)
+        return pathlib.Path(path).read_bytes()
 
     def _beside(self, updater: Updater, entry: Listed) -> beside.Beside:
         """What is listed beside the release, each verified by ngclient."""
@@ -158,9 +202,8 @@ class _Client:
             raise self._error(f"lists no {wanted} in channel {channel}, only {there}; publish or correct it")
         return max(found, key=lambda entry: entry.counter)
 
-    def _bundle(
-        self, entry: Listed, content: bytes, roots: list[str], roles: dict[str, str], more: beside.Beside
-    ) -> Bundle:
+    def _parsed(self, entry: Listed, content: bytes) -> releases.Document:
+        """The release document, which must be the one that is listed. Raises :class:`TrustError`."""
         try:
             document = releases.parse(content)
         except releases.ReleaseError as error:
@@ -173,7 +216,13 @@ class _Client:
             raise self._error(f"lists {entry.target} as another release than its document says", code="METADATA")
         if content != releases.canonical(document):
             raise self._error(f"holds {entry.target} in a form that is not canonical; publish it again", code="RELEASE")
-        texts = {
+        return document
+
+    def _bundle(
+        self, entry: Listed, content: bytes, roots: list[str], roles: dict[str, str], more: beside.Beside
+    ) -> Bundle:
+        document = self._parsed(entry, content)
+        texts: dict[str, t.Any] = {
             key: (self.metadata / f"{key}.json").read_text("utf-8") for key in ("timestamp", "snapshot", "targets")
         }
         return Bundle(
@@ -249,6 +298,11 @@ class _Client:
 
     def _error(self, reason: str, **more: t.Any) -> TrustError:
         return TrustError(f"the repository {fetchers.shown(self.repository)} {reason}", **more)
+
+
+def _unreadable() -> tuple[type[Exception], ...]:
+    """What is raised for what is not there or cannot be trusted; a function because python-tuf may not be there."""
+    return exceptions.RepositoryError, exceptions.DownloadError, DeserializationError, TrustError, OSError, ValueError
 
 
 def _code(error: Exception) -> str:

@@ -25,12 +25,12 @@ def lines(plan: Plan) -> list[str]:
     )
     text = [head]
     for wave in plan["waves"]:
-        text.append(f"wave {wave['index'] + 1} {wave['name']}: {_some(wave['hosts'])}{_extras(wave)}")
+        text.append(f"wave {wave['index'] + 1} {wave['name']}: {some(wave['hosts'])}{_extras(wave)}")
     text += [f"wave {name}: left out, no device is left for it" for name in plan["empty"]]
     reasons: dict[str, list[str]] = {}
     for entry in plan["skipped"]:
         reasons.setdefault(entry["reason"], []).append(entry["host"])
-    text += [f"skipped, {reason}: {_some(names)}" for reason, names in reasons.items()]
+    text += [f"skipped, {reason}: {some(names)}" for reason, names in reasons.items()]
     text += _settings(plan)
     text.append(f"halts when {' or '.join([*limits.lines(plan['limits']), 'one is broken'])}")
     return [*text, *conditions.lines(plan["conditions"])]
@@ -54,7 +54,8 @@ def size(count: int) -> str:
     return f"{value:.3g} {unit}" if value < 1000 else f"{value:.0f} {unit}"
 
 
-def _some(names: list[str], most: int = 8) -> str:
+def some(names: list[str], most: int = 8) -> str:
+    """How many devices, and the first of their names."""
     shown = ", ".join(names[:most]) + (", ..." if len(names) > most else "")
     return f"{len(names)} device{'' if len(names) == 1 else 's'}: {shown}"
 
@@ -98,4 +99,4 @@ def _schedule(schedule: Plan) -> str:
         parts.append("who began finishes")
     parts += [f"not in calendar {one['calendar']}" for one in schedule["freezes"] if "calendar" in one]
     parts += [f"not {one['from']} to {one['until']} ({one['reason']})" for one in schedule["freezes"] if "from" in one]
-    return f"{_some(schedule['hosts'], 3)}, {schedule['timezone']}: {', '.join(parts)}"
+    return f"{some(schedule['hosts'], 3)}, {schedule['timezone']}: {', '.join(parts)}"

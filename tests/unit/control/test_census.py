@@ -121,6 +121,13 @@ def test_a_device_without_a_transaction_waits_for_nothing_and_one_that_went_back
     assert " restored (HEALTH)  no " in line
 
 
+@pytest.mark.parametrize(("healthy", "shown"), [(True, "yes"), (False, "no"), (None, "unknown")])
+def test_the_table_says_healthy_of_no_device_that_is_not(healthy: bool | None, shown: str) -> None:
+    found = row("d1", info("2.0"), checked={} if healthy is None else {"healthy": healthy})
+    assert found["healthy"] is healthy
+    assert census.lines([found])[1].split() == ["d1", "yes", "gateway", "2.0", "none", "none", shown, "none"]
+
+
 @pytest.mark.parametrize(
     ("seen", "checked", "reached", "healthy"),
     [

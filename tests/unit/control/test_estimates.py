@@ -123,7 +123,7 @@ INFO: dict[str, t.Any] = {
         ),
         (
             {"releases": {"gateway": {"current": {**CURRENT, "counter": 1, "version": "1.0"}, "counter": 1}}},
-            "has no update path: it goes over counter 2 or newer only, here is 1.0 with counter 1",
+            "cannot take it directly: it goes over counter 2 or newer only, here is 1.0 with counter 1",
         ),
         ({"releases": {}}, None),
         ({"releases": {"gateway": {"current": CURRENT, "counter": 4}}}, "has confirmed counter 4, newer than 3"),

@@ -248,6 +248,19 @@ def test_a_missing_repository_is_told(published: Site) -> None:
     assert refused(published, repository=str(published.folder / "nowhere")).code == "FETCH"
 
 
+def test_the_releases_before_come_over_http_too_and_one_that_is_gone_is_named(published: Site, url: str) -> None:
+    published.publish("2.5", 8)
+    over: dict[str, t.Any] = {"from": {"counter": 8}}
+    published.publish("3.0", 9, **over)
+    bundle = published.fetch("gateway/3.0", repository=url)
+    assert bundle.steps == published.fetch("gateway/3.0").steps
+    (last,) = (one for one in bundle.steps if one["counter"] == 8)
+    (published.path / "targets/stable/gateway" / f"{last['digest']}.2.5.json").unlink()
+    found = published.fetch("gateway/3.0", repository=url, cache=published.folder / "new").steps
+    assert {one["version"] for one in found if "problem" in one} == {"2.5"}
+    assert "404" in next(one["problem"] for one in found if "problem" in one)
+
+
 def test_a_server_that_is_down_is_told(published: Site) -> None:
     assert refused(published, repository="http://127.0.0.1:9/").code == "FETCH"
 

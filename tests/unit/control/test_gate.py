@@ -246,6 +246,42 @@ def test_wrong_kinds_are_told(kinds: t.Any, part: str) -> None:
         make({"kinds": kinds})
 
 
+def test_limits_in_range_are_kept_with_their_defaults_and_nothing_is_said_of_them() -> None:
+    found: list[str] = []
+    assert limits.check({}, found) == {
+        "max_failures": 0,
+        "max_failure_percent": None,
+        "min_executed": 10,
+        "kinds": {},
+    }
+    given = {
+        "max_failures": None,
+        "max_failure_percent": 100,
+        "min_executed": 1,
+        "kinds": {"restored": {"max": 0}, "lost": {"max_percent": 0.5}},
+    }
+    kinds = {"lost": {"max": None, "max_percent": 0.5}, "restored": {"max": 0, "max_percent": None}}
+    assert limits.check(given, found) == {**given, "kinds": kinds}
+    assert found == []
+
+
+@pytest.mark.parametrize("value", [True, "1", -1, 1.5, []])
+@pytest.mark.parametrize("key", ["max_failures", "min_executed", "kinds.lost.max"])
+def test_a_number_of_devices_is_a_whole_number_and_neither_true_nor_a_text(key: str, value: t.Any) -> None:
+    found: list[str] = []
+    limits.check({"kinds": {"lost": {"max": value}}} if "." in key else {key: value}, found)
+    assert [problem.partition(":")[0] for problem in found] == [f"limits.{key}"]
+    assert found[0].endswith(f"not {value!r}")
+
+
+@pytest.mark.parametrize("value", [True, "5", -0.1, 100.1, float("nan")])
+@pytest.mark.parametrize("key", ["max_failure_percent", "kinds.lost.max_percent"])
+def test_a_percentage_is_a_number_from_0_to_100(key: str, value: t.Any) -> None:
+    found: list[str] = []
+    limits.check({"kinds": {"lost": {"max_percent": value}}} if "." in key else {key: value}, found)
+    assert found == [f"limits.{key}: must be a number from 0 to 100 or null, not {value!r}"]
+
+
 def test_limits_that_are_no_mapping_are_one_mistake() -> None:
     with pytest.raises(PlanError) as error:
         plan.make(hosts=HOSTS, groups={"all": HOSTS}, release=RELEASE, limits=t.cast("t.Any", [1]))
@@ -314,6 +350,28 @@ def test_rules_take_who_did_not_come_back_as_lost() -> None:
     assert [row["outcome"] for row in seen["devices"]] == ["updated", "lost", "lost"]
     assert [row["healthy"] for row in seen["devices"]] == [True, True, False]
     assert (seen["counts"]["lost"], seen["size"], seen["last"]) == (2, 3, False)
+
+
+def test_rules_see_a_device_as_it_was_recorded() -> None:
+    made = rules_of()
+    known = {
+        "d1": Standing("d1", "updated", data={"seconds": 12.5}),
+        "d2": Standing("d2", "restored", "HEALTH", healthy=False),
+        "d3": Standing("d3", "updated", healthy=False),
+        "d4": Standing("d4", "pending"),
+    }
+    wave = {**made["waves"][0], "hosts": ["d1", "d2", "d3", "d4", "d5"]}
+    decision = gate.decide(made, known, wave=0)
+    seen = rules.summary(made, wave, decision, known, sites={"d1": "north"}, analysis={})["wave"]["devices"]
+    keys = ("device", "site", "outcome", "code", "healthy", "seconds")
+    assert [tuple(row[key] for key in keys) for row in seen] == [
+        ("d1", "north", "updated", None, True, 12.5),
+        ("d2", "", "restored", "HEALTH", False, None),
+        ("d3", "", "updated", None, False, None),
+        ("d4", "", "lost", None, True, None),
+        ("d5", "", "lost", None, False, None),
+    ]
+    assert {len(row) for row in seen} == {len(keys)}
 
 
 def test_a_rule_that_does_not_fit_holds() -> None:

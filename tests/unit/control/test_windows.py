@@ -438,6 +438,13 @@ def test_wrong_freezes_are_refused(given: t.Any, part: str) -> None:
     assert [problem for problem in found if part in problem], found
 
 
+def test_a_calendar_with_an_unknown_key_is_refused_however_good_it_is() -> None:
+    found: list[str] = []
+    good = event("DTSTART;VALUE=DATE:20261210")
+    assert freezes.check("f", [{"calendar": "x.ics", "until": "2026-12-20"}], lambda _path: good, found) == []
+    assert found == ["f[0].until: unknown; a calendar's entry has calendar alone"]
+
+
 def test_a_calendar_that_is_not_there_is_refused() -> None:
     found: list[str] = []
 

@@ -7,11 +7,15 @@
 from __future__ import annotations
 
 import datetime
+import json
+import pathlib
 import typing as t
 
 import pytest
+from ansible_collections.fleet.ota.plugins.plugin_utils._control import keys
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository import Repository
 
-from .conftest import Fleet, MakeFleet
+from .conftest import Fleet, MakeFleet, Publisher
 
 pytestmark = pytest.mark.one_core
 
@@ -95,6 +99,24 @@ def test_a_plan_that_asks_devices_skips_who_would_refuse_and_touches_nobody(make
     assert "takes about" in ran.text
     assert fleet.trees(state=True) == before
     assert "skipped, has confirmed counter 2, newer than 1: 1 device: d1" in ran.text
+
+
+def test_a_plan_says_which_release_comes_first_for_who_cannot_take_it_directly(
+    make_fleet: MakeFleet, publisher: Publisher, tmp_path: pathlib.Path
+) -> None:
+    own = Publisher.copy(publisher, tmp_path / "publisher")
+    path = own.folder / "releases/3/release.yml"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "version": "4", "counter": 4, "from": {"counter": 3}}))
+    Repository(own.repository).publish("stable", path, keys.Ring.load([own.folder / "keys"]))
+    fleet = make_fleet("d1")
+    changed = {"repository": own.repository, "trust_root": own.trust_root, "cache": own.folder / "cache"}
+    fleet.common.update({f"fleet_ota_{key}": str(value) for key, value in changed.items()})
+    ran = fleet.play("plan", fleet_ota_ask_devices=True, fleet_ota_release="gateway/4")
+    assert ran.rc == 0, ran.text
+    text = " ".join(ran.text.split())  # Ansible breaks long lines
+    assert "skipped, cannot take it directly: it goes over counter 3 or newer only, here is 1 with counter 1" in text
+    assert "update path, 1 device: d1: first gateway 3 (channel stable), then gateway 4 (channel stable)" in text
+    assert "-e fleet_ota_release=gateway/3 -e fleet_ota_channel=stable -e fleet_ota_ask_devices=true" in text
 
 
 def test_staging_goes_by_the_download_window(make_fleet: MakeFleet) -> None:
