@@ -25,7 +25,7 @@ from tools.pythons import Python
 UNIT_TIMEOUT = 180
 LAB_TIMEOUT = 900
 #: Folders below tests/ whose tests have a long mode, and the timeout of a test case there.
-LONG = {"reliability": 7200, "integration": 3600}
+LONG = {"reliability": 7200, "integration": 3600, "vm": 3600}
 
 #: A name, and what runs it: with the name, and where its output goes (None: where ours goes).
 Leg = tuple[str, Callable[[str, "Out"], None]]

@@ -41,6 +41,8 @@ def lock_held(device: Device, path: str) -> Iterator[None]:
 class Engine:
     """Speaks docs/reference/engine.md with one device."""
 
+    call_timeout = 120.0  #: seconds that a call may take
+
     def __init__(self, device: Device) -> None:
         self.device = device
         #: More options for ssh, for example a shared connection.
@@ -70,7 +72,7 @@ class Engine:
 
     def call(self, verb: str, data: bytes = b"", /, **request: Any) -> Reply:
         """One request and its reply; the `code` of an error is where a transaction has it too."""
-        output, errors = self.start(verb, data, **request).communicate(timeout=120)
+        output, errors = self.start(verb, data, **request).communicate(timeout=self.call_timeout)
         assert output, errors.decode()
         reply: Reply = json.loads(output)
         return {**reply.get("error", {}), **reply}
@@ -148,7 +150,8 @@ class Engine:
             time.sleep(0.02)
 
     def _ssh(self, command: str, content: bytes) -> None:
-        subprocess.run(self.device.ssh(command), input=content, check=True, capture_output=True, timeout=60)
+        patience = self.call_timeout
+        subprocess.run(self.device.ssh(command), input=content, check=True, capture_output=True, timeout=patience)
 
 
 def when(engine: Engine, *states: str, then: Callable[[], None], timeout: float = 60) -> threading.Thread:

@@ -67,11 +67,14 @@ NETWORK = "[Match]\nName=eth0\n[Network]\nAddress=10.0.2.15/24\n"
 FSTAB = "/dev/mapper/edge-root / ext4 defaults 0 1\n/dev/vda /boot ext4 defaults 0 2\n"
 #: `entry.cfg` belongs to a package and says which kernel starts; `grub.cfg` only reads it.
 GRUB = "serial --unit=0\nterminal_output serial\nset timeout=0\nsource /grub/entry.cfg\n"
-ENTRY = """\
-menuentry "edge {version}" {{
- linux /{kernel} root=/dev/mapper/edge-root ro console=ttyS0 net.ifnames=0 quiet panic=5 edge.version={version}
- initrd /{initrd}
-}}
+#: Emulated on processors that are busy, a boot takes minutes: nothing in the machine may give up before we do.
+PATIENT = "no_timer_check mitigations=off systemd.default_timeout_start_sec=900 systemd.default_device_timeout_sec=900"
+OPTIONS = f"root=/dev/mapper/edge-root ro console=ttyS0 net.ifnames=0 quiet panic=5 {PATIENT}"
+ENTRY = f"""\
+menuentry "edge {{version}}" {{{{
+ linux /{{kernel}} {OPTIONS} edge.version={{version}}
+ initrd /{{initrd}}
+}}}}
 """
 INSTALL = """\
 #!/bin/sh

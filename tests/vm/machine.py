@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import time
@@ -15,7 +16,9 @@ from tests.lab.errors import LabError
 
 from . import image
 
-BOOT_TIMEOUT = 240.0  # seconds
+BOOT_TIMEOUT = 600.0  # seconds; emulated on a busy machine, a boot takes minutes
+BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
+LOADER = "Booting `edge "  # what GRUB says, before the version, when it starts an entry
 
 
 class Machine:
@@ -38,17 +41,64 @@ class Machine:
 
     def start(self) -> None:
         """Switch on and wait until SSH answers."""
+        self.switch_on()
+        self.wait_for_boot()
+
+    def switch_on(self) -> None:
+        """Switch on; the console begins anew."""
+        (self.folder / "console").write_text("")  # by us: nobody may read what the last power-on left
         argv = [*image.QEMU, "-serial", f"file:{self.folder}/console", "-kernel", str(self._image / "grub.lkrn")]
         for name in ("boot.ext4", "root.img"):
             argv += ["-drive", f"file={self.folder}/{name},format=raw,if=virtio,cache=writeback"]
         argv += ["-netdev", f"user,id=n,restrict=on,hostfwd=tcp:127.0.0.1:{self._port}-:22"]
         argv += ["-device", "virtio-net-pci,netdev=n,romfile=", "-device", "virtio-rng-pci"]
         self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
+
+    def wait_for_boot(self, after: str = "") -> str:
+        """Wait until SSH answers; returns the boot's id.
+
+        :param after: the id of the boot that has to be over
+        :raises LabError: when it does not answer in time
+        """
         end = time.monotonic() + BOOT_TIMEOUT
-        while subprocess.run(self.ssh("true"), capture_output=True, check=False).returncode:
-            if time.monotonic() > end or self._process.poll() is not None:
-                raise LabError(f"the machine did not come up; see {self.folder}/console")
+        while not (found := self.run(BOOT_ID, check=False).strip()) or found == after:
+            self._still(end, "did not come up")
             time.sleep(0.5)
+        return found
+
+    def wait_for_entries(self, *versions: int) -> None:
+        """Wait until the boot loader has started exactly these boot entries, in that order, since power came on.
+
+        :raises LabError: when it has started others, or does not in time
+        """
+        wanted, end = [str(version) for version in versions], time.monotonic() + BOOT_TIMEOUT
+        while (found := self.entries()) != wanted:
+            if found != wanted[: len(found)]:
+                raise LabError(f"the boot loader started the entries {found}, not {wanted}")
+            self._still(end, f"started the entries {found}, not {wanted}")
+            time.sleep(0.05)
+
+    def wait_for_text(self, text: str) -> None:
+        """Wait until the console shows it in the boot that runs.
+
+        :raises LabError: when it does not in time
+        """
+        end = time.monotonic() + BOOT_TIMEOUT
+        while text not in self.console().rpartition(LOADER)[2]:
+            self._still(end, f"never showed {text!r}")
+            time.sleep(0.05)
+
+    def console(self) -> str:
+        """What the serial console showed since power came on."""
+        return (self.folder / "console").read_text(errors="replace")
+
+    def entries(self) -> list[str]:
+        """The versions of the boot entries that the boot loader has started since power came on."""
+        return re.findall(LOADER + r"(\d+)'", self.console())
+
+    def _still(self, end: float, problem: str) -> None:
+        if time.monotonic() > end or self._process is None or self._process.poll() is not None:
+            raise LabError(f"the machine {problem}; see {self.folder}/console")
 
     def cut(self) -> None:
         """Power cut: what the machine has not written to its disks is lost."""
@@ -56,11 +106,15 @@ class Machine:
             self._process.kill()
             self._process.wait()
             self._process = None
-            subprocess.run([*self.ssh()[:-1], "-O", "exit", "127.0.0.1"], capture_output=True, check=False)
+            self.disconnect()
+
+    def disconnect(self) -> None:
+        """Let go of the shared connection; the next call makes another."""
+        subprocess.run([*self.ssh()[:-1], "-O", "exit", "127.0.0.1"], capture_output=True, check=False)
 
     def run(self, command: str, *, check: bool = True) -> str:
         """A shell command inside; its output."""
-        done = subprocess.run(self.ssh(command), capture_output=True, text=True, check=False, timeout=120)
+        done = subprocess.run(self.ssh(command), capture_output=True, text=True, check=False, timeout=600)
         if check and done.returncode:
             raise LabError(f"{command} ended with {done.returncode}: {done.stderr or done.stdout}")
         return done.stdout
@@ -71,6 +125,6 @@ class Machine:
         argv = ["ssh", "-F", "/dev/null", "-i", str(self._image / "id_ed25519"), "-p", str(self._port)]
         # One key exchange for each boot: emulated, it costs more than what is asked afterwards.
         argv += ["-o", "ControlMaster=auto", "-o", f"ControlPath={self.folder}/cm", "-o", "ControlPersist=300"]
-        argv += ["-o", "KexAlgorithms=curve25519-sha256", "-o", "ServerAliveInterval=5"]
-        argv += ["-o", known, "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-l", user, "127.0.0.1", *command]
+        argv += ["-o", "KexAlgorithms=curve25519-sha256", "-o", "ServerAliveInterval=10"]
+        argv += ["-o", known, "-o", "BatchMode=yes", "-o", "ConnectTimeout=15", "-l", user, "127.0.0.1", *command]
         return argv

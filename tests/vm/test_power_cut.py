@@ -4,70 +4,25 @@
 """A release that brings another kernel and boot entry, on a machine with a boot loader, goes back whole.
 
 Root is an LVM thin volume and goes back from a thin snapshot; `/boot` is a file system of its own and goes back file by
-file. Power is cut by killing qemu. The place for a release that reboots is after `unconfirmed`.
+file. Power is cut by killing qemu. A release that reboots into its kernel: `test_reboot.py`.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.integration.engine import STATE, Engine
 from tests.integration.project import Project
-from tests.lab import debs
 
-from . import image
+from .engine import MachineEngine, boot_release, shown
 from .machine import Machine
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the disks of the machine are made by root only")
-STAMP = "/usr/lib/edge-boot/version"
-
-
-class MachineEngine(Engine):
-    """The engine on the machine; its record is read over SSH."""
-
-    def __init__(self, machine: Machine) -> None:
-        super().__init__(machine)  # type: ignore[arg-type]
-        self.machine = machine
-
-    def transaction(self) -> dict[str, Any]:
-        text = self.machine.run(f"cat {STATE}/transaction.json", check=False)
-        found: dict[str, Any] = json.loads(text) if text.strip() else {"state": "idle"}
-        return found
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
-    found = Machine(tmp_path / "machine")
-    found.start()
-    yield found
-    found.cut()
-
-
-def boot_release(project: Project, machine: Machine, version: int, *, slow: bool = False) -> Path:
-    """A package with a boot entry, a copy of the kernel and of its initrd as `/boot/*-VERSION`."""
-    kernel, initrd = (image.ensure() / "kernel").read_text().split()
-    entry = image.ENTRY.format(version=version, kernel=f"vmlinuz-{version}", initrd=f"initrd-{version}")
-    copies = f"cp /boot/{kernel} /boot/vmlinuz-{version}\ncp /boot/{initrd} /boot/initrd-{version}\nsync\n"
-    wait = "sync\necho reached >/run/edge-boot\nsleep 300\n" if slow else ""
-    files = {"/boot/grub/entry.cfg": (0o644, entry), STAMP: (0o644, f"{version}\n")}
-    scripts = {"postinst": f"#!/bin/sh\nset -e\n{copies}{wait}"}
-    package = debs.package("edge-boot", str(version), "", files, scripts, project.folder / "build")
-    payload = {"name": "boot", "type": "deb", "source": str(package.relative_to(project.folder))}
-    document = {"format": 1, "name": "boot", "version": str(version), "counter": version, "payloads": [payload]}
-    return project.write({**document, "protect": ["/boot"]})
-
-
-def shown(machine: Machine) -> list[str]:
-    """What of the machine a release changes: boot files with their digests, the package, and what it brought."""
-    command = f"sha256sum /boot/* /boot/grub/* 2>/dev/null; cat {STAMP} 2>&1; dpkg-query -W edge-boot 2>&1; lvs"
-    return machine.run(command + " --noheadings -o lv_name").splitlines()
+#: The installation has come to its end, and stays there.
+HANGS = "sync\necho reached >/run/edge-boot\nsleep 3000\n"
 
 
 def test_a_kernel_and_its_boot_entry_go_back_after_a_power_cut(tmp_path: Path, machine: Machine) -> None:
@@ -88,9 +43,9 @@ def test_a_kernel_and_its_boot_entry_go_back_after_a_power_cut(tmp_path: Path, m
     assert [line.strip() for line in before[-2:]] == ["pool", "root"], before
 
     # (b) Power is lost when the new kernel and its entry are in place.
-    bundle = project.publish(boot_release(project, machine, 1, slow=True))
+    bundle = project.publish(boot_release(project, 1, postinst=HANGS))
     call = engine.start_apply(bundle, deadline=3000)
-    end = time.monotonic() + 180
+    end = time.monotonic() + 600
     while not machine.run("cat /run/edge-boot 2>/dev/null", check=False):
         assert time.monotonic() < end, engine.transaction()
         time.sleep(0.5)
@@ -99,12 +54,9 @@ def test_a_kernel_and_its_boot_entry_go_back_after_a_power_cut(tmp_path: Path, m
     call.kill()
     machine.start()
     assert "edge.version=1" in machine.run("cat /proc/cmdline"), "the new entry was on disk and started"
-    found = engine.wait_for("restored", "broken", timeout=180)
+    found = engine.wait_for("restored", "broken", timeout=600)
     assert (found["state"], found["code"]) == ("restored", "INTERRUPTED"), found
-    end = time.monotonic() + 60
-    while not engine.transaction().get("tidied"):  # the snapshot is removed after the end is on record
-        assert time.monotonic() < end, engine.transaction()
-        time.sleep(0.5)
+    engine.wait_for_tidy(timeout=600)  # the snapshot is removed after the end is on record
     assert shown(machine) == before
     machine.cut()
     machine.start()

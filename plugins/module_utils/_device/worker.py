@@ -205,7 +205,9 @@ def _arm(transaction: Transaction) -> None:
 
 
 def _in_place(transaction: Transaction, section: dict[str, t.Any]) -> None:
-    """Everything is installed: reboot if it is due, else go on."""
+    """Everything is installed: once it is on disk, reboot if it is due, else go on."""
+    if transaction.layout.is_real:
+        os.sync()  # scripts of packages do not do it, and a boot loader reads no journal: a record must not be ahead
     if reboot.due(transaction):
         transaction.advance("rebooting")
         if transaction.layout.is_real:

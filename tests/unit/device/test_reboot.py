@@ -12,7 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from ansible_collections.fleet.ota.plugins.module_utils._device import connection, guard, reboot, transaction
+from ansible_collections.fleet.ota.plugins.module_utils._device import connection, guard, reboot, transaction, worker
 from ansible_collections.fleet.ota.plugins.module_utils._device.layout import Layout
 from ansible_collections.fleet.ota.plugins.module_utils._device.transaction import Transaction
 
@@ -125,6 +125,24 @@ def test_the_same_boot_counts_once_and_steps_go_on(tmp_path: Path, monkeypatch: 
     assert found.boots == 1 and reboot.happened(found)
     found.advance("checking")
     assert found.steps["checking"] == 32.0
+
+
+@pytest.mark.parametrize(("mode", "state"), [("always", "rebooting"), ("never", "checking")])
+def test_what_was_installed_is_on_disk_before_the_record_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, state: str
+) -> None:
+    """What a package's scripts wrote, too: initramfs and boot entries are made by them."""
+    layout = Layout("/", str(tmp_path))
+    layout.prepare()
+    found = Transaction.begin(layout, kind="update", release={}, reboot=mode, guard="none", deadline=60)
+    found.advance("installing")
+    seen: list[str] = []
+    monkeypatch.setattr(worker.os, "sync", lambda: seen.append(found.state))
+    monkeypatch.setattr(worker.reboot, "ask", lambda layout: seen.append(found.state))
+    monkeypatch.setattr(worker, "check", lambda found, section: found.advance("checking"))
+    worker._in_place(found, {})
+    assert seen == ["installing", *(["rebooting"] if mode == "always" else [])]
+    assert state in found.steps
 
 
 def test_a_connection_is_told_by_the_server_process_that_carries_it(monkeypatch: pytest.MonkeyPatch) -> None:
