@@ -24,8 +24,11 @@ from tools.pythons import Python
 #: Seconds after which a single test case is stopped.
 UNIT_TIMEOUT = 180
 LAB_TIMEOUT = 900
-#: Folders below tests/ whose tests have a long mode, and the timeout of a test case there.
-LONG = {"reliability": 7200, "integration": 3600, "vm": 3600}
+LONG_TIMEOUT = 7200
+#: Folders below tests/ of which every test has a full length of its own; of the others the tests that are marked.
+WHOLE = ("reliability",)
+#: How a test, or one of its parameters, is marked as a long one.
+MARK = "mark.long"
 
 #: A name, and what runs it: with the name, and where its output goes (None: where ours goes).
 Leg = tuple[str, Callable[[str, "Out"], None]]
@@ -38,7 +41,7 @@ _printing = threading.Lock()
 def run(only: list[str], *, long: bool = False) -> int:
     """Run the legs whose names start with one of ``only`` (all when empty). Returns the exit code.
 
-    ``long``: only those that have a long mode (:data:`LONG`), to their full length.
+    ``long``: only what takes too long for every change, to its full length.
     """
     results.clear("test")
     # Collections that a user keeps in the default place must not shadow the checkout.
@@ -102,10 +105,19 @@ def _legs(interpreter: Path, *, every: bool) -> Iterator[Leg]:
 
 
 def _long_legs(interpreter: Path) -> Iterator[Leg]:
-    """What `make test-long` adds: faults at every call, more power cuts, the whole kill matrix."""
-    for name, timeout in LONG.items():
-        arguments = [f"tests/{name}", "--long", *([] if name == "reliability" else ["-m", "long"])]
-        yield name, functools.partial(_pytest, interpreter=interpreter, arguments=arguments, timeout=timeout)
+    """What `make test-long` adds: faults at every call, more power cuts, the whole kill matrix, whatever is marked.
+
+    Found by looking, so that no folder is forgotten in which somebody marks the first test.
+    """
+    for folder in sorted(path for path in (ROOT / "tests").iterdir() if path.is_dir()):
+        marked = any(MARK in file.read_text("utf-8") for file in folder.rglob("*.py"))
+        if marked or folder.name in WHOLE:
+            chosen = [] if folder.name in WHOLE else ["-m", "long"]
+            arguments = [f"tests/{folder.name}", "--long", *chosen]
+            yield (
+                folder.name,
+                functools.partial(_pytest, interpreter=interpreter, arguments=arguments, timeout=LONG_TIMEOUT),
+            )
 
 
 def _device_leg(python: Python, every: bool) -> Callable[[str, Out], None]:

@@ -64,6 +64,37 @@ def test_two_lanes_tell_each_leg_whole_and_none_is_lost(capsys: pytest.CaptureFi
     assert "=== demo\ndemo spoke" in capsys.readouterr().out
 
 
+def long_legs(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What pytest is given for each leg of `make test-long`."""
+    given: list[list[str]] = []
+    monkeypatch.setattr(testing, "_pytest", lambda *_, arguments, **__: given.append(arguments))
+    for name, leg in testing._long_legs(Path(sys.executable)):
+        leg(name, None)
+    return given
+
+
+def test_every_long_test_of_the_checkout_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = long_legs(monkeypatch)
+    assert all("--long" in arguments for arguments in given)
+    reached = {arguments[0]: "-m" not in arguments for arguments in given}
+    assert {"tests/unit", "tests/integration", "tests/reliability"} <= set(reached)
+    for path in sorted((testing.ROOT / "tests").rglob("*.py")):
+        folder, text = "/".join(path.relative_to(testing.ROOT).parts[:2]), path.read_text("utf-8")
+        assert testing.MARK not in text or folder in reached, f"{path} has a long test that nothing runs"
+        if 'getoption("--long")' in text and path.name.startswith("test_") and path != Path(__file__):
+            assert reached.get(folder), f"{path} asks for its length without a mark: its whole folder has to run"
+
+
+def test_a_long_test_in_a_new_folder_is_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    marked = "import pytest\n@pytest.mark.long\ndef test_it(): pass\n"
+    for name, text in {"new/deep/test_a.py": marked, "short/test_b.py": "", "reliability/test_c.py": ""}.items():
+        (tmp_path / "tests" / name).parent.mkdir(parents=True)
+        (tmp_path / "tests" / name).write_text(text)
+    monkeypatch.setattr(testing, "ROOT", tmp_path)
+    given = long_legs(monkeypatch)
+    assert given == [["tests/new", "--long", "-m", "long"], ["tests/reliability", "--long"]]
+
+
 def test_a_torn_report_counts_as_nothing(reports: Path) -> None:
     results.path("test", "torn").write_text("<testsuite><testcase")
     assert str(results.count()) == "0 passed, 0 failed, 0 skipped"

@@ -43,7 +43,8 @@ class Record:
     def outcome(
         self, outcome: str, code: str | None = None, message: str | None = None, reply: Reply | None = None
     ) -> None:
-        """What came of it; the latest counts."""
+        """What came of it; the latest counts, so an older run has no say beside a newer. Raises like :meth:`insist`."""
+        self.insist()
         if self._journal:
             keys = ("transaction", "before", "release", "seconds", "health", "sequence")
             found = {key: (reply or {}).get(key) for key in keys}

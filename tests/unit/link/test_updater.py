@@ -350,6 +350,26 @@ def test_what_a_newer_run_of_the_same_journal_took_is_not_written_down_by_the_ol
     assert link.events[-1] == "rollout.resumed"
 
 
+@pytest.mark.parametrize("answer", [LOST, reply("restored", "restored")], ids=["lost", "went back"])
+@pytest.mark.parametrize("step", ["apply", "confirm"])
+def test_an_older_run_writes_down_no_outcome_beside_that_of_the_newer(link: Link, step: str, answer: t.Any) -> None:
+    """ansible-core's workers have sessions of their own: they outlive a run whose process group was killed."""
+    link.script(answer)
+    call = link.device.call
+
+    def taken_over(*arguments: t.Any, **request: t.Any) -> t.Any:
+        if "updated" not in link.events:
+            link.journal.append("rollout.resumed", data={"generation": 4, "controller": {"user": "maria"}})
+            link.journal.outcome("dev1", "updated")
+        return call(*arguments, **request)
+
+    link.device.call = taken_over  # type: ignore[method-assign]
+    with pytest.raises(JournalError, match="maria") as caught:
+        link.apply() if step == "apply" else link.updater.confirm()
+    assert caught.value.code == "STALE"
+    assert link.events[-1] == "updated"
+
+
 # -- observe -------------------------------------------------------------------------------------------------------
 
 
