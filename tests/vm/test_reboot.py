@@ -22,7 +22,11 @@ from tests.integration.project import Project
 from .engine import MachineEngine, boot_release, shown
 from .machine import Machine
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the disks of the machine are made by root only")
+#: Emulated, the six boots of each test take too long for every change.
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(os.geteuid() != 0, reason="the disks of the machine are made by root only"),
+]
 #: What a look at the health says on the console.
 LOOKS = "looks at the entry"
 
@@ -97,7 +101,6 @@ def test_a_kernel_is_booted_and_proven_and_the_next_one_goes_back_by_itself(tmp_
     assert machine.entries() == ["2", "1"], "one boot there and one back, no more"
 
 
-@pytest.mark.long
 def test_power_cuts_while_it_is_proven_and_on_the_way_back(tmp_path: Path, machine: Machine) -> None:
     project = Project(tmp_path / "p")
     engine = MachineEngine(machine)
