@@ -110,14 +110,11 @@ def _long_legs(interpreter: Path) -> Iterator[Leg]:
     Found by looking, so that no folder is forgotten in which somebody marks the first test.
     """
     for folder in sorted(path for path in (ROOT / "tests").iterdir() if path.is_dir()):
-        marked = any(MARK in file.read_text("utf-8") for file in folder.rglob("*.py"))
-        if marked or folder.name in WHOLE:
-            chosen = [] if folder.name in WHOLE else ["-m", "long"]
-            arguments = [f"tests/{folder.name}", "--long", *chosen]
-            yield (
-                folder.name,
-                functools.partial(_pytest, interpreter=interpreter, arguments=arguments, timeout=LONG_TIMEOUT),
-            )
+        whole = folder.name in WHOLE
+        if whole or any(MARK in file.read_text("utf-8") for file in folder.rglob("*.py")):
+            arguments = [f"tests/{folder.name}", "--long", *([] if whole else ["-m", "long"])]
+            leg = functools.partial(_pytest, interpreter=interpreter, arguments=arguments, timeout=LONG_TIMEOUT)
+            yield folder.name, leg
 
 
 def _device_leg(python: Python, every: bool) -> Callable[[str, Out], None]:

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
 import os
 import resource
@@ -18,7 +17,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-_PR_SET_CHILD_SUBREAPER = 36
+from tests.lab import processes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,18 +30,13 @@ class Cost:
     commands: int
 
 
-def become_reaper() -> None:
-    """Adopt orphans: ssh puts its shared connections, which do the cryptography, in the background."""
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
-
-
 def run(argv: Sequence[str], *, environment: Mapping[str, str], folder: Path, log: Path, calls: Path) -> Cost:
     """Run ``argv`` and measure it; raises RuntimeError when it fails.
 
     ``calls`` is a file to which the ssh wrapper of :func:`counting_ssh` adds a byte for each remote command.
     """
     calls.write_bytes(b"")
-    others = set(_children(os.getpid()))
+    others = set(processes.children(os.getpid()))
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.monotonic()
     with log.open("ab") as output:
@@ -71,7 +65,7 @@ def counting_ssh(folder: Path, program: str) -> tuple[Path, Path]:
 def _end_orphans(others: set[int]) -> None:
     """End and reap the connections left behind, so that their CPU time counts; ``others`` were there before."""
     for _attempt in range(200):
-        children = [child for child in _children(os.getpid()) if child not in others]
+        children = [child for child in processes.children(os.getpid()) if child not in others]
         if not children:
             return
         for child in children:
@@ -100,18 +94,10 @@ def _memory(pid: int) -> Iterator[list[int]]:
         thread.join()
 
 
-def _children(pid: int) -> list[int]:
-    found = []
-    with contextlib.suppress(OSError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            found += [int(word) for word in (task / "children").read_text().split()]
-    return found
-
-
 def _family(pid: int) -> list[int]:
-    found = _children(pid)
+    found = processes.children(pid)
     for child in found:
-        found += _children(child)
+        found += processes.children(child)
     return found
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import subprocess
 import threading
 import time
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.bundle import Bundle
+from ansible_collections.fleet.ota.plugins.plugin_utils._link.device import RECEIVE
 from ansible_collections.fleet.ota.plugins.plugin_utils._link.engine import program
 
 from tests.lab import Device
@@ -52,11 +54,8 @@ class Engine:
     def install(self) -> None:
         """Put the program where it belongs."""
         folder = self._path.rpartition("/")[0]
-        code = (
-            "import sys; sys.path.insert(0, sys.argv[1]); from fleet_ota import bytecode; bytecode.write(sys.argv[1])"
-        )
-        receive = f"umask 077; mkdir -p {folder}; cat >{self._path}; python3 -I -S -B -c '{code}' {self._path}"
-        self._ssh(receive, program().content)
+        receive = f"exec python3 -I -S -B -c {shlex.quote(RECEIVE)} {self._path}"
+        self._ssh(f"umask 077; mkdir -p {folder}; {receive}", program().content)
 
     def start(self, verb: str, data: bytes = b"", /, **request: Any) -> subprocess.Popen[bytes]:
         """Begin a call without waiting for its answer."""

@@ -52,8 +52,17 @@ REBOOTING = "rebooting"
 DEADLINE = 12
 HOLD = Path(__file__).with_name("hold.py")
 PLACE = "/usr/local/lib/fleet-ota-hold.py"
-#: Found before the real one on the engine's fixed PATH.
-WRAPPER = f"""\
+SERVICES = {"deb": (service.PORT, debs.UNIT), "archive": (archives.PORT, archives.UNIT)}
+
+
+def test_every_state_has_a_row() -> None:
+    known = {*transaction.AT_WORK, *transaction.ENDED, "unconfirmed"}
+    assert {*STATES, *TIDY_ONLY} == known, "a new state needs a row in STATES"
+
+
+def wrapper(program: str) -> str:
+    """A script in the place of ``program``: an engine among its arguments runs by way of what holds it."""
+    return f"""\
 #!/bin/sh
 n=$#
 while [ $n -gt 0 ]; do
@@ -61,14 +70,8 @@ while [ $n -gt 0 ]; do
     shift
     n=$((n - 1))
 done
-exec /usr/bin/systemd-run "$@"
+exec {program} "$@"
 """
-SERVICES = {"deb": (service.PORT, debs.UNIT), "archive": (archives.PORT, archives.UNIT)}
-
-
-def test_every_state_has_a_row() -> None:
-    known = {*transaction.AT_WORK, *transaction.ENDED, "unconfirmed"}
-    assert {*STATES, *TIDY_ONLY} == known, "a new state needs a row in STATES"
 
 
 class HeldEngine(Engine):
@@ -85,7 +88,8 @@ class HeldEngine(Engine):
         super().install()
         self._path = f"{PLACE} {self._program}"
         self._ssh(f"cat >{PLACE}", HOLD.read_bytes())
-        self._ssh("cat >/usr/local/sbin/systemd-run; chmod 755 /usr/local/sbin/systemd-run", WRAPPER.encode())
+        found_first = "/usr/local/sbin/systemd-run"  # on the engine's fixed PATH
+        self._ssh(f"cat >{found_first}; chmod 755 {found_first}", wrapper("/usr/bin/systemd-run").encode())
 
     def hold(self, state: str) -> None:
         """Stop as soon as the device is in this state."""

@@ -15,31 +15,20 @@ import os
 import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.fleet.ota.plugins.module_utils._device import transaction
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import Journal
 
-from tests.lab import Device, evidence, service
+from tests.lab import Device, evidence, processes, service
 
 from .engine import Engine
 from .site import Evidence, Site, assert_same, confirmed, history, kill, look, look_at_all
-from .test_kill_matrix import PLACE, STATES, HeldEngine
+from .test_kill_matrix import STATES, HeldEngine, wrapper
 
 #: The interpreter of devices on which the engine can be held.
 PYTHON = "/usr/local/bin/fleet-ota-held-python"
-WRAPPER = f"""\
-#!/bin/sh
-n=$#
-while [ $n -gt 0 ]; do
-    case $1 in *.pyz) set -- "$@" {PLACE} "$1" ;; *) set -- "$@" "$1" ;; esac
-    shift
-    n=$((n - 1))
-done
-exec /usr/bin/python3 "$@"
-"""
 WAVES = [{"name": "first", "count": 1}, {"name": "rest", "percent": 100}]
 #: A team's own look at what was installed: not good enough on all but the first device, while a file is there.
 HOOK = """
@@ -104,7 +93,9 @@ class HeldSite(Site):
 def _holdable(device: Device) -> None:
     HeldEngine(device).install()
     content = f"cat >{PYTHON}; chmod 755 {PYTHON}"
-    subprocess.run(device.ssh(content), input=WRAPPER.encode(), check=True, capture_output=True, timeout=60)
+    subprocess.run(
+        device.ssh(content), input=wrapper("/usr/bin/python3").encode(), check=True, capture_output=True, timeout=60
+    )
 
 
 def kill_all(process: subprocess.Popen[str]) -> None:
@@ -116,20 +107,11 @@ def kill_all(process: subprocess.Popen[str]) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP)  # starts nothing more while we look
         doomed += found
-        found = [child for pid in doomed for child in children(pid) if child not in doomed]
+        found = [child for pid in doomed for child in processes.children(pid) if child not in doomed]
     for pid in doomed:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     process.wait()
-
-
-def children(pid: int) -> list[int]:
-    """Process ids of the children of a process."""
-    found: list[int] = []
-    with contextlib.suppress(OSError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            found += map(int, (task / "children").read_text().split())
-    return found
 
 
 def running(device: Device) -> str | None:

@@ -25,14 +25,12 @@ from pathlib import Path
 import pytest
 from ansible_collections.fleet.ota.plugins.module_utils._device import transaction
 
-from tests.lab import host
+from tests.lab import host, processes
 
 from .device import Directory, differences, leftovers
 from .releases import Releases
 from .report import Report
 
-#: linux/prctl.h: orphans below this process become its children.
-CHILD_SUBREAPER = 36
 #: include/uapi/linux/ext4.h EXT4_IOC_SHUTDOWN, fs/xfs XFS_IOC_GOINGDOWN: _IOR('X', 125, __u32); 2 is NOLOGFLUSH.
 SHUTDOWN, NO_LOG_FLUSH = 0x8004587D, struct.pack("I", 2)
 MEBIBYTES = {"ext4": 64, "xfs": 320, "btrfs": 160}
@@ -94,10 +92,10 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
         pytest.skip("mounting a file system needs root")
     host.need({f"mkfs.{request.param}": PACKAGES[request.param]})
     hide()
-    ctypes.CDLL(None).prctl(CHILD_SUBREAPER, 1)
+    processes.adopt_orphans()
     found = Disk(tmp_path / "disk", request.param)
     yield found
-    ctypes.CDLL(None).prctl(CHILD_SUBREAPER, 0)
+    processes.adopt_orphans(False)
     with contextlib.suppress(Exception):
         found.unmount()
 
@@ -162,18 +160,13 @@ def cut_in_a_cycle(disk: Disk, device: Directory, releases: Releases, after: flo
 
 def end_all(doomed: set[int]) -> None:
     """Kill these children, and what they started: who goes on working on the disk keeps it from being unmounted."""
-    others = children() - doomed
+    others = {*processes.children(os.getpid())} - doomed
     while doomed:
         for pid in doomed:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-        doomed = children() - others  # orphans come to us
-
-
-def children() -> set[int]:
-    """The process ids of this process' children."""
-    return {int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
+        doomed = {*processes.children(os.getpid())} - others  # orphans come to us
 
 
 def cycle(device: Directory, releases: Releases, said: Path) -> None:

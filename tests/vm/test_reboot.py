@@ -63,10 +63,23 @@ def came_back(engine: MachineEngine, before: str) -> dict[str, Any]:
     return found
 
 
-def confirm(engine: MachineEngine) -> dict[str, Any]:
-    """As a controller does: over a connection that is younger than the installation."""
+def confirmed(engine: MachineEngine) -> tuple[list[str], str]:
+    """Confirm release 1 as a controller does: over a connection that is younger than the installation.
+
+    Returns what the machine looks like then, and the id of the boot.
+    """
+    assert version(engine.machine) == "1"
     engine.machine.disconnect()
-    return engine.call("confirm")
+    assert engine.call("confirm")["outcome"] == "updated"
+    return shown(engine.machine), engine.machine.wait_for_boot()
+
+
+def assert_back(engine: MachineEngine, before: list[str], *entries: int) -> None:
+    """Once it is tidied: release 1 runs, the machine looks as before, and these entries were started, no more."""
+    engine.wait_for_tidy(timeout=600)
+    assert version(engine.machine) == "1"
+    assert shown(engine.machine) == before
+    assert engine.machine.entries() == [str(entry) for entry in entries]
 
 
 def test_a_kernel_is_booted_and_proven_and_the_next_one_goes_back_by_itself(tmp_path: Path, machine: Machine) -> None:
@@ -81,10 +94,7 @@ def test_a_kernel_is_booted_and_proven_and_the_next_one_goes_back_by_itself(tmp_
     assert (found["state"], found["boots"], found["snapshot_kind"]) == ("unconfirmed", 1, "lvm"), found
     status = engine.call("status")
     assert status["boot_id"] != boot and status["rebooting"] is False, status
-    assert version(machine) == "1"
-    assert confirm(engine)["outcome"] == "updated"
-    before = shown(machine)
-    boot = machine.wait_for_boot()
+    before, boot = confirmed(engine)
 
     # (b) Power is lost as the machine is on its way into an entry that is healthy in the old one only. Nobody asks it
     # anything: it comes to its end, back in the old entry.
@@ -95,10 +105,7 @@ def test_a_kernel_is_booted_and_proven_and_the_next_one_goes_back_by_itself(tmp_
     found = came_back(engine, boot)
     assert (found["state"], found["outcome"], found["code"]) == ("restored", "restored", "HEALTH"), found
     assert found["boots"] == 2 and "after the reboot: entry:" in found["message"], found
-    engine.wait_for_tidy(timeout=600)
-    assert version(machine) == "1"
-    assert shown(machine) == before
-    assert machine.entries() == ["2", "1"], "one boot there and one back, no more"
+    assert_back(engine, before, 2, 1)  # one boot there and one back
 
 
 def test_power_cuts_while_it_is_proven_and_on_the_way_back(tmp_path: Path, machine: Machine) -> None:
@@ -114,10 +121,7 @@ def test_power_cuts_while_it_is_proven_and_on_the_way_back(tmp_path: Path, machi
     machine.start()
     found = came_back(engine, boot)
     assert (found["state"], found["boots"]) == ("unconfirmed", 2), found
-    assert version(machine) == "1"
-    assert confirm(engine)["outcome"] == "updated"
-    before = shown(machine)
-    boot = machine.wait_for_boot()
+    before, boot = confirmed(engine)
 
     # (b) Everything is put back and the machine goes down to boot it: proven in the next boot.
     goes_down(engine, release(project, 2, entry=1), project, 1, 2, 1)
@@ -125,7 +129,4 @@ def test_power_cuts_while_it_is_proven_and_on_the_way_back(tmp_path: Path, machi
     machine.start()
     found = came_back(engine, boot)
     assert (found["state"], found["code"], found["boots"]) == ("restored", "HEALTH", 2), found
-    engine.wait_for_tidy(timeout=600)
-    assert version(machine) == "1"
-    assert shown(machine) == before
-    assert machine.entries() == ["1"]
+    assert_back(engine, before, 1)

@@ -30,10 +30,7 @@ def unfit(
     """
     found = {}
     for name in hosts:
-        info = infos.get(name)
-        if not isinstance(info, t.Mapping) or "releases" not in info:
-            continue
-        reason = _reason(document, digest, info, retry_rejected)
+        reason, _before = _judged(document, digest, infos.get(name), retry_rejected)
         if reason:
             found[name] = reason
     return found
@@ -41,13 +38,8 @@ def unfit(
 
 def stands_before(document: Document, digest: str, info: t.Any) -> bool:
     """Whether a device would take the release but for what it runs now: its way there is :mod:`paths`'s subject."""
-    if not isinstance(info, t.Mapping) or "releases" not in info or _basic(document, info):
-        return False
-    known = _known(document, info)
-    current = known.get("current")
-    if (current and current.get("digest") == digest) or (known.get("counter") or 0) > document["counter"]:
-        return False
-    return release.obstacle(dict(document), current) is not None
+    _reason, before = _judged(document, digest, info, retry_rejected=False)
+    return before
 
 
 def words(identity: Document) -> dict[str, str]:
@@ -56,36 +48,27 @@ def words(identity: Document) -> dict[str, str]:
     return {**(identity.get("labels") or {}), **fixed}
 
 
-def _known(document: Document, info: Document) -> Document:
-    return t.cast(Document, info["releases"].get(document["name"]) or {})
-
-
-def _basic(document: Document, info: Document) -> str | None:
-    """What keeps the device from the release whichever way it comes."""
+def _judged(document: Document, digest: str, info: t.Any, retry_rejected: bool) -> tuple[str | None, bool]:
+    """Why a device would refuse, None if it would not; True beside it if only ``from`` of the release is in its way."""
+    if not isinstance(info, t.Mapping) or "releases" not in info:
+        return None, False  # it gave no answer
     identity = info.get("identity")
     if not info.get("enrolled") or not identity:
-        return "is not enrolled"
+        return "is not enrolled", False
     own = words(identity)
     for key, allowed in sorted(document.get("compatible", {}).items()):
         if own.get(key) not in allowed:
             wanted = " or ".join(allowed)
-            return f"is incompatible: the release is for {key} {wanted}, this is {own.get(key) or 'without one'}"
-    return None
-
-
-def _reason(document: Document, digest: str, info: Document, retry_rejected: bool) -> str | None:
-    basic = _basic(document, info)
-    if basic:
-        return basic
-    known = _known(document, info)
+            return f"is incompatible: the release is for {key} {wanted}, this is {own.get(key) or 'without one'}", False
+    known = info["releases"].get(document["name"]) or {}
     current = known.get("current")
     if current and current.get("digest") == digest:
-        return None  # there already: it is part of the plan and comes out as current
+        return None, False  # there already: it is part of the plan and comes out as current
     if known.get("counter") is not None and known["counter"] > document["counter"]:
-        return f"has confirmed counter {known['counter']}, newer than {document['counter']}"
+        return f"has confirmed counter {known['counter']}, newer than {document['counter']}", False
     obstacle = release.obstacle(dict(document), current)
     if obstacle:
-        return f"cannot take it directly: {obstacle}"
+        return f"cannot take it directly: {obstacle}", True
     if not retry_rejected and digest in (info.get("rejected") or {}):
-        return "has rejected this release before"
-    return None
+        return "has rejected this release before", False
+    return None, False

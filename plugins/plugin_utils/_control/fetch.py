@@ -121,11 +121,9 @@ class _Client:
         """The releases of the name of ``wanted`` with a lower counter, each digest once and from the same channel if it
         is there (:data:`paths.Step`). What cannot be read does not keep ``wanted`` from being rolled out."""
         targets = self._targets()
-        roles = sorted(targets.delegations.roles or {}) if targets.delegations else []
-        channels = [role for role in roles if not store.is_approvals(role)]
         found: dict[str, dict[str, t.Any]] = {}
         unread: list[dict[str, t.Any]] = []
-        for channel in sorted(channels, key=lambda name: (name != wanted.channel, name)):
+        for channel in sorted(_channels(targets), key=lambda name: (name != wanted.channel, name)):
             try:
                 updater.get_targetinfo(f"{channel}/{wanted.name}/-")  # as in find
                 entries = listed(channel, self._delegated(targets, channel).targets)
@@ -186,10 +184,7 @@ class _Client:
     def _choose(self, channel: str, name: str, version: str) -> Listed:
         """The entry for ``name`` and ``version``, or the newest of the name, from verified objects only."""
         targets = self._targets()
-        delegations = targets.delegations
-        channels = (
-            sorted(role for role in (delegations.roles or {}) if not store.is_approvals(role)) if delegations else []
-        )
+        channels = _channels(targets)
         if channel not in channels:
             raise self._error(f"has no channel {channel!r}, only {', '.join(channels) or 'none'}; correct the name")
         if not (self.metadata / f"{channel}.json").is_file():
@@ -298,6 +293,12 @@ class _Client:
 
     def _error(self, reason: str, **more: t.Any) -> TrustError:
         return TrustError(f"the repository {fetchers.shown(self.repository)} {reason}", **more)
+
+
+def _channels(targets: Targets) -> list[str]:
+    """The channels of a repository by name: what its ``targets`` delegate to, but for approvals."""
+    roles = (targets.delegations.roles if targets.delegations else None) or {}
+    return sorted(role for role in roles if not store.is_approvals(role))
 
 
 def _unreadable() -> tuple[type[Exception], ...]:

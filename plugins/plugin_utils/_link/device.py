@@ -33,7 +33,7 @@ _NO_ENGINE, _NO_PYTHON, _NOT_SEALED = 97, 98, 99
 #: What the login of a sealed device may run (``_device/sealing.py``); the device itself says whether it is one.
 SEALED_PROGRAM = "/usr/local/sbin/fleet-ota"
 #: Receives the program on standard input and puts it where it belongs, whole and durable.
-_RECEIVE = """
+RECEIVE = """
 import hashlib, os, sys
 path = sys.argv[1]
 content = sys.stdin.buffer.read()
@@ -140,7 +140,7 @@ class Device:
         path = shlex.quote(self._engine_path())
         folder = shlex.quote(os.path.dirname(self._engine_path()))
         receive = "%s; umask 077; mkdir -p %s && exec $P -I -S -B -c %s %s"
-        command = receive % (self._find_python(), folder, shlex.quote(_RECEIVE), path)
+        command = receive % (self._find_python(), folder, shlex.quote(RECEIVE), path)
         result = self._run(command, program().content)
         if result["rc"] != 0:
             self._python_missing(result)
