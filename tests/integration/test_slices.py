@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, fleet.ota contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A wave in slices on two machines over SSH; the power of one is cut while its devices install."""
+"""A wave in slices on two machines over SSH; one of them loses its power, or its controller, in the midst of it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ import importlib.metadata
 import re
 import shutil
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import Journal
 
-from tests.lab import Device, evidence, service
+from tests.lab import Device, evidence, host, service
 
 from .engine import Engine, when
-from .site import Site, confirmed
+from .site import Site, confirmed, kill
+from .test_kill_matrix import HeldEngine
+from .test_killed_playbook import HeldSite, running
 
 PLACE = "/opt/ota"
 PROGRAM = '#!/bin/sh\nPYTHONPATH=/opt/ota/lib exec python3 -m %s "$@"\n'
@@ -75,6 +79,30 @@ def become_worker(site: Site, device: Device) -> dict[str, Any]:
     }
 
 
+def until(done: Callable[[], bool], site: Site, timeout: float = 90) -> None:
+    """Wait for something; `timeout` in seconds."""
+    deadline = time.monotonic() + timeout
+    while not done():
+        assert time.monotonic() < deadline, site.said()
+        time.sleep(0.1)
+
+
+def taken_over(site: Site) -> bool:
+    """Whether a slice began with devices that another worker had left."""
+    return any(record["event"] == "slice.started" and record["data"]["again"] for record in site.journal())
+
+
+def at_work(worker: Device) -> bool:
+    """Whether Ansible runs there."""
+    return worker.run(["pgrep", "-f", "ansible-playbook"], check=False).returncode == 0
+
+
+def connected(worker: Device, device: Device) -> bool:
+    """Whether a worker has a connection to a device."""
+    listed = ["ss", "-Htn", "state", "established", "sport", "=", ":22", "dst", worker.address]
+    return bool(host.run(["ip", "netns", "exec", device.machine, *listed]).strip())
+
+
 def test_a_worker_loses_power(site: Site) -> None:
     *devices, first, second = site.devices
     workers = [become_worker(site, first), become_worker(site, second)]
@@ -100,3 +128,38 @@ def test_a_worker_loses_power(site: Site) -> None:
     places = [path for folder in ("tmp", "var/tmp", "root", "run") for path in (second.root / folder).rglob("*")]
     assert not [path for path in places if path.name.startswith("fleet-ota-slice")]
     assert not [path for path in places if path.is_file() and not path.is_symlink() and secret in path.read_bytes()]
+
+
+def test_a_worker_is_cut_off_and_goes_on(site: Site) -> None:
+    held, (first, second) = HeldSite(site, 4), site.devices[4:]
+    workers = [become_worker(site, first), become_worker(site, second)]
+    slow = HeldEngine(held.devices[0])
+    slow.hold("installing")
+    process = held.start(
+        "rollout",
+        fleet_ota_release="meter/2",
+        fleet_ota_waves=[{"percent": 100}],
+        fleet_ota_workers=workers,
+        fleet_ota_worker_silence=8,
+    )
+    try:
+        pid = slow.wait_held(120)
+        first.lose_controller()
+        until(lambda: taken_over(held), held)
+        until(lambda: connected(second, slow.device), held)
+        assert at_work(first), "what is cut off does not know it"
+        slow.device.run(["kill", "-CONT", pid])
+        assert process.wait(timeout=120) == 0, held.said()
+    finally:
+        kill(process)
+
+    (path,) = held.journals.glob("*/journal.jsonl")
+    records = Journal(path).verify()
+    outcomes = [(r["device"], r["outcome"], r["data"]["worker"]) for r in records if r["event"] == "device.outcome"]
+    assert sorted(outcomes) == [(device.name, "updated", second.name) for device in held.devices]
+    until(lambda: not at_work(first), held)
+    for device in held.devices:
+        assert running(device) == "2"
+        assert len(confirmed(device)) == 2, "version 1 and version 2, each once"
+        assert evidence.read(device, "/var/lib/meter/installed") == "1\n2\n"
+    until(lambda: not list((first.root / "tmp").glob("fleet-ota-slice.*")), held)

@@ -184,6 +184,10 @@ class Device:
         if network.exists(self.machine):
             network.switch(self._controller, self.number, plugged=True)
 
+    def lose_controller(self) -> None:
+        """Cut it off from the controller alone, without a sign to either; it boots with the way back open."""
+        network.mislead(self.machine, network.CONTROLLER)
+
     # -- looking inside -------------------------------------------------------------------------------------------
 
     @property

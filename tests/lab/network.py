@@ -164,6 +164,12 @@ def switch(controller: str, number: int, *, plugged: bool) -> None:
     host.run(["ip", "-n", controller, "link", "set", f"dev{number}", "up" if plugged else "down"])
 
 
+def mislead(namespace: str, target: str) -> None:
+    """Let what a device sends to one address get lost without a sign, until it boots; all else goes on."""
+    nobody = "02:00:00:ff:ff:ff"
+    host.run(["ip", "-n", namespace, "neigh", "replace", target, "lladdr", nobody, "dev", "eth0", "nud", "permanent"])
+
+
 def remove(namespace: str) -> None:
     """Remove a namespace and end what still runs in it (SSH masters, test servers); fine when there is none."""
     if not exists(namespace):

@@ -35,6 +35,7 @@ from .errors import OtaError
 from .identity import Identity
 from .layout import Layout
 from .memory import Memory
+from .protocol import Request
 from .transaction import Transaction
 from .trust import Accepted, Trust
 
@@ -42,7 +43,6 @@ DEADLINE = 600
 #: How many snapshots may stay; at least one leads back from what is installed.
 KEEP = schema.whole(1, 100)
 IDLE: dict[str, t.Any] = {"transaction": None, "state": "idle", "outcome": None}
-Request = t.Mapping[str, t.Any]
 
 
 class Offer(t.NamedTuple):

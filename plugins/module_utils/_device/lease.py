@@ -19,12 +19,12 @@ import typing as t
 from . import durable, lock, witness
 from .errors import OtaError
 from .layout import Layout
+from .protocol import Request
 from .transaction import Transaction, boot_id, clock
 
 #: How many earlier runs a device remembers.
 REMEMBERED = 32
 _LOCK = "lease.lock"
-Request = t.Mapping[str, t.Any]
 
 
 class Part(t.NamedTuple):

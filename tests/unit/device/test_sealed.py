@@ -16,7 +16,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.fleet.ota.plugins.module_utils._device import admission, inbox, sealed, verbs
+from ansible_collections.fleet.ota.plugins.module_utils._device import admission, inbox, protocol, sealed, verbs
 from ansible_collections.fleet.ota.plugins.module_utils._device.errors import OtaError
 from ansible_collections.fleet.ota.plugins.module_utils._device.layout import Layout
 from ansible_collections.fleet.ota.plugins.plugin_utils._link import engine
@@ -36,7 +36,7 @@ PIECE = {"sha256": DIGEST, "length": 2, "offset": 0, "size": 2}
 
 
 def admit(verb: t.Any, settings: sealed.Settings = LEAST, **keys: t.Any) -> dict[str, t.Any]:
-    return admission.admit(LAYOUT, settings, {"v": 1, "verb": verb, **keys}, verbs.VERSION)
+    return admission.admit(LAYOUT, settings, {"v": 1, "verb": verb, **keys}, protocol.VERSION)
 
 
 def refusal(verb: t.Any, settings: sealed.Settings = LEAST, **keys: t.Any) -> OtaError:

@@ -1,0 +1,16 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""What the controller and the engine say to each other (docs/reference/engine.md)."""
+
+from __future__ import annotations
+
+import typing as t
+
+VERSION = 1
+
+Request = t.Mapping[str, t.Any]
+Reply = t.Dict[str, t.Any]
