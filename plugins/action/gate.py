@@ -13,6 +13,7 @@ from ..plugin_utils._control import (
     analysis,
     clearance,
     deferrals,
+    entries,
     evidence,
     gate,
     journal,
@@ -59,12 +60,12 @@ class ActionModule(ControllerAction):
             turns = {"turns": _turns([batch], most), "soak": 0, "idle": False, "go": batch, "deferred": []}
             return {**_result(decision, None), **turns, "approval_wanted": False}
         records = book.verify()
-        runs.insist(journal.newest_run(records), arguments["generation"])
+        runs.insist(runs.newest(records), arguments["generation"])
         made = rollouts.current_plan(records)
         index = plan.wave_of(made, batch) if arguments["wave"] is None else arguments["wave"]
         if not 0 <= index < len(made["waves"]):
             raise PlanError(f"wave {index} is not in the plan, which has {len(made['waves'])}; count from 0")
-        wave, known = made["waves"][index], journal.standings(records)
+        wave, known = made["waves"][index], outcomes.standings(records)
         if point == "turn":
             return self._turn(book, records, made, wave, known, arguments, task_vars)
         idle = clearance.idle(records, wave)
@@ -104,7 +105,7 @@ class ActionModule(ControllerAction):
     def _evidence(
         self,
         book: journal.Journal,
-        records: list[journal.Record],
+        records: list[entries.Record],
         made: plan.Plan,
         wave: t.Mapping[str, t.Any],
         known: t.Mapping[str, outcomes.Standing],
@@ -142,7 +143,7 @@ class ActionModule(ControllerAction):
     def _turn(
         self,
         book: journal.Journal,
-        records: t.Sequence[journal.Record],
+        records: t.Sequence[entries.Record],
         made: plan.Plan,
         wave: t.Mapping[str, t.Any],
         known: t.Mapping[str, outcomes.Standing],

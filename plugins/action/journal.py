@@ -15,7 +15,9 @@ from ansible.release import __version__ as ansible_version
 
 from ..plugin_utils._control import (
     breaker,
+    checkpoints,
     clearance,
+    entries,
     joining,
     journal,
     notify,
@@ -208,7 +210,7 @@ class ActionModule(ControllerAction):
             raise PlanError("a reset needs a reason: say what was found, for whoever asks later")
         if arguments["path"]:
             book = journal.Journal(here(arguments["path"]))
-            known = journal.standings(book.verify()).items()
+            known = outcomes.standings(book.verify()).items()
             back = [name for name, standing in known if standing.taken_back]
             ahead = [name for name, standing in known if standing.ahead]
             data = {"by": by, "reason": reason, "devices": back, **({"ahead": ahead} if ahead else {})}
@@ -237,7 +239,7 @@ class ActionModule(ControllerAction):
                 "summary_lines": ["check mode: nothing is recorded"],
             }
         records = book.verify()
-        runs.insist(journal.newest_run(records), arguments["generation"])
+        runs.insist(runs.newest(records), arguments["generation"])
         end = rollouts.conclude(records)
         data = {"result": end.result, "counts": end.counts, "not_as_planned": end.not_as_planned}
         if not self.check:
@@ -261,7 +263,7 @@ def _controller() -> dict[str, t.Any]:
     return {**runs.controller(os.getppid()), "user": getpass.getuser(), "ansible": ansible_version}
 
 
-def _told(records: list[journal.Record], until: str | None = None) -> Result:
+def _told(records: list[entries.Record], until: str | None = None) -> Result:
     """What a journal says, for results. A run that was to go ``until`` a wave leaves those after it out of account."""
     made = rollouts.current_plan(records)
     end = rollouts.conclude(records)
@@ -286,7 +288,7 @@ def _told(records: list[journal.Record], until: str | None = None) -> Result:
         "convicted": guilty,
         "roll_back": takeback.wanted(records),
         "sentences": {row["device"]: _line(row) for row in end.devices} | _blame(end, guilty),
-        "checkpoint": journal.checkpoint(records),
+        "checkpoint": checkpoints.of(records),
         "summary_lines": lines,
     }
 

@@ -18,7 +18,7 @@ import os
 import pathlib
 import typing as t
 
-from . import files, gate, journal, rollouts
+from . import entries, files, gate, journal, rollouts
 from .errors import JournalError, PlanError
 from .journal import Journal
 from .plan import Plan
@@ -66,7 +66,7 @@ def reset(directory: pathlib.Path, channel: str, by: str, reason: str) -> dict[s
     if not reason.strip():
         raise PlanError("a reset needs a reason: say what was found, for whoever asks later")
     kept = halted(directory, channel)
-    entry = {"time": journal.stamp(), "channel": channel, "by": by, "reason": reason, "rollouts": kept}
+    entry = {"time": entries.stamp(), "channel": channel, "by": by, "reason": reason, "rollouts": kept}
     files.make_directory(directory, 0o700)
     with files.lock(directory / ".lock"):
         fd = os.open(directory / NAME, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

@@ -15,7 +15,7 @@ import collections
 import pathlib
 import typing as t
 
-from . import journal, outcomes, rollouts
+from . import checkpoints, journal, outcomes, rollouts
 from .errors import JournalError
 from .journal import Journal, Record
 
@@ -60,7 +60,7 @@ def places(directory: pathlib.Path, devices: t.Collection[str]) -> tuple[dict[st
             continue
         if "back_from" in made:
             continue
-        known, mine = journal.standings(records), journal.checkpoint(records)
+        known, mine = outcomes.standings(records), checkpoints.of(records)
         for wave in made["waves"]:
             for name in set(wave["hosts"]).intersection(devices).difference(found):
                 standing = known.get(name)
@@ -137,7 +137,7 @@ def _problem(device: str, message: str) -> str:
 
 def _ahead(place: Place, witnessed: t.Any) -> bool:
     """Whether a device witnessed more of a journal than that has (docs/codes/AHEAD.md)."""
-    return any(not journal.holds(place.records, one) for one in journal.own(place.checkpoint, witnessed))
+    return any(not checkpoints.holds(place.records, one) for one in checkpoints.own(place.checkpoint, witnessed))
 
 
 def _versions(releases: t.Mapping[str, t.Any] | None, which: str) -> list[str] | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from . import gate, journal
+from . import gate, outcomes
 from .journal import Journal, Record
 from .plan import Plan
 
@@ -70,5 +70,5 @@ def approve(book: Journal, plan: Plan, name: str, *, how: str, by: str, **more: 
 
 
 def _done(records: t.Sequence[Record], wave: Wave) -> bool:
-    known = journal.standings(records)
+    known = outcomes.standings(records)
     return all(name in known and known[name].as_planned for name in wave["hosts"])

@@ -16,7 +16,7 @@ import dataclasses
 import pathlib
 import typing as t
 
-from . import files, journal, plan, rollouts, runs
+from . import files, outcomes, plan, rollouts, runs
 from .errors import JournalError, PlanError
 from .journal import Journal, Record
 
@@ -74,7 +74,7 @@ def leave(book: Journal, name: str) -> list[str]:
     records = book.read()
     begins = [record for record in runs.slices(records) if record["data"]["worker"] == name]
     devices = begins[-1]["data"]["devices"] if begins else []
-    known = journal.standings(records)
+    known = outcomes.standings(records)
     left = [device for device in devices if device not in known or known[device].outcome == "pending"]
     reason = {"reason": "the gate stopped the wave, or the devices were not reached"} if left else {}
     book.append("slice.ended", data={"worker": name, "devices": devices, "open": left, **reason})
@@ -100,7 +100,7 @@ def _look(
             f"wave {wave} of {rollout} goes in {len(plan.turns(entry))} turns, one after the other, which those who "
             "join cannot keep; run it by fleet.ota.rollout alone, with fleet_ota_workers if it is large"
         )
-    known = journal.standings(records)
+    known = outcomes.standings(records)
     todo = [one for one in entry["hosts"] if one in hosts and not (one in known and known[one].as_planned)]
     bundle = path.with_name(BUNDLE)
     return Joined(rollout, rollouts.generation(records), path, name, todo, bundle), records

@@ -9,51 +9,21 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import errno
 import fcntl
-import hashlib
 import json
 import os
 import pathlib
 import typing as t
 
-from . import files, outcomes
+from . import checkpoints, entries, files
+from .entries import Record
 from .errors import JournalError
-from .outcomes import Standing
 
-VERSION = 1
 NAME = "journal.jsonl"
 GENESIS = "0" * 64
-EVENTS = frozenset(
-    {
-        "rollout.started",
-        "rollout.resumed",
-        "wave.started",
-        "wave.turn",
-        "wave.ended",
-        "wave.analysis",
-        "wave.approved",
-        "slice.started",
-        "slice.ended",
-        "notify.sent",
-        "notify.failed",
-        "rollout.reset",
-        "device.pending",
-        "device.outcome",
-        "device.seen",
-        "rollout.ended",
-        "audit.gap",
-    }
-)
-#: With these a run of the rollout begins.
-BEGINS = ("rollout.started", "rollout.resumed")
-#: And with this the journal of a slice, on the machine that does it.
-SLICE = "slice.started"
 #: Longest text kept from a device's message, in characters: a device must not be able to fill the controller's disk.
 LONGEST = 4000
-
-Record = dict[str, t.Any]
 
 
 class Journal:
@@ -79,7 +49,7 @@ class Journal:
         Raises :class:`JournalError` for an event or outcome that does not exist, a missing journal (only
         :meth:`begin` makes one), or a disk that cannot take it.
         """
-        _check(event, device, outcome)
+        entries.check(event, device, outcome)
         record: Record = {"event": event, "data": dict(data or {})}
         record.update(
             {key: value for key, value in (("device", device), ("outcome", outcome), ("code", code)) if value}
@@ -121,14 +91,14 @@ class Journal:
         prev: str = GENESIS,
         event: str = "rollout.started",
     ) -> Journal:
-        """Make the journal with its first record, ``rollout.started``, or :data:`SLICE` for that of a slice.
+        """Make the journal with its first record, ``rollout.started``, or :data:`entries.SLICE` for that of a slice.
 
         ``prev`` is the head of the rollout before it, for a slice that of the journal it belongs to. Raises
         FileExistsError if the journal is there.
         """
         journal = cls(path)
         files.make_directory(journal.path.parent, 0o700)
-        record = _complete({"event": event, "data": dict(data)}, rollout, 0, prev)
+        record = entries.complete({"event": event, "data": dict(data)}, rollout, 0, prev)
         files.write_new(journal.path, files.canonical(record) + b"\n", 0o600)
         return journal
 
@@ -152,7 +122,7 @@ class Journal:
         records = self.read()
         before: Record | None = None
         for number, record in enumerate(records, 1):
-            if not intact(record):
+            if not entries.intact(record):
                 raise self._error(
                     f"line {number} was changed after it was written; compare with the devices' checkpoints"
                 )
@@ -164,7 +134,7 @@ class Journal:
         return records
 
     def checkpoint(self) -> dict[str, t.Any]:
-        """:func:`checkpoint` of what is on disk now: a record that is being written is waited for.
+        """:func:`checkpoints.of` of what is on disk now: a record that is being written is waited for.
 
         The journal of a slice gives that of the journal it belongs to: this is the one that is kept, and that devices
         shall witness.
@@ -179,7 +149,7 @@ class Journal:
         first, last = self._parse(content[: content.find(b"\n")], 1), next(self._backwards(b'"hash"', content), None)
         if last is None:
             raise self._error("is empty; restore it from a backup")
-        return checkpoint([first, *reversed(list(self._backwards(b'"rollout.reset"', content))), last])
+        return checkpoints.of([first, *reversed(list(self._backwards(b'"rollout.reset"', content))), last])
 
     def latest(self, device: str) -> str | None:
         """The outcome of one device, None if it was touched since or never; reads from the end, parses only its own.
@@ -208,7 +178,7 @@ class Journal:
 
     def newest_run(self) -> Record | None:
         """The record with which the newest run began; parses only what may be one."""
-        return next((record for record in self._backwards(b'"rollout.') if record["event"] in BEGINS), None)
+        return next((record for record in self._backwards(b'"rollout.') if record["event"] in entries.BEGINS), None)
 
     def _backwards(self, text: bytes, content: bytes | None = None) -> t.Iterator[Record]:
         """The whole records of ``content`` in whose line ``text`` is, newest first, without splitting it into lines.
@@ -232,7 +202,7 @@ class Journal:
             parent = begin["data"]["parent"]
             return bool(0 < checkpoint["size"] < parent["size"] or checkpoint["head"] == parent["head"])
         lines, size = self.path.read_bytes().split(b"\n")[:-1], checkpoint["size"]
-        # one line is parsed, not all of them as for :func:`holds`: each device of a wave asks this
+        # one line is parsed, not all of them as for :func:`checkpoints.holds`: each device of a wave asks this
         return 0 < size <= len(lines) and bool(self._parse(lines[size - 1], size)["hash"] == checkpoint["head"])
 
     def slice(self) -> Record | None:
@@ -240,12 +210,12 @@ class Journal:
         with self._reading() as handle:
             line = handle.readline()
         # a rollout's first record holds its plan: looked through for every device, not parsed
-        record = self._parse(line, 1) if json.dumps(SLICE).encode() in line else None
-        return record if record and record["event"] == SLICE else None
+        record = self._parse(line, 1) if json.dumps(entries.SLICE).encode() in line else None
+        return record if record and record["event"] == entries.SLICE else None
 
     def own(self, witnessed: t.Any) -> list[t.Mapping[str, t.Any]]:
         """Those of the checkpoints that a device says it keeps which are of this journal; it may say anything."""
-        return own(self.checkpoint(), witnessed)
+        return checkpoints.own(self.checkpoint(), witnessed)
 
     def last(self) -> Record:
         """The last whole record. Raises :class:`JournalError` if there is none."""
@@ -269,12 +239,12 @@ class Journal:
         size = os.fstat(fd).st_size
         if end < size:
             os.ftruncate(fd, end)
-            gap = _complete(
+            gap = entries.complete(
                 {"event": "audit.gap", "data": {"bytes": size - end}}, last["rollout"], last["seq"] + 1, last["hash"]
             )
             end = _write(fd, end, gap)
             last = gap
-        complete = _complete(record, last["rollout"], last["seq"] + 1, last["hash"])
+        complete = entries.complete(record, last["rollout"], last["seq"] + 1, last["hash"])
         _write(fd, end, complete)
         return complete
 
@@ -284,113 +254,14 @@ class Journal:
             record = json.loads(line)
         except ValueError:
             raise self._error(f"{where} is not JSON; restore the file from a backup") from None
-        if not isinstance(record, dict) or record.get("v") != VERSION:
-            raise self._error(f"{where} is not a record of format {VERSION}; update the collection or restore the file")
+        if not isinstance(record, dict) or record.get("v") != entries.VERSION:
+            raise self._error(
+                f"{where} is not a record of format {entries.VERSION}; update the collection or restore the file"
+            )
         return record
 
     def _error(self, reason: str) -> JournalError:
         return JournalError(f"the journal {self.path} {reason}")
-
-
-def intact(record: Record) -> bool:
-    """Whether a record is as it was written."""
-    return bool(record.get("hash") == _hash(record))
-
-
-def newest_run(records: t.Sequence[Record]) -> Record | None:
-    """The record with which the newest run began, from all of them."""
-    return next((record for record in reversed(records) if record["event"] in BEGINS), None)
-
-
-def checkpoint(records: t.Sequence[Record]) -> dict[str, t.Any]:
-    """What devices keep as witnesses: ``{rollout, size, head, journal}``, and ``since``.
-
-    ``size`` is how many records there are and ``head`` the hash of the last; ``journal`` is the hash of the first,
-    which no other journal has, not even one that is begun anew for the same rollout. ``since`` is the hash of the last
-    record with which somebody went on with an older copy of the journal, if there is one. Needs no other records.
-    """
-    last = records[-1]
-    found = {"rollout": last["rollout"], "size": last["seq"] + 1, "head": last["hash"], "journal": records[0]["hash"]}
-    resets = [
-        record["hash"] for record in records if record["event"] == "rollout.reset" and record["data"].get("ahead")
-    ]
-    return {**found, "since": resets[-1]} if resets else found
-
-
-def holds(records: t.Sequence[Record], checkpoint: t.Mapping[str, t.Any]) -> bool:
-    """:meth:`Journal.holds` for the journal of a rollout with these records."""
-    size = checkpoint["size"]
-    return 0 < size <= len(records) and bool(records[size - 1]["hash"] == checkpoint["head"])
-
-
-def own(mine: t.Mapping[str, t.Any], witnessed: t.Any) -> list[t.Mapping[str, t.Any]]:
-    """:meth:`Journal.own` for the journal whose checkpoint is ``mine``."""
-    return [
-        kept
-        for kept in (witnessed if isinstance(witnessed, list) else ())
-        if isinstance(kept, dict) and isinstance(kept.get("size"), int) and isinstance(kept.get("head"), str)
-        if all(kept.get(key) == mine.get(key) for key in ("rollout", "journal", "since"))
-    ]
-
-
-def chain(checkpoint: t.Mapping[str, t.Any]) -> str:
-    """What tells the journal of ``checkpoint`` from any other, and from an older copy with which somebody went on."""
-    return str(checkpoint.get("since") or checkpoint["journal"])
-
-
-def stamp() -> str:
-    """The moment, as records have it."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def standings(records: t.Iterable[Record]) -> dict[str, Standing]:
-    """The latest outcome of every device that was touched, in the order in which they were first touched.
-
-    A device that was touched again and did not answer since stands as ``pending``.
-    """
-    found: dict[str, Standing] = {}
-    for record in records:
-        device = record.get("device")
-        if record["event"] == "rollout.reset":
-            # who was taken back may be brought to the release again, who was ahead is asked again
-            found = {name: known for name, known in found.items() if not (known.taken_back or known.ahead)}
-        if device is None:
-            continue
-        if record["event"] == "device.pending":
-            found[device] = Standing(device, "pending", data=record["data"])
-        elif record["event"] == "device.outcome":
-            found[device] = Standing(
-                device, record["outcome"], record.get("code"), record.get("message"), data=record["data"]
-            )
-        elif record["event"] == "device.seen" and device in found:
-            found[device] = found[device]._replace(healthy=bool(record["data"].get("healthy")))
-    return found
-
-
-def _check(event: str, device: str | None, outcome: str | None) -> None:
-    if event not in EVENTS:
-        raise JournalError(f"{event!r} is not an event of the journal; use one of {', '.join(sorted(EVENTS))}")
-    if event.startswith("device.") != bool(device):
-        raise JournalError(f"{event}: {'needs' if not device else 'has no'} device; correct the call")
-    if (event == "device.outcome") != bool(outcome) or (outcome and outcome not in outcomes.ALL):
-        raise JournalError(f"{event}: {outcome!r} is not an outcome; use one of {', '.join(sorted(outcomes.ALL))}")
-
-
-def _complete(record: Record, rollout: str, seq: int, prev: str) -> Record:
-    complete = {
-        "v": VERSION,
-        "seq": seq,
-        "time": stamp(),
-        "rollout": rollout,
-        **record,
-        "prev": prev,
-    }
-    complete["hash"] = _hash(complete)
-    return complete
-
-
-def _hash(record: Record) -> str:
-    return hashlib.sha256(files.canonical({key: value for key, value in record.items() if key != "hash"})).hexdigest()
 
 
 def _tail(fd: int) -> tuple[bytes, int]:

@@ -15,7 +15,7 @@ import dataclasses
 import datetime
 import typing as t
 
-from . import journal, outcomes
+from . import entries, outcomes
 from .deferrals import Deferral
 from .errors import PlanError
 from .numbers import is_number
@@ -69,7 +69,7 @@ def _failures(records: t.Iterable[Record]) -> dict[str, _Failed]:
     series: dict[str, _Failed] = {}
     this_run: dict[str, Record] = {}
     for record in records:
-        if record["event"] in journal.BEGINS:
+        if record["event"] in entries.BEGINS:
             _book(series, this_run)
             this_run = {}
         elif record["event"] == "device.outcome":

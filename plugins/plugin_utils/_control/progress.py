@@ -16,7 +16,7 @@ import dataclasses
 import datetime
 import typing as t
 
-from . import gate, journal, outcomes
+from . import entries, gate, outcomes
 
 if t.TYPE_CHECKING:
     from .journal import Record
@@ -62,7 +62,7 @@ class Progress:
         """Take in one record of the journal, in their order; the lines that tell it, often none."""
         event, data = record["event"], record["data"]
         self._last = datetime.datetime.fromisoformat(record["time"])
-        if event in journal.BEGINS:
+        if event in entries.BEGINS:
             return self._begin(record)
         if event in ("wave.started", "wave.ended", "wave.turn"):
             return self._decided(event, data)

@@ -12,7 +12,7 @@ import hashlib
 import pathlib
 import typing as t
 
-from . import journal, plan, rollouts
+from . import journal, outcomes, plan, rollouts
 from .errors import PlanError
 
 #: A device that could not go back must not keep the others from going back.
@@ -39,7 +39,7 @@ def make(
     if wave is not None and wave not in names:
         raise PlanError(f"rollout {rollout} has no wave {wave!r}; it has {', '.join(names)}")
     wanted = {name for entry in made["waves"] if wave in (None, entry["name"]) for name in entry["hosts"]}
-    standings = journal.standings(records)
+    standings = outcomes.standings(records)
     touched = [
         name
         for name in hosts

@@ -14,7 +14,7 @@ import pathlib
 import re
 import typing as t
 
-from . import analysis, files, gate, journal, outcomes, runs
+from . import analysis, entries, files, gate, journal, outcomes, runs
 from . import plan as planning
 from .errors import JournalError, PlanError
 from .journal import Journal, Record
@@ -92,7 +92,7 @@ def look(directory: pathlib.Path, plan: Plan) -> Started:
     if not path.exists():
         return Started(plan["rollout"], 1, path, False, [], [])
     records = Journal(path).verify()
-    known = journal.standings(records)
+    known = outcomes.standings(records)
     planned = [known[name] for name in planning.order(plan) if name in known]
     return Started(
         rollout=plan["rollout"],
@@ -140,14 +140,14 @@ def start(
 def current_plan(records: t.Sequence[Record]) -> Plan:
     """The plan that the newest run follows."""
     for record in reversed(records):
-        if record["event"] in journal.BEGINS and "plan" in record["data"]:
+        if record["event"] in entries.BEGINS and "plan" in record["data"]:
             return t.cast(Plan, record["data"]["plan"])
     raise JournalError("the journal does not begin with rollout.started; restore it from a backup")
 
 
 def generation(records: t.Sequence[Record]) -> int:
     """The number of the newest run."""
-    begin = journal.newest_run(records)
+    begin = runs.newest(records)
     return int(begin["data"]["generation"]) if begin else 0
 
 
@@ -161,7 +161,7 @@ def untouched(records: t.Sequence[Record]) -> set[str]:
     """The devices whose turn the gate did not let begin in the newest run, and that nothing is recorded of."""
     held: set[str] = set()
     for record in records:
-        if record["event"] in journal.BEGINS:
+        if record["event"] in entries.BEGINS:
             held.clear()
         elif record["event"] == "wave.turn" and record["data"]["decision"] != gate.PROMOTE:
             held.update(record["data"]["hosts"])
@@ -179,7 +179,7 @@ def stored_plan(directory: pathlib.Path, rollout: str) -> Plan | None:
 def conclude(records: t.Sequence[Record]) -> Conclusion:
     """What came of the rollout whose records these are; see :class:`Conclusion`."""
     plan = current_plan(records)
-    known = journal.standings(records)
+    known = outcomes.standings(records)
     decision, last = _last_decision(records, plan)
     wave = opened(records)
     if wave >= 0:
@@ -208,7 +208,7 @@ def opened(records: t.Sequence[Record]) -> int:
     """The index of the wave that the newest run opened for those who join it (:mod:`joining`); -1 for none."""
     wave = -1
     for record in records:
-        if record["event"] in journal.BEGINS:
+        if record["event"] in entries.BEGINS:
             wave = -1
         elif record["event"] in ("wave.started", "wave.ended"):
             wave = int(record["data"]["wave"]) if record["data"].get("open") else -1

@@ -18,9 +18,9 @@ import pathlib
 import platform
 import typing as t
 
-from . import journal
+from . import entries
+from .entries import Record
 from .errors import JournalError
-from .journal import Record
 
 #: Seconds without a record after which a run on another machine counts as dead; a wave's soak is added.
 SILENCE = 1800.0
@@ -37,6 +37,11 @@ def controller(pid: int) -> dict[str, t.Any]:
     }
 
 
+def newest(records: t.Sequence[Record]) -> Record | None:
+    """The record with which the newest run began, from all of them."""
+    return next((record for record in reversed(records) if record["event"] in entries.BEGINS), None)
+
+
 def refuse_second(
     records: t.Sequence[Record], mine: t.Mapping[str, t.Any], soak: float, devices: t.Collection[str] | None = None
 ) -> None:
@@ -45,7 +50,7 @@ def refuse_second(
     So are those who joined a wave, of whom only those matter who have one of ``devices`` if these are given. ``soak``
     is the longest time in seconds for which the plan lets a wave alone, and a run may be silent.
     """
-    begin = journal.newest_run(records)
+    begin = newest(records)
     if begin is None:
         return
     if not any(record["event"] == "rollout.ended" for record in records[begin["seq"] + 1 :]):
@@ -57,7 +62,7 @@ def refuse_second(
 
 def slices(records: t.Sequence[Record]) -> list[Record]:
     """The records with which those began that joined the newest run's wave and have not left it."""
-    begin = journal.newest_run(records)
+    begin = newest(records)
     found: dict[str, Record] = {}
     for record in records[begin["seq"] + 1 :] if begin else ():
         if record["event"] == "slice.started" and "controller" in record["data"]:

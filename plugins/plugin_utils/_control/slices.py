@@ -15,7 +15,7 @@ from __future__ import annotations
 import pathlib
 import typing as t
 
-from . import journal, remembered
+from . import entries, remembered
 from .errors import JournalError
 from .journal import Journal, Record
 
@@ -60,7 +60,7 @@ def begin(book: Journal, path: pathlib.Path, worker: str, generation: int) -> Jo
     """Make the journal of a slice in ``path``; it names ``book``, to which it belongs, by its checkpoint."""
     parent = book.checkpoint()
     data = {"parent": parent, "worker": worker, "generation": generation}
-    return Journal.begin(path, parent["rollout"], data, prev=parent["head"], event=journal.SLICE)
+    return Journal.begin(path, parent["rollout"], data, prev=parent["head"], event=entries.SLICE)
 
 
 class Adoption:
@@ -87,7 +87,7 @@ class Adoption:
         """
         for record in records:
             device = str(record.get("device"))
-            if not journal.intact(record) or record["rollout"] != self._rollout or device not in self._devices:
+            if not entries.intact(record) or record["rollout"] != self._rollout or device not in self._devices:
                 raise Foreign(
                     f"worker {self._worker} sent a record of {device} that is not of its slice or was changed; look at "
                     "that machine before it is used again"

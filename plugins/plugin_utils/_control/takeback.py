@@ -11,7 +11,7 @@ from __future__ import annotations
 import pathlib
 import typing as t
 
-from . import conditions, gate, journal, outcomes, rollouts
+from . import conditions, entries, gate, journal, outcomes, rollouts
 from .journal import Journal, Record
 from .plan import Plan
 
@@ -35,7 +35,7 @@ def due(plan: Plan, records: t.Sequence[Record], decision: gate.Decision, *, wav
         for record in records
         if record["event"] == "device.outcome" and record["outcome"] in outcomes.SUCCESS
     }
-    known = journal.standings(records)
+    known = outcomes.standings(records)
     return [
         name
         for entry in plan["waves"]
@@ -49,11 +49,11 @@ def wanted(records: t.Sequence[Record]) -> list[str]:
     """The devices that the last gate of the newest run wants back and that did not go back yet."""
     found: list[str] = []
     for record in records:
-        if record["event"] in journal.BEGINS:
+        if record["event"] in entries.BEGINS:
             found = []
         elif record["event"] in ("wave.started", "wave.turn", "wave.ended"):
             found = record["data"].get("roll_back", [])
-    known = journal.standings(records)
+    known = outcomes.standings(records)
     return [name for name in found if name in known and known[name].outcome in outcomes.AS_PLANNED]
 
 
@@ -64,14 +64,14 @@ def settle(directory: pathlib.Path, book: Journal) -> list[str]:
     """
     records = book.verify()
     release = rollouts.current_plan(records)["release"]
-    known, done = journal.standings(records), []
+    known, done = outcomes.standings(records), []
     for path in sorted(directory.glob(f"{release['name']}-{release['version']}{BACK}-*/{journal.NAME}")):
         back = Journal(path).verify()
         if rollouts.current_plan(back).get("back_from") != book.last()["rollout"]:
             continue
         when = {record["device"]: record["time"] for record in back if record["event"] == "device.outcome"}
         brought = {record["device"]: record["time"] for record in records if record["event"] == "device.outcome"}
-        for name, standing in journal.standings(back).items():
+        for name, standing in outcomes.standings(back).items():
             runs_it = name in known and known[name].outcome in outcomes.AS_PLANNED
             if runs_it and standing.outcome in outcomes.AS_PLANNED and when[name] > brought[name]:
                 data = {"before": standing.data.get("before"), "after": standing.data.get("after")}

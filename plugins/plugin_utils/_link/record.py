@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import typing as t
 
-from .._control import remembered, runs
-from .._control.journal import Journal, chain
+from .._control import checkpoints, remembered, runs
+from .._control.journal import Journal
 
 Reply = t.Mapping[str, t.Any]
 
@@ -96,7 +96,7 @@ class Record:
         """
         known = checkpoint or self.checkpoint()
         found = {"rollout": self.rollout, "generation": self.generation or None}
-        found["holder"] = chain(known) if known else None
+        found["holder"] = checkpoints.chain(known) if known else None
         return {key: value for key, value in found.items() if value is not None}
 
     @property

@@ -12,9 +12,9 @@ import typing as t
 import pytest
 from ansible.errors import AnsibleActionFail
 from ansible_collections.fleet.ota.plugins.action import journal, plan
-from ansible_collections.fleet.ota.plugins.plugin_utils._control import gate, rollouts
+from ansible_collections.fleet.ota.plugins.plugin_utils._control import gate, outcomes, rollouts
 from ansible_collections.fleet.ota.plugins.plugin_utils._control import plan as planning
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import Journal, standings
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import Journal
 
 if t.TYPE_CHECKING:
     from .conftest import Act, Result
@@ -82,7 +82,7 @@ def test_one_that_fails_does_not_keep_the_others(back: Back) -> None:
     book = Journal(back.start(made)["path"])
     book.outcome("d1", "refused", code="CONFLICT")
     book.outcome("d3", "updated")
-    decision = gate.decide(made["plan"], standings(book.verify()), wave=0)
+    decision = gate.decide(made["plan"], outcomes.standings(book.verify()), wave=0)
     assert (decision.decision, decision.counts["failure"]) == ("promote", 1)
 
 

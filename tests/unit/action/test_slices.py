@@ -20,7 +20,7 @@ import zipfile
 import pytest
 import yaml
 from ansible.errors import AnsibleUndefinedVariable
-from ansible_collections.fleet.ota.plugins.plugin_utils._control import journal, slices
+from ansible_collections.fleet.ota.plugins.plugin_utils._control import journal, outcomes, slices
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.errors import JournalError, PlanError
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import Journal
 from ansible_collections.fleet.ota.plugins.plugin_utils._slices import folder, inventory, stream, turn, workers
@@ -223,7 +223,7 @@ EVERYBODY = dict.fromkeys(("d1", "d2", "d3", "d4"), "updated")
 
 def test_everybody_is_on_record_before_a_slice_begins(plant: Plant) -> None:
     def look(worker: str) -> None:
-        known = journal.standings(plant.book.read())
+        known = outcomes.standings(plant.book.read())
         mine = next(devices for name, devices, _again in plant.given if name == worker)
         assert {known[name].outcome for name in mine} == {"pending"}
 
@@ -240,7 +240,7 @@ def test_the_living_take_over_what_is_open(plant: Plant) -> None:
     assert {slice_.worker: slice_.reason for slice_ in found if slice_.open} == {
         "w1": "it ended without an outcome of them"
     }
-    known = journal.standings(plant.book.verify())
+    known = outcomes.standings(plant.book.verify())
     assert {name: standing.outcome for name, standing in known.items()} == {**EVERYBODY, "d1": "restored"}
 
 
@@ -253,7 +253,7 @@ def test_one_that_is_gone_gets_nothing_more_and_this_machine_is_the_last(plant: 
     # and what nobody could do stays open, for the gate to count as lost
     left = [name for slice_ in found if slice_.worker == "controller" for name in slice_.open]
     assert left == ["d4"]
-    assert journal.standings(plant.book.read())["d4"].outcome == "pending"
+    assert outcomes.standings(plant.book.read())["d4"].outcome == "pending"
 
 
 def test_a_run_that_was_taken_over_gives_out_nothing_more(plant: Plant) -> None:
@@ -268,7 +268,7 @@ def test_a_run_that_was_taken_over_gives_out_nothing_more(plant: Plant) -> None:
         plant.run(2, 2)
     assert not any(again for _name, _devices, again in plant.given)
     # the slice that was at work came to its end
-    assert journal.standings(plant.book.read())["d3"].outcome == "updated"
+    assert outcomes.standings(plant.book.read())["d3"].outcome == "updated"
 
 
 # -- what a worker says -------------------------------------------------------------------------------------------
@@ -342,7 +342,7 @@ def test_a_worker_that_tells_of_others(book: Journal, tmp_path: pathlib.Path) ->
     reason, adoption = talk(book, tmp_path, f"cat {tmp_path / 'said'}; exec sleep 60")
     assert "not of its slice" in str(reason)
     assert adoption.outcomes == {}
-    assert "d2" not in journal.standings(book.read())
+    assert "d2" not in outcomes.standings(book.read())
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from ansible_collections.fleet.ota.plugins.plugin_utils._control import (
     breaker,
     clearance,
     gate,
-    journal,
+    outcomes,
     plan,
     rollback,
     rollouts,
@@ -152,13 +152,13 @@ def test_who_went_back_is_settled_once_and_stops_the_rollout_until_a_reset(tmp_p
     assert takeback.settle(tmp_path, book) == ["d1"]
     assert takeback.settle(tmp_path, book) == []
     assert takeback.wanted(book.read()) == ["d2"]
-    known = journal.standings(book.read())
+    known = outcomes.standings(book.read())
     assert known["d1"].outcome == "rolled_back"
     decision = gate.decide({**made, "limits": {**made["limits"], "max_failures": None}}, known, wave=0, before=True)
     assert decision.decision == gate.HALT
     assert "d1: taken back" in decision.reason
     book.append("rollout.reset", data={"by": "anna", "reason": "a cable"})
-    assert "d1" not in journal.standings(book.read())
+    assert "d1" not in outcomes.standings(book.read())
 
 
 def test_a_new_run_wants_nobody_back_until_its_gate_says_so(tmp_path: pathlib.Path) -> None:

@@ -17,7 +17,7 @@ import threading
 import typing as t
 
 import pytest
-from ansible_collections.fleet.ota.plugins.plugin_utils._control import files, journal
+from ansible_collections.fleet.ota.plugins.plugin_utils._control import files, journal, outcomes
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.errors import JournalError
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import Journal
 
@@ -171,9 +171,9 @@ def test_a_checkpoint_waits_for_a_record_that_is_being_written(book: Journal) ->
 def test_who_was_ahead_is_nobody_any_more_after_a_reset(book: Journal) -> None:
     book.outcome("a", "deferred", code="AHEAD")
     book.outcome("b", "deferred", code="BUSY")
-    assert journal.standings(book.read())["a"].ahead
+    assert outcomes.standings(book.read())["a"].ahead
     book.append("rollout.reset", data={"devices": [], "ahead": ["a"]})
-    assert set(journal.standings(book.read())) == {"b"}
+    assert set(outcomes.standings(book.read())) == {"b"}
 
 
 def test_standings_are_the_latest_word_of_each_device(book: Journal) -> None:
@@ -186,7 +186,7 @@ def test_standings_are_the_latest_word_of_each_device(book: Journal) -> None:
     book.pending("c", 2)
     book.outcome("c", "updated")
     book.seen("c", healthy=True)
-    found = journal.standings(book.read())
+    found = outcomes.standings(book.read())
     assert [(name, one.outcome, one.healthy) for name, one in found.items()] == [
         ("a", "updated", False),
         ("b", "pending", True),
@@ -194,7 +194,7 @@ def test_standings_are_the_latest_word_of_each_device(book: Journal) -> None:
     ]
     assert found["a"].data["after"] == "2.0"
     book.outcome("a", "updated")
-    assert journal.standings(book.read())["a"].healthy  # a new outcome begins anew
+    assert outcomes.standings(book.read())["a"].healthy  # a new outcome begins anew
 
 
 def test_the_latest_of_a_device_is_read_from_the_end(book: Journal) -> None:

@@ -10,7 +10,7 @@ import pathlib
 import typing as t
 
 import pytest
-from ansible_collections.fleet.ota.plugins.plugin_utils._control import gate, journal, plan, rollouts
+from ansible_collections.fleet.ota.plugins.plugin_utils._control import gate, outcomes, plan, rollouts
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.errors import JournalError, PlanError
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import Journal
 
@@ -33,7 +33,7 @@ def wave(book: Journal, made: plan.Plan, index: int, **outcomes: str) -> gate.De
 
 
 def _gate(book: Journal, made: plan.Plan, index: int, *, before: bool = False) -> gate.Decision:
-    decision = gate.decide(made, journal.standings(book.read()), wave=index, before=before)
+    decision = gate.decide(made, outcomes.standings(book.read()), wave=index, before=before)
     data = {"wave": index, "decision": decision.decision}
     book.append("wave.started" if before else "wave.ended", data=data)
     return decision
