@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import re
 import shutil
@@ -94,7 +95,11 @@ def taken_over(site: Site) -> bool:
 
 def at_work(worker: Device) -> bool:
     """Whether Ansible runs there."""
-    return worker.run(["pgrep", "-f", "ansible-playbook"], check=False).returncode == 0
+    for process in (worker.root / "proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended
+            if b"ansible.cli.playbook" in process.read_bytes():
+                return True
+    return False
 
 
 def connected(worker: Device, device: Device) -> bool:
