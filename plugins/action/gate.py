@@ -57,7 +57,7 @@ class ActionModule(ControllerAction):
         if self.check and not path.exists():
             # a dry run has no journal: nothing was touched, so nothing can have failed
             decision = gate.Decision(gate.PROMOTE, "check mode: nothing is recorded yet", {}, [])
-            turns = {"turns": _turns([batch], most), "soak": 0, "idle": False, "go": batch, "deferred": []}
+            turns = {**_turns([batch], most), "soak": 0, "idle": False, "go": batch, "deferred": []}
             return {**_result(decision, None), **turns, "approval_wanted": False}
         records = book.verify()
         runs.insist(runs.newest(records), arguments["generation"])
@@ -93,7 +93,7 @@ class ActionModule(ControllerAction):
             self._tell(book, arguments["notify"], wave, decision, wanted)
         return {
             **_result(decision, wave),
-            "turns": [] if idle else _turns(plan.turns(wave), most),
+            **_turns([] if idle else plan.turns(wave), most),
             "idle": idle,
             "opened": opened,
             "soak": 0 if self.check else clearance.soak(records, made, wave),
@@ -179,17 +179,19 @@ class ActionModule(ControllerAction):
         }
 
 
-def _turns(turns: t.Sequence[t.Sequence[str]], most: int) -> list[dict[str, t.Any]]:
+def _turns(turns: t.Sequence[t.Sequence[str]], most: int) -> Result:
     """The turns in pieces of at most ``most`` devices, as many as Ansible, or all workers, work on at a time.
 
     Ansible takes more than that one after the other and confirms the first when it is done with the last: the deadlines
-    of the first would pass meanwhile.
+    of the first would pass meanwhile. ``turn_of`` says where each device's own is: a search by each of them
+    would cost the square of the wave.
     """
-    return [
+    pieces: list[dict[str, t.Any]] = [
         {"index": index, "hosts": list(hosts[begin : begin + most])}
         for index, hosts in enumerate(turns)
         for begin in range(0, len(hosts), most)
     ]
+    return {"turns": pieces, "turn_of": {name: [at] for at, piece in enumerate(pieces) for name in piece["hosts"]}}
 
 
 def _recorded(wave: t.Mapping[str, t.Any], decision: gate.Decision) -> dict[str, t.Any]:

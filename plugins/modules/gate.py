@@ -134,6 +134,12 @@ turns:
   returned: O(point=before) and O(point=after)
   type: list
   elements: dict
+turn_of:
+  description:
+    - For each host with a turn, in a list, the position of that in RV(turns).
+  returned: O(point=before) and O(point=after)
+  type: dict
+  sample: {"dev1": [0], "dev2": [0], "dev3": [1]}
 idle:
   description:
     - Whether nothing is to be done in this wave, because all of its devices are as planned and it passed its gate

@@ -154,6 +154,7 @@ def test_hosts_that_ansible_dropped_are_missing_from_the_batch_but_not_from_all(
 def test_files_included_one_host_at_a_time_run_one_after_the_other_in_the_order_of_hosts(play: Play) -> None:
     """Turns: every host includes its own, and without ``throttle`` that of a fast worker would come first."""
     turns = [{"index": 0, "hosts": ["h5", "h6"]}, {"index": 1, "hosts": ["h1"]}, {"index": 2, "hosts": ["h2", "h3"]}]
+    of = {name: [turn["index"]] for turn in turns for name in t.cast("list[str]", turn["hosts"])}
     work: list[Result] = [{"block": [FAIL_BAD, say("commit")], "rescue": [say("restore")]}]
     gate = {"name": "gate", "ansible.builtin.debug": {"msg": "x"}, "run_once": True, "register": "gate"}
     (play.folder / "turn.json").write_text(json.dumps([{"throttle": 0, "block": [gate, *work]}]))
@@ -161,13 +162,13 @@ def test_files_included_one_host_at_a_time_run_one_after_the_other_in_the_order_
         "ansible.builtin.include_tasks": "turn.json",
         # the first worker answers last
         "loop": "{{ (lookup('pipe', 'sleep 0.3') if inventory_hostname == 'h5' else '') or"
-        " turns | selectattr('hosts', 'contains', inventory_hostname) }}",
+        " of[inventory_hostname] | default([]) | map('extract', turns) }}",
         "loop_control": {"loop_var": "turn"},
     }
     hosts = ["h5", "h6", "h1", "h2", "h3", "h4"]
     first = a_play({"ansible.builtin.set_fact": {"order": hosts}, "run_once": True})
     tasks = [{"throttle": 1, "block": [include]}, say("after", when="gate.msg is defined")]
-    second = a_play(*tasks, hosts="{{ hostvars['h1'].order }}", vars={"bad": ["h6", "h2"], "turns": turns})
+    second = a_play(*tasks, hosts="{{ hostvars['h1'].order }}", vars={"bad": ["h6", "h2"], "turns": turns, "of": of})
     ran = play(first, second, hosts=HOSTS)
     assert did(ran, "commit") == ["h5", "h1", "h3"], ran.text
     assert did(ran, "restore") == ["h6", "h2"]
