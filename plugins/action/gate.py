@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import typing as t
 
 from ..plugin_utils._control import (
@@ -183,15 +184,23 @@ def _turns(turns: t.Sequence[t.Sequence[str]], most: int) -> Result:
     """The turns in pieces of at most ``most`` devices, as many as Ansible, or all workers, work on at a time.
 
     Ansible takes more than that one after the other and confirms the first when it is done with the last: the deadlines
-    of the first would pass meanwhile. ``turn_of`` says where each device's own is: a search by each of them
-    would cost the square of the wave.
+    of the first would pass meanwhile.
+
+    ``turn_of`` says where each device's own is. Whatever a template touches Ansible wraps entry by entry, for every
+    device anew: looking through all turns, or one table of all devices, would cost the square of the wave. So the table
+    is in up to 256 parts, by the begin of the name's SHA-1, which templates can work out.
     """
     pieces: list[dict[str, t.Any]] = [
         {"index": index, "hosts": list(hosts[begin : begin + most])}
         for index, hosts in enumerate(turns)
         for begin in range(0, len(hosts), most)
     ]
-    return {"turns": pieces, "turn_of": {name: [at] for at, piece in enumerate(pieces) for name in piece["hosts"]}}
+    table: dict[str, dict[str, list[int]]] = {}
+    for at, piece in enumerate(pieces):
+        for name in piece["hosts"]:
+            part = hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()[:2]
+            table.setdefault(part, {})[name] = [at]
+    return {"turns": pieces, "turn_of": table}
 
 
 def _recorded(wave: t.Mapping[str, t.Any], decision: gate.Decision) -> dict[str, t.Any]:

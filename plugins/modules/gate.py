@@ -136,10 +136,11 @@ turns:
   elements: dict
 turn_of:
   description:
-    - For each host with a turn, in a list, the position of that in RV(turns).
+    - For each host with a turn, in a list, the position of that in RV(turns). In parts by the first two letters of the
+      SHA-1 of the host's name, because templates get slow with large tables.
   returned: O(point=before) and O(point=after)
   type: dict
-  sample: {"dev1": [0], "dev2": [0], "dev3": [1]}
+  sample: {"3b": {"dev1": [0]}, "87": {"dev2": [0]}}
 idle:
   description:
     - Whether nothing is to be done in this wave, because all of its devices are as planned and it passed its gate
