@@ -188,7 +188,7 @@ def _turns(turns: t.Sequence[t.Sequence[str]], most: int) -> Result:
 
     ``turn_of`` says where each device's own is. Whatever a template touches Ansible wraps entry by entry, for every
     device anew: looking through all turns, or one table of all devices, would cost the square of the wave. So the table
-    is in up to 256 parts, by the begin of the name's SHA-1, which templates can work out.
+    is in up to 256 parts, by the begin of the name's SHA-256, which templates can work out.
     """
     pieces: list[dict[str, t.Any]] = [
         {"index": index, "hosts": list(hosts[begin : begin + most])}
@@ -198,7 +198,7 @@ def _turns(turns: t.Sequence[t.Sequence[str]], most: int) -> Result:
     table: dict[str, dict[str, list[int]]] = {}
     for at, piece in enumerate(pieces):
         for name in piece["hosts"]:
-            part = hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()[:2]
+            part = hashlib.sha256(name.encode()).hexdigest()[:2]
             table.setdefault(part, {})[name] = [at]
     return {"turns": pieces, "turn_of": table}
 

@@ -137,10 +137,10 @@ turns:
 turn_of:
   description:
     - For each host with a turn, in a list, the position of that in RV(turns). In parts by the first two letters of the
-      SHA-1 of the host's name, because templates get slow with large tables.
+      SHA-256 of the host's name, because templates get slow with large tables.
   returned: O(point=before) and O(point=after)
   type: dict
-  sample: {"3b": {"dev1": [0]}, "87": {"dev2": [0]}}
+  sample: {"cf": {"dev1": [0]}, "45": {"dev2": [0]}}
 idle:
   description:
     - Whether nothing is to be done in this wave, because all of its devices are as planned and it passed its gate

@@ -158,7 +158,7 @@ def test_files_included_one_host_at_a_time_run_one_after_the_other_in_the_order_
     of: Result = {}
     for turn in turns:
         for name in t.cast("list[str]", turn["hosts"]):
-            of.setdefault(hashlib.sha1(name.encode()).hexdigest()[:2], {})[name] = [turn["index"]]
+            of.setdefault(hashlib.sha256(name.encode()).hexdigest()[:2], {})[name] = [turn["index"]]
     work: list[Result] = [{"block": [FAIL_BAD, say("commit")], "rescue": [say("restore")]}]
     gate = {"name": "gate", "ansible.builtin.debug": {"msg": "x"}, "run_once": True, "register": "gate"}
     (play.folder / "turn.json").write_text(json.dumps([{"throttle": 0, "block": [gate, *work]}]))
@@ -166,7 +166,7 @@ def test_files_included_one_host_at_a_time_run_one_after_the_other_in_the_order_
         "ansible.builtin.include_tasks": "turn.json",
         # the first worker answers last
         "loop": "{{ (lookup('pipe', 'sleep 0.3') if inventory_hostname == 'h5' else '') or"
-        " of[(inventory_hostname | hash('sha1'))[:2]][inventory_hostname] | default([]) | map('extract', turns) }}",
+        " of[(inventory_hostname | hash('sha256'))[:2]][inventory_hostname] | default([]) | map('extract', turns) }}",
         "loop_control": {"loop_var": "turn"},
     }
     hosts = ["h5", "h6", "h1", "h2", "h3", "h4"]
