@@ -58,8 +58,9 @@ class ActionModule(ControllerAction):
         if self.check and not path.exists():
             # a dry run has no journal: nothing was touched, so nothing can have failed
             decision = gate.Decision(gate.PROMOTE, "check mode: nothing is recorded yet", {}, [])
-            turns = {**_turns([batch], most), "soak": 0, "idle": False, "go": batch, "deferred": []}
-            return {**_result(decision, None), **turns, "approval_wanted": False}
+            turns = _turns([batch], most)
+            rest = {"soak": 0, "idle": False, "go": batch, "deferred": [], "approval_wanted": False}
+            return {**_result(decision, None), "turns": turns, "turn_of": _turn_of(turns), **rest}
         records = book.verify()
         runs.insist(runs.newest(records), arguments["generation"])
         made = rollouts.current_plan(records)
@@ -92,9 +93,11 @@ class ActionModule(ControllerAction):
                 said = {**_recorded(wave, decision), "roll_back": back, **({"open": True} if opened else {})}
                 book.append(event, data=said)
             self._tell(book, arguments["notify"], wave, decision, wanted)
+        turns = [] if idle else _turns(plan.turns(wave), most)
         return {
             **_result(decision, wave),
-            **_turns([] if idle else plan.turns(wave), most),
+            "turns": turns,
+            "turn_of": _turn_of(turns) if point == "before" else {},
             "idle": idle,
             "opened": opened,
             "soak": 0 if self.check else clearance.soak(records, made, wave),
@@ -180,27 +183,31 @@ class ActionModule(ControllerAction):
         }
 
 
-def _turns(turns: t.Sequence[t.Sequence[str]], most: int) -> Result:
+def _turns(turns: t.Sequence[t.Sequence[str]], most: int) -> list[dict[str, t.Any]]:
     """The turns in pieces of at most ``most`` devices, as many as Ansible, or all workers, work on at a time.
 
     Ansible takes more than that one after the other and confirms the first when it is done with the last: the deadlines
     of the first would pass meanwhile.
-
-    ``turn_of`` says where each device's own is. Whatever a template touches Ansible wraps entry by entry, for every
-    device anew: looking through all turns, or one table of all devices, would cost the square of the wave. So the table
-    is in up to 256 parts, by the begin of the name's SHA-256, which templates can work out.
     """
-    pieces: list[dict[str, t.Any]] = [
+    return [
         {"index": index, "hosts": list(hosts[begin : begin + most])}
         for index, hosts in enumerate(turns)
         for begin in range(0, len(hosts), most)
     ]
+
+
+def _turn_of(turns: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, dict[str, list[int]]]:
+    """Where each device's own is in ``turns``.
+
+    Whatever a template touches Ansible wraps entry by entry, for every device anew: looking through all turns, or one
+    table of all devices, would cost the square of the wave. So the table is in up to 256 parts, by the begin of the
+    name's SHA-256, which templates can work out.
+    """
     table: dict[str, dict[str, list[int]]] = {}
-    for at, piece in enumerate(pieces):
-        for name in piece["hosts"]:
-            part = hashlib.sha256(name.encode()).hexdigest()[:2]
-            table.setdefault(part, {})[name] = [at]
-    return {"turns": pieces, "turn_of": table}
+    for at, turn in enumerate(turns):
+        for name in turn["hosts"]:
+            table.setdefault(hashlib.sha256(name.encode()).hexdigest()[:2], {})[name] = [at]
+    return table
 
 
 def _recorded(wave: t.Mapping[str, t.Any], decision: gate.Decision) -> dict[str, t.Any]:

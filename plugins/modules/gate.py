@@ -137,7 +137,8 @@ turns:
 turn_of:
   description:
     - For each host with a turn, in a list, the position of that in RV(turns). In parts by the first two letters of the
-      SHA-256 of the host's name, because templates get slow with large tables.
+      SHA-256 of the host's name, because templates get slow with large tables. Empty after
+      the wave.
   returned: O(point=before) and O(point=after)
   type: dict
   sample: {"cf": {"dev1": [0]}, "45": {"dev2": [0]}}

@@ -90,7 +90,7 @@ def main() -> int:
     parser.add_argument("devices", type=int, nargs="*", default=[100, 1000, 5000])
     parser.add_argument("--plan", type=int, default=10000, help="devices of the fleet that is planned only")
     arguments = parser.parse_args()
-    processes.adopt_orphans()  # ssh puts its shared connections, which do the cryptography, in the background
+    processes.adopt_orphans()  # what a run leaves behind counts too
     with tempfile.TemporaryDirectory(prefix="fleet-ota-scale-") as folder:
         simulated = Simulated(Path(folder).resolve())
         print("| devices | what | wall s | CPU-s | ms CPU per device | peak MB | CPU, times the empty play |")

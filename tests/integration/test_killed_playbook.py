@@ -131,13 +131,18 @@ def at_rest(device: Device, before: Evidence) -> None:
     assert_same(before, look(device))
 
 
+def assert_updated_once(device: Device) -> None:
+    """It runs the new release since one transaction."""
+    assert running(device) == "2"
+    assert Engine(device).transaction()["state"] == "confirmed"
+    assert len(confirmed(device)) == 2, "once for each of its releases"
+    assert evidence.read(device, "/var/lib/meter/installed") == "1\n2\n"
+
+
 def assert_all_updated_once(site: Site, done: str, *, went_back: tuple[Device, ...] = ()) -> None:
     """Every device runs the new release since one transaction, and the journal says so, from its begin to its end."""
     for device in site.devices:
-        assert running(device) == "2"
-        assert Engine(device).transaction()["state"] == "confirmed"
-        assert len(confirmed(device)) == 2, "once for each of its releases"
-        assert evidence.read(device, "/var/lib/meter/installed") == "1\n2\n"
+        assert_updated_once(device)
     assert history(site.devices[0]) == done, "what the killed run had finished was not touched again"
     (path,) = site.journals.glob("*/journal.jsonl")
     ends = [record for record in Journal(path).verify() if record["event"] == "device.outcome"]

@@ -102,16 +102,25 @@ def _meant(found: transaction.Transaction, request: Request) -> bool:
     return (not identifier or found.id == identifier) and (not rollout or found.data.get("rollout") == rollout)
 
 
-def confirm(layout: Layout, request: Request) -> Reply:
-    """Keep what is installed. Only a transaction that waits for it can be confirmed; once confirmed it stays so."""
+def _while_waiting(layout: Layout, request: Request, do: t.Callable[[transaction.Transaction], None]) -> Reply:
+    """Do something to the transaction that a request is about, as long as it waits for a confirm."""
     found = conclude.settle(layout)
     if found is None or not _meant(found, request):
         return dict(apply.IDLE)
     lease.insist(found, request)
     if found.state == "unconfirmed" and not request.get("check"):
+        do(found)
+    return found.reply()
+
+
+def confirm(layout: Layout, request: Request) -> Reply:
+    """Keep what is installed. Only a transaction that waits for it can be confirmed; once confirmed it stays so."""
+
+    def keep(found: transaction.Transaction) -> None:
         _new_connection(layout, found)
         conclude.confirm(found)
-    return found.reply()
+
+    return _while_waiting(layout, request, keep)
 
 
 def _new_connection(layout: Layout, found: transaction.Transaction) -> None:
@@ -126,13 +135,7 @@ def _new_connection(layout: Layout, found: transaction.Transaction) -> None:
 
 def extend(layout: Layout, request: Request) -> Reply:
     """Move the deadline of what waits for a confirm: ``deadline`` seconds from now, never earlier than it is."""
-    found = conclude.settle(layout)
-    if found is None or not _meant(found, request):
-        return dict(apply.IDLE)
-    lease.insist(found, request)
-    if found.state == "unconfirmed" and not request.get("check"):
-        guard.extend(found, apply.options(request)["deadline"])
-    return found.reply()
+    return _while_waiting(layout, request, lambda found: guard.extend(found, apply.options(request)["deadline"]))
 
 
 def restore(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:

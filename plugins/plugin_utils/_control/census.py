@@ -16,8 +16,9 @@ import pathlib
 import typing as t
 
 from . import checkpoints, journal, outcomes, rollouts
+from .entries import Record
 from .errors import JournalError
-from .journal import Journal, Record
+from .journal import Journal
 
 UNKNOWN = "unknown"
 NONE = "no release"

@@ -11,7 +11,8 @@ from __future__ import annotations
 import typing as t
 
 from . import gate, outcomes
-from .journal import Journal, Record
+from .entries import Record
+from .journal import Journal
 from .plan import Plan
 
 Wave = t.Mapping[str, t.Any]

@@ -17,8 +17,9 @@ import pathlib
 import typing as t
 
 from . import files, outcomes, plan, rollouts, runs
+from .entries import Record
 from .errors import JournalError, PlanError
-from .journal import Journal, Record
+from .journal import Journal
 
 #: What an opening run leaves beside the journal, for those who join.
 BUNDLE = "bundle.json"

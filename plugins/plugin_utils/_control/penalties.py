@@ -21,7 +21,7 @@ from .errors import PlanError
 from .numbers import is_number
 
 if t.TYPE_CHECKING:
-    from .journal import Record
+    from .entries import Record
 
 DEFAULTS: t.Mapping[str, t.Any] = {"first": 3600, "factor": 2, "most": 86400}
 

@@ -19,7 +19,7 @@ import typing as t
 from . import entries, gate, outcomes
 
 if t.TYPE_CHECKING:
-    from .journal import Record
+    from .entries import Record
 
 #: Ends of devices in this run from which on a rate means something.
 _ENOUGH = 3

@@ -16,8 +16,9 @@ import typing as t
 
 from . import analysis, entries, files, gate, journal, outcomes, runs
 from . import plan as planning
+from .entries import Record
 from .errors import JournalError, PlanError
-from .journal import Journal, Record
+from .journal import Journal
 from .plan import Plan
 
 COMPLETE, HALTED, HELD = "complete", "halted", "held"

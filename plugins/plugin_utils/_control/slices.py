@@ -16,8 +16,9 @@ import pathlib
 import typing as t
 
 from . import entries, remembered
+from .entries import Record
 from .errors import JournalError
-from .journal import Journal, Record
+from .journal import Journal
 
 #: Events of a slice that the rollout's journal adopts. That a device is touched it knew before the slice began.
 ADOPTED = ("device.outcome", "device.seen")

@@ -12,7 +12,8 @@ import pathlib
 import typing as t
 
 from . import conditions, entries, gate, journal, outcomes, rollouts
-from .journal import Journal, Record
+from .entries import Record
+from .journal import Journal
 from .plan import Plan
 
 #: With this the version of a way back ends (:mod:`rollback`).
