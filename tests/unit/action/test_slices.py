@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import sys
+import threading
 import types
 import typing as t
 import zipfile
@@ -258,9 +259,13 @@ def test_one_that_is_gone_gets_nothing_more_and_this_machine_is_the_last(plant: 
 
 def test_a_run_that_was_taken_over_gives_out_nothing_more(plant: Plant) -> None:
     plant.outcomes = {"w2": EVERYBODY}
+    begun = threading.Event()
 
     def taken_over(worker: str) -> None:
+        if worker == "w2":
+            begun.set()
         if worker == "w1":
+            assert begun.wait(60)
             plant.book.append("rollout.resumed", data={"generation": 2})
 
     plant.before = taken_over
