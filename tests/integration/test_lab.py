@@ -114,6 +114,8 @@ def test_a_pulled_cable_stays_pulled_over_a_power_cut(lab_fleet: Fleet, lab_devi
     lab_device.start()
     assert silent()
     lab_device.plug()
+    # at once, although somebody looked for it in vain until now
+    assert "REACHABLE" in host.run(["ip", "-n", lab_fleet.namespace, "neigh", "show", lab_device.address])
     assert over_ssh(lab_device, "true").returncode == 0
 
 

@@ -35,6 +35,12 @@ def address(number: int) -> str:
     return f"10.213.{number // 250}.{number % 250 + 1}"
 
 
+def hardware_address(number: int) -> str:
+    """The hardware address of device `number`, the same each time: neighbours keep what they learnt."""
+    high, low = divmod(number, 256)
+    return f"02:00:00:00:{high:02x}:{low:02x}"
+
+
 def inside(namespace: str, function: Callable[[], T]) -> T:
     """Call a function inside a network namespace: sockets it makes stay there, whoever uses them later.
 
@@ -140,10 +146,8 @@ def attach(controller: str, namespace: str, number: int, *, plugged: bool) -> No
     remove(namespace)
     host.run(["ip", "netns", "add", namespace])
     cable = f"dev{number}"
-    high, low = divmod(number, 256)
-    hardware_address = f"02:00:00:00:{high:02x}:{low:02x}"  # the same each time: neighbours keep what they learnt
     link = ["ip", "link", "add", cable, "netns", controller, "type", "veth"]
-    host.run([*link, "peer", "name", "eth0", "address", hardware_address, "netns", namespace])
+    host.run([*link, "peer", "name", "eth0", "address", hardware_address(number), "netns", namespace])
     commands = ["link set lo up", f"addr add {address(number)}/{SUBNET_BITS} dev eth0", "link set eth0 up"]
     host.run(["ip", "-n", namespace, "-b", "-"], stdin="\n".join(commands) + "\n")
     host.run(["ip", "-n", controller, "link", "set", cable, "master", "br0", "up" if plugged else "down"])
@@ -162,6 +166,11 @@ def pull(controller: str, number: int) -> None:
 def switch(controller: str, number: int, *, plugged: bool) -> None:
     """Let a device's cable carry something, or nothing."""
     host.run(["ip", "-n", controller, "link", "set", f"dev{number}", "up" if plugged else "down"])
+    if plugged:
+        # Who looked for it meanwhile asked "who has ..." three times, and whoever comes before that is given up is
+        # told "no route to host" with it, cable or not. So the controller is told where the device is.
+        found = ["lladdr", hardware_address(number), "dev", "br0", "nud", "reachable"]
+        host.run(["ip", "-n", controller, "neigh", "replace", address(number), *found])
 
 
 def mislead(namespace: str, target: str) -> None:
