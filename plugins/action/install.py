@@ -25,9 +25,9 @@ class ActionModule(action.EngineAction):
     def work(self) -> action.Result:
         """Stage what is missing, then install."""
         offer = self.offer()
-        request = {**offer.request(), **{key: self.arguments[key] for key in ("retry_rejected", "repair")}}
-        reply = self.call("install", **request)
+        more = {key: self.arguments[key] for key in ("retry_rejected", "repair")}
+        reply = self.call("install", **offer.request(), **more)
         if reply["missing"] and not self.check:
-            offer.stage(self.device, reply["missing"])
-            reply = self.call("install", **request)
+            offer.bring(self.device, reply["missing"])
+            reply = self.call("install", **offer.request(), **more)
         return {"changed": reply["changed"], "release": reply["release"], "diff": action.shown(reply["diff"])}

@@ -24,11 +24,10 @@ class ActionModule(action.EngineAction):
         missing = self.call("stage", files=files)["missing"]
         staged = {entry["sha256"] for entry in missing}
         if missing and not self.check:
-            request = offer.request()
-            if "pull" in request:
-                self.call("stage", files=files, pull=request["pull"])
-            else:
-                offer.stage(self.device, missing)
+            offer.bring(self.device, missing)
+            pull = offer.request().get("pull")
+            if pull:
+                self.call("stage", files=files, pull=pull)
         names = sorted(entry["name"] for entry in files if entry["sha256"] in staged)
         size = sum(entry["length"] - entry["offset"] for entry in missing)
         return {"changed": bool(missing), "staged": names, "bytes": size}

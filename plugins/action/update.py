@@ -78,7 +78,9 @@ class ActionModule(action.EngineAction):
         record = self._record = Record(args["journal"], self.host, args["rollout"], args["generation"])
         keys = ("guard", "snapshot", "protect", "keep_snapshots", "interlocks", "retry_rejected", "repair", "take_over")
         settings = dict({key: args[key] for key in keys}, data=self._data())
-        options = Options(args["deadline"], args["timeout"], args["wait"], settings, args["first_contact"])
+        options = Options(
+            args["deadline"], args["timeout"], args["wait"], settings, args["first_contact"], args["splay"]
+        )
         if state == "restored" and args["outcome"] == "lost":
             # its whole deadline was waited for just now: one more try, not another wait
             options = dataclasses.replace(options, first_contact=0)

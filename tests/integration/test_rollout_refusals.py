@@ -57,7 +57,8 @@ def test_a_mirror_with_a_changed_byte(own: Site, tmp_path: Path) -> None:
 
 def test_devices_pull_from_an_honest_mirror(own: Site) -> None:
     with own.fleet.serve(own.project.repository) as url:
-        assert own.rollout("meter/2", fleet_ota_transfer="pull", fleet_ota_mirrors=[url]) == 0, own.said()
+        pull = {"fleet_ota_transfer": "pull", "fleet_ota_mirrors": [url], "fleet_ota_splay": 2}
+        assert own.rollout("meter/2", **pull) == 0, own.said()
     for device in own.devices:
         answer = evidence.http_json(device, service.PORT)
         assert answer is not None

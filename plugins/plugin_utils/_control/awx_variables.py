@@ -55,6 +55,7 @@ HANDED = frozenset(
         "state_dir",
         "transfer",
         "mirrors",
+        "splay",
         "deadline",
         "timeout",
         "guard",

@@ -51,6 +51,7 @@ RELEASE: Spec = {
 TRANSFER: Spec = {
     "transfer": {"type": "str", "choices": ["push", "pull"], "default": "push"},
     "mirrors": {"type": "list", "elements": "str", "default": []},
+    "splay": {"type": "int", "default": 0},
 }
 RELEASE_RULES: dict[str, t.Any] = {
     "mutually_exclusive": [["bundle", "repository"]],
@@ -133,7 +134,7 @@ class EngineAction(ActionBase):
     def offer(self) -> Offer:
         """The release of the arguments with the way its payloads take."""
         args = self.arguments
-        return Offer(self.bundle(), args["transfer"], args["mirrors"])
+        return Offer(self.bundle(), args["transfer"], args["mirrors"], host=self.host, splay=args["splay"])
 
     def call(self, verb: str, **request: t.Any) -> Reply:
         """:meth:`Device.call` with the task's check mode."""

@@ -8,40 +8,61 @@
 
 from __future__ import annotations
 
+import hashlib
+import time
 import typing as t
 
 from .._control.bundle import Bundle
+from .._control.errors import ControlError
 
 if t.TYPE_CHECKING:
     from .device import Device
 
 
 class Offer:
-    """A bundle with the way of its payloads: ``push`` over the connection or ``pull`` from ``mirrors``."""
+    """A bundle with the way of its payloads to ``host``: ``push`` over the connection or ``pull`` from ``mirrors``.
 
-    def __init__(self, bundle: Bundle, transfer: str, mirrors: t.Sequence[str]) -> None:
+    With a ``splay`` (seconds) a device that pulls is not told where from before its share of it has passed. Raises
+    ControlError for a way that leads nowhere.
+    """
+
+    def __init__(
+        self, bundle: Bundle, transfer: str, mirrors: t.Sequence[str], *, host: str = "", splay: int = 0
+    ) -> None:
         if transfer == "pull" and not mirrors:
-            from .._control.errors import ControlError
-
             raise ControlError("transfer is pull but no mirrors are named; name the URLs that serve targets/payloads")
+        if splay < 0:
+            raise ControlError("splay is %d; give seconds, or 0 for none" % splay)
         self.bundle = bundle
         self._mirrors = list(mirrors) if transfer == "pull" else []
+        self._pause = share(host, [entry["sha256"] for entry in bundle.payloads()], splay) if self._mirrors else 0
 
     def request(self) -> dict[str, t.Any]:
         """The members of a request that carry it."""
         found: dict[str, t.Any] = {"bundle": self.bundle.wire()}
-        if self._mirrors:
+        if self._mirrors and not self._pause:
             found["pull"] = {entry["sha256"]: self._urls(entry["sha256"]) for entry in self.bundle.payloads()}
         return found
 
-    def stage(self, device: Device, missing: t.Iterable[t.Mapping[str, t.Any]]) -> int:
-        """Push what the device says is missing; the number of files."""
-        count = 0
+    def bring(self, device: Device, missing: t.Iterable[t.Mapping[str, t.Any]]) -> None:
+        """Push what the device says is missing, or wait until it may pull; :meth:`request` says where from then."""
+        if self._mirrors:
+            time.sleep(self._pause)
+            self._pause = 0
+            return
         for entry in missing:
             path = self.bundle.payload(entry["sha256"])
             device.push(entry["sha256"], entry["length"], entry["offset"], path)
-            count += 1
-        return count
 
     def _urls(self, sha256: str) -> list[str]:
         return ["%s/targets/payloads/%s" % (mirror.rstrip("/"), sha256) for mirror in self._mirrors]
+
+
+def share(host: str, payloads: t.Iterable[str], splay: int) -> int:
+    """After how many of ``splay`` seconds ``host`` begins to pull ``payloads`` (their SHA-256).
+
+    Always the same for the same device and files, so that a run that is begun again does not draw anew, and another
+    one for the next release, so that nobody is always the last (systemd.timer, FixedRandomDelay).
+    """
+    drawn = hashlib.sha256(" ".join([host, *sorted(payloads)]).encode()).digest()
+    return int.from_bytes(drawn[:8], "big") % (splay + 1)

@@ -36,8 +36,9 @@ BOOTING = 300.0
 class Options:
     """Times in seconds.
 
-    ``deadline`` is for the confirm, ``timeout`` for the whole way to it, ``wait`` is spent within one call, and
-    ``first_contact`` is for how long a device that has not answered yet is tried.
+    ``deadline`` is for the confirm, ``timeout`` for the whole way to it, ``wait`` is spent within one call,
+    ``first_contact`` is for how long a device that has not answered yet is tried, and ``splay`` for how long one may
+    wait before it pulls.
     """
 
     deadline: int = 600
@@ -45,6 +46,7 @@ class Options:
     wait: float = 20
     transaction: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
     first_contact: float = FIRST_CONTACT
+    splay: int = 0
 
 
 @dataclasses.dataclass
@@ -86,8 +88,8 @@ class Updater:
             request = {**offer.request(), **self._transaction()}
             reply = self._call("apply", request)
             if reply.get("missing"):
-                offer.stage(self.device, reply["missing"])
-                reply = self.device.call("apply", **request)
+                offer.bring(self.device, reply["missing"])
+                reply = self.device.call("apply", **{**request, **offer.request()})
             return reply
 
         return self._begin(ask)
@@ -118,7 +120,7 @@ class Updater:
         Ansible's strategy comes to the confirm when the last device of a turn did: one that loses contact late is
         waited for twice as long as its deadline. Nobody's fault if it cannot be given: then the deadline stays.
         """
-        longest = 2 * self.options.deadline + int(GRACE + self.options.first_contact)
+        longest = self.options.splay + 2 * self.options.deadline + int(GRACE + self.options.first_contact)
         with contextlib.suppress(DeviceLost, DeviceRefusal):
             self.device.call("extend", deadline=longest, **self.record.run())
 

@@ -12,6 +12,7 @@ import typing as t
 import pytest
 from ansible_collections.fleet.ota.plugins.plugin_utils._control import bundle as bundles
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import Journal
+from ansible_collections.fleet.ota.plugins.plugin_utils._link import offer as offers
 from ansible_collections.fleet.ota.plugins.plugin_utils._link import updater
 from ansible_collections.fleet.ota.plugins.plugin_utils._link.device import Device, Reply
 from ansible_collections.fleet.ota.plugins.plugin_utils._link.errors import DeviceLost, DeviceRefusal
@@ -113,10 +114,11 @@ class Link:
         self.device.script = list(steps)
         return self
 
-    def apply(self, *, pull: bool = False) -> Result:
+    def apply(self, *, pull: bool = False, splay: int = 0) -> Result:
         """Offer the release."""
-        bundle = t.cast(bundles.Bundle, OneFile())
-        return self.updater.apply(Offer(bundle, "pull" if pull else "push", ["http://127.0.0.1/copy/"] if pull else []))
+        way = ("pull", ["http://127.0.0.1/copy/"]) if pull else ("push", [])
+        offer = Offer(t.cast(bundles.Bundle, OneFile()), *way, host="dev1", splay=splay)
+        return self.updater.apply(offer)
 
     @property
     def events(self) -> list[str]:
@@ -136,9 +138,10 @@ class Link:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The updater's clock."""
+    """The clock of the updater and of what it offers."""
     made = Clock()
     monkeypatch.setattr(updater, "time", made)
+    monkeypatch.setattr(offers, "time", made)
     return made
 
 

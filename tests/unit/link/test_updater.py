@@ -10,8 +10,9 @@ import dataclasses
 import typing as t
 
 import pytest
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.errors import JournalError, TrustError
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.errors import ControlError, JournalError, TrustError
 from ansible_collections.fleet.ota.plugins.plugin_utils._link.errors import DeviceLost, DeviceRefusal
+from ansible_collections.fleet.ota.plugins.plugin_utils._link.offer import share
 from ansible_collections.fleet.ota.plugins.plugin_utils._link.record import Record
 from ansible_collections.fleet.ota.plugins.plugin_utils._link.updater import FIRST_CONTACT, GRACE
 
@@ -75,6 +76,47 @@ def test_missing_payloads_are_staged_and_the_release_offered_again(link: Link) -
 def test_a_device_that_pulls_is_told_where(link: Link) -> None:
     link.script(reply("unconfirmed")).apply(pull=True)
     assert link.device.calls[0][1]["pull"] == {"aa": ["http://127.0.0.1/copy/targets/payloads/aa"]}
+
+
+def test_a_device_is_told_where_to_pull_from_when_its_share_of_the_splay_has_passed(link: Link) -> None:
+    began = link.clock.now
+    assert link.script(reply("idle", missing=[MISSING]), reply("unconfirmed")).apply(pull=True, splay=300).outcome is None
+    assert [request.get("pull") for _verb, request in link.device.calls] == [
+        None,
+        {"aa": ["http://127.0.0.1/copy/targets/payloads/aa"]},
+    ]
+    assert link.clock.now - began == pytest.approx(share("dev1", ["aa"], 300), abs=1)
+    assert link.device.pushed == []
+
+
+def test_a_device_that_lost_contact_after_its_share_does_not_wait_again(link: Link) -> None:
+    began = link.clock.now
+    steps = [reply("idle", missing=[MISSING]), LOST, reply("unconfirmed")]
+    assert link.script(*steps).apply(pull=True, splay=300).outcome is None
+    assert link.clock.now - began < share("dev1", ["aa"], 300) + 10
+    assert "pull" in link.device.calls[2][1]
+
+
+def test_a_device_that_has_its_payloads_waits_for_nothing(link: Link) -> None:
+    began = link.clock.now
+    link.script(reply("unconfirmed")).apply(pull=True, splay=300)
+    assert link.clock.now == began
+
+
+def test_shares_of_a_splay_are_spread_and_stay_the_same() -> None:
+    hosts = [f"dev{number}" for number in range(1000)]
+    shares = [share(host, ["aa", "bb"], 99) for host in hosts]
+    assert (min(shares), max(shares)) == (0, 99)
+    assert max(shares.count(second) for second in range(100)) < 30  # of 10 on average
+    assert shares == [share(host, ["bb", "aa"], 99) for host in hosts]
+    assert shares != [share(host, ["cc"], 99) for host in hosts]
+    assert {share(host, ["aa"], 0) for host in hosts} == {0}
+
+
+def test_a_splay_below_nothing_is_refused_before_the_device_is_asked(link: Link) -> None:
+    with pytest.raises(ControlError, match="splay is -1"):
+        link.script(reply("unconfirmed")).apply(pull=True, splay=-1)
+    assert link.device.calls == []
 
 
 def test_a_link_cut_while_staging_goes_on_from_where_it_was(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -310,6 +352,15 @@ def test_every_step_says_which_run_it_is_of(link: Link) -> None:
     assert link.run["holder"] == link.journal.read()[0]["hash"] == link.journal.checkpoint()["journal"]
     for verb, request in link.device.calls:
         assert {key: request.get(key) for key in link.run} == link.run, verb
+
+
+def test_what_waits_for_its_peers_is_given_the_time_of_their_splay(link: Link) -> None:
+    link.script(reply("unconfirmed"))
+    for splay in (0, 300):
+        link.updater.options = dataclasses.replace(link.updater.options, splay=splay)
+        link.updater.wait_for_peers()
+    without, with_it = [request["deadline"] for _verb, request in link.device.calls]
+    assert with_it == without + 300
 
 
 def test_who_has_no_journal_and_no_number_says_neither(link: Link) -> None:
