@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import subprocess
 import time
@@ -14,6 +15,8 @@ from pathlib import Path
 
 from tools import ROOT, pythons, results, sanity, tree, venvs
 
+#: Takes longer than all others together and uses one processor: these run beside it.
+LONGEST = "sanity"
 #: A link to the checkout at a path that makes its Python importable by its full name; mypy's cache stays valid.
 LINK_TREE = ROOT / ".cache" / "link"
 
@@ -26,29 +29,44 @@ def run(only: list[str]) -> int:
     except SystemExit as error:
         results.record("lint", "environment", failure=str(error))
         raise
-    with tree.copied() as copy:
-        for name, lint in _linters(programs, copy).items():
-            if only and not any(name.startswith(start) for start in only):
-                continue
-            print(f"\n=== {name}", flush=True)
-            started = time.monotonic()
-            code = lint()
-            failure = f"ended with code {code}" if code else None
-            results.record("lint", name, failure=failure, seconds=time.monotonic() - started)
-            print(f"{name}: {failure or 'ok'} ({time.monotonic() - started:.0f} s)", flush=True)
+    with tree.copied() as copy, concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
+        linters = _linters(programs, copy)
+        chosen = [name for name in linters if not only or any(name.startswith(start) for start in only)]
+        lanes = [[name for name in chosen if (name == LONGEST) is longest] for longest in (True, False)]
+        for done in [pool.submit(_drive, lane, linters) for lane in lanes]:
+            done.result()
     total = results.count("lint")
     print(f"\nlinters: {total}", flush=True)
     return 1 if total.failed or not total.passed else 0
+
+
+def _drive(lane: list[str], linters: dict[str, Callable[[], int]]) -> None:
+    """Run these one after the other and keep what each brought."""
+    for name in lane:
+        started = time.monotonic()
+        code = linters[name]()
+        failure = f"ended with code {code}" if code else None
+        results.record("lint", name, failure=failure, seconds=time.monotonic() - started)
+        print(f"{name}: {failure or 'ok'} ({time.monotonic() - started:.0f} s)", flush=True)
 
 
 def _linters(programs: Path, copy: Path) -> dict[str, Callable[[], int]]:
     def program(name: str, *arguments: str, cwd: Path = ROOT, **env: str) -> Callable[[], int]:
         def call() -> int:
             path = f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-            command = [str(programs / name), *arguments]
-            return subprocess.run(
-                command, cwd=cwd, env={**os.environ, "PATH": path, **env}, check=False, stdin=subprocess.DEVNULL
-            ).returncode
+            done = subprocess.run(
+                [str(programs / name), *arguments],
+                cwd=cwd,
+                env={**os.environ, "PATH": path, **env},
+                check=False,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+            )
+            print(f"\n=== {name}\n{done.stdout}", end="", flush=True)  # at once, not between what sanity says
+            return done.returncode
 
         return call
 

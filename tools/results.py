@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shutil
 from pathlib import Path
@@ -61,6 +62,16 @@ def count(*kinds: str) -> Count:
             one = read(file)
             total = Count(total.passed + one.passed, total.failed + one.failed, total.skipped + one.skipped)
     return total
+
+
+def longest(kind: str, most: int) -> list[str]:
+    """The ``most`` test cases of ``kind`` that took the most time, one line each: seconds, run, name."""
+    found = []
+    for file in sorted((REPORTS / kind).glob("*.xml")):
+        with contextlib.suppress(ElementTree.ParseError):
+            cases = ElementTree.parse(file).getroot().iter("testcase")
+            found += [(float(case.get("time", 0)), file.stem, case.get("name", "")) for case in cases]
+    return [f"{seconds:7.1f} {run} {name}" for seconds, run, name in sorted(found, reverse=True)[:most]]
 
 
 def read(file: Path) -> Count:

@@ -25,6 +25,8 @@ from tools.pythons import Python
 UNIT_TIMEOUT = 180
 LAB_TIMEOUT = 900
 LONG_TIMEOUT = 7200
+#: So many tests are named at the end: who wants a run to take less looks there.
+LONGEST = 40
 #: Folders below tests/ of which every test has a full length of its own; of the others the tests that are marked.
 WHOLE = ("reliability",)
 #: How a test, or one of its parameters, is marked as a long one.
@@ -58,6 +60,8 @@ def run(only: list[str], *, long: bool = False) -> int:
             for done in [pool.submit(_drive, lane, alone=len(lanes) == 1) for lane in lanes]:
                 done.result()
     total = results.count("test")
+    if not only:
+        print("\nthe longest, in seconds:", *results.longest("test", LONGEST), sep="\n", flush=True)
     print(f"\ntests: {total}", flush=True)
     return 1 if total.failed or not total.passed else 0
 
@@ -72,6 +76,7 @@ def _drive(lane: list[Leg], *, alone: bool) -> None:
     """Run legs one after the other; beside another lane, each tells its story when it has ended."""
     for name, leg in lane:
         log = results.path("test", name).with_suffix(".log")
+        started = time.monotonic()
         with _printing:
             print(f"\n=== {name}" if alone else f"=== {name} begins", flush=True)
         with contextlib.nullcontext() if alone else log.open("wb") as out:
@@ -81,7 +86,8 @@ def _drive(lane: list[Leg], *, alone: bool) -> None:
                 _fail(f"{name}-environment", str(error))
         if not alone:
             with _printing:
-                print(f"\n=== {name}\n{log.read_text(errors='replace')}", flush=True)
+                text = log.read_text(errors="replace")
+                print(f"\n=== {name}\n{text}\n{name}: {time.monotonic() - started:.0f} s", flush=True)
 
 
 def _legs(interpreter: Path, *, every: bool) -> Iterator[Leg]:
@@ -141,8 +147,9 @@ def _core_leg(oldest: tuple[int, int], extra: list[str], needs: str) -> Callable
             _skip(name, f"{needs}, and none was found")
             return
         interpreter = venvs.make(venvs.VENVS / name, able[0], "requirements-test.txt", extra)
-        # The device engine knows nothing of Ansible and has its own legs.
-        arguments = ["tests/unit", "--ignore=tests/unit/device", "-m", "not one_core and not long"]
+        # Neither engine knows anything of Ansible, which tests/unit/test_architecture.py sees to.
+        engines = ["--ignore=tests/unit/device", "--ignore=tests/unit/control"]
+        arguments = ["tests/unit", *engines, "-m", "not one_core and not long"]
         _pytest(name, out, interpreter, arguments, UNIT_TIMEOUT)
 
     return leg

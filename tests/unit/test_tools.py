@@ -30,6 +30,15 @@ def test_every_way_to_end_is_counted_across_kinds() -> None:
     assert str(results.count()) == "0 passed, 0 failed, 1 skipped"
 
 
+def test_the_longest_are_named_with_their_run(reports: Path) -> None:
+    results.record("test", "demo", seconds=61.2)
+    results.record("test", "vm", seconds=300)
+    results.record("test", "quick", seconds=0.1)
+    results.record("lint", "sanity", seconds=500)
+    (reports / "test" / "torn.xml").write_text("<testsuite>")
+    assert results.longest("test", 2) == ["  300.0 vm vm", "   61.2 demo demo"]
+
+
 def test_pytest_reports_are_counted_by_case(tmp_path: Path) -> None:
     (tmp_path / "test_sample.py").write_text(
         "import pytest\n"
