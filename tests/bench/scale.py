@@ -60,8 +60,14 @@ class Simulated:
         argv = [sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), "-e", f"@{extra}", playbook]
         return measure.run(argv, environment=environment, folder=self.folder, log=self.folder / "log", calls=self.calls)
 
-    def ours(self, playbook: str, devices: int) -> measure.Cost:
-        """A playbook of the collection, with three waves: 1, then a tenth, then the others."""
+    def ours(self, playbook: str, devices: int, most: int = 0) -> measure.Cost:
+        """A playbook of the collection, with three waves: 1, then a tenth, then the others.
+
+        With ``most``, waves that grow up to so many devices.
+        """
+        waves: list[dict[str, object]] = [{"count": 1}, {"percent": 10}, {"percent": 100}]
+        if most:
+            waves = [{"count": 1}, {"name": "fleet", "grow": {"start": 20, "factor": 5, "most": most}}]
         return self.play(
             devices,
             f"fleet.ota.{playbook}",
@@ -72,7 +78,7 @@ class Simulated:
                 "fleet_ota_journal_dir": str(self.folder / "journal"),
                 "fleet_ota_channel": "stable",
                 "fleet_ota_release": "gateway/1",
-                "fleet_ota_waves": [{"count": 1}, {"percent": 10}, {"percent": 100}],
+                "fleet_ota_waves": waves,
             },
         )
 
@@ -88,6 +94,7 @@ def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="make bench-scale", description=__doc__)
     parser.add_argument("devices", type=int, nargs="*", default=[100, 1000, 5000])
+    parser.add_argument("--most", type=int, default=0, help="devices of a wave at most, instead of three waves")
     parser.add_argument("--plan", type=int, default=10000, help="devices of the fleet that is planned only")
     arguments = parser.parse_args()
     processes.adopt_orphans()  # what a run leaves behind counts too
@@ -98,7 +105,8 @@ def main() -> int:
         for devices in arguments.devices:
             empty = simulated.empty(devices)
             _row(devices, f"{TASKS} empty tasks", empty, empty)
-            _row(devices, "`fleet.ota.rollout`", simulated.ours("rollout", devices), empty)
+            what = "`fleet.ota.rollout`" + (f", waves of at most {arguments.most}" if arguments.most else "")
+            _row(devices, what, simulated.ours("rollout", devices, arguments.most), empty)
         if arguments.plan:
             _row(arguments.plan, "`fleet.ota.plan`", simulated.ours("plan", arguments.plan), None)
     return 0
