@@ -102,8 +102,8 @@ options:
     default: []
   splay:
     description:
-      - With O(transfer=pull), seconds over which devices spread the begin of their downloads, so that those of one batch
-        do not all come to a mirror at once. Which moment is a device's follows from its name and the payloads.
+      - With O(transfer=pull), seconds over which devices spread the begin of their downloads, so that those of one
+        batch do not all come to a mirror at once. Which moment is a device's follows from its name and the payloads.
       - A task takes up to so much longer. Nothing waits that has its payloads already, goes back, or is in check mode.
     type: int
     default: 0

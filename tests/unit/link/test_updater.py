@@ -80,7 +80,8 @@ def test_a_device_that_pulls_is_told_where(link: Link) -> None:
 
 def test_a_device_is_told_where_to_pull_from_when_its_share_of_the_splay_has_passed(link: Link) -> None:
     began = link.clock.now
-    assert link.script(reply("idle", missing=[MISSING]), reply("unconfirmed")).apply(pull=True, splay=300).outcome is None
+    link.script(reply("idle", missing=[MISSING]), reply("unconfirmed"))
+    assert link.apply(pull=True, splay=300).outcome is None
     assert [request.get("pull") for _verb, request in link.device.calls] == [
         None,
         {"aa": ["http://127.0.0.1/copy/targets/payloads/aa"]},
