@@ -17,14 +17,15 @@ def test_a_device_that_loses_its_network_restores_itself_and_is_lost_until_seen(
     canary = site.devices[0]
     before = look(canary)
     watcher = when(site.engine(1), "installing", "checking", "unconfirmed", then=canary.unplug)
-    assert site.rollout("meter/2", fleet_ota_deadline=20, fleet_ota_timeout=30) != 0
+    short = {"fleet_ota_deadline": 20, "fleet_ota_timeout": 30, "fleet_ota_first_contact": 5}
+    assert site.rollout("meter/2", **short) != 0
     watcher.join()
     assert site.outcomes() == {"dev1": ("lost", "UNREACHABLE")}, site.said()
     assert site.result() == "halted"
     assert site.engine(1).wait_for("restored", "broken", timeout=40)["state"] == "restored"
     assert_same(before, look(canary))
     canary.plug()
-    assert site.rollout("meter/2", fleet_ota_deadline=20, fleet_ota_timeout=30) != 0
+    assert site.rollout("meter/2", **short) != 0
     assert site.outcomes()["dev1"] == ("restored", "DEADLINE"), site.said()
     assert_same(before, look(canary))
     assert len(confirmed(canary)) == 1

@@ -28,7 +28,7 @@ NEVER = "[Service]\nExecStartPre=/bin/false\n"
 HANGS = 'pre-invoke="sleep 600"\n'
 
 #: Nobody waits long for the one that is lost and the one that hangs; the others have all the time that is usual.
-LOST = {"fleet_ota_deadline": 30}
+LOST = {"fleet_ota_deadline": 30, "fleet_ota_first_contact": 5}
 HUNG = {"fleet_ota_deadline": 120, "fleet_ota_timeout": 5}
 
 PLANT: dict[str, dict[str, Any]] = {

@@ -25,6 +25,10 @@ from .device import Device, Disk
 from .errors import LabError
 
 STATE = Path("/var/tmp")
+#: For images of test fleets, where there is enough of it: a device that syncs waits for all that this machine writes.
+MEMORY = Path("/dev/shm")
+#: Bytes that a device with an image takes there, what tests keep of it included, and bytes that are left to others.
+IMAGE_SHARE, MEMORY_LEFT = 3 * 1024**3 // 2, 3 * 1024**3
 PREFIX = "fleet-ota-lab-"
 KINDS = ("overlay", "btrfs", "ext4")
 DISK_SIZE = 2 * 1024**3  # bytes
@@ -42,7 +46,7 @@ class Fleet:
         if not re.fullmatch(r"[a-z][a-z0-9-]{0,19}", name):
             raise LabError(f"{name!r} is no name for a fleet: up to 20 small letters, digits, dashes; a letter first")
         self.name = name
-        self.folder = STATE / f"{PREFIX}{name}"
+        self.folder = next((folder for folder in self._places() if folder.exists()), STATE / f"{PREFIX}{name}")
         self.namespace = f"{PREFIX}{name}-ctl"
         self.devices: list[Device] = []
         settings = self._settings()
@@ -89,6 +93,9 @@ class Fleet:
         if running and (running["kind"], running["size"]) != (kind, size) and any(d.on for d in self.devices):
             raise LabError(f"fleet {self.name} runs on {running['kind']}; take it down before changing its disks")
         host.prepare()
+        if owner and kind != "overlay" and not self.folder.exists():
+            if host.memory(MEMORY) >= count * IMAGE_SHARE + MEMORY_LEFT:
+                self.folder = MEMORY / f"{PREFIX}{self.name}"
         settings: dict[str, Any] = {"kind": kind, "size": size, "base": str(base.ensure())}
         settings["count"] = max(count, running["count"] if running else 0)
         settings["owner"] = [owner, _started(owner)] if owner else None
@@ -113,7 +120,8 @@ class Fleet:
         for namespace in _named(network.NAMESPACES, f"{self.name}-d"):
             network.remove(namespace)
         network.remove(self.namespace)
-        host.run(["rm", "-rf", "--one-file-system", str(self.folder)])
+        for folder in self._places():
+            host.run(["rm", "-rf", "--one-file-system", str(folder)])
         self.devices = []
 
     def reset(self, numbers: Iterable[int] | None = None, kept: str | None = None) -> None:
@@ -166,6 +174,9 @@ class Fleet:
             path.unlink(missing_ok=True)
 
     # -- files ----------------------------------------------------------------------------------------------------
+
+    def _places(self) -> list[Path]:
+        return [place / f"{PREFIX}{self.name}" for place in (STATE, MEMORY)]
 
     def _settings(self) -> dict[str, Any] | None:
         try:
@@ -227,7 +238,7 @@ class Fleet:
 def sweep() -> list[str]:
     """Take down fleets whose owner has ended without doing so; returns their names."""
     swept = []
-    for folder in STATE.glob(f"{PREFIX}*"):
+    for folder in [*STATE.glob(f"{PREFIX}*"), *MEMORY.glob(f"{PREFIX}*")]:
         fleet = Fleet(folder.name[len(PREFIX) :])
         owner = (fleet._settings() or {}).get("owner")
         if owner and _started(owner[0]) != owner[1]:

@@ -102,6 +102,16 @@ def install(packages: list[str]) -> None:
             raise LabError(f"cannot install {' '.join(packages)}: {done.stderr.strip()}; install them by hand")
 
 
+def memory(folder: Path) -> int:
+    """Bytes that can still be kept in a folder in memory (tmpfs); 0 where there is none."""
+    lines = Path("/proc/self/mounts").read_text().splitlines()
+    if [str(folder), "tmpfs"] not in [line.split()[1:3] for line in lines]:
+        return 0
+    (available,) = (line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable:"))
+    disk = os.statvfs(folder)
+    return min(disk.f_bavail * disk.f_frsize, int(available.split()[1]) * 1024)
+
+
 def cgroup_mount() -> Path | None:
     """Where this machine's cgroup2 hierarchy is mounted (also beside version 1 hierarchies), or None."""
     found = None

@@ -92,8 +92,8 @@ def test_a_device_is_told_where_to_pull_from_when_its_share_of_the_splay_has_pas
 
 def test_a_device_that_lost_contact_after_its_share_does_not_wait_again(link: Link) -> None:
     began = link.clock.now
-    steps = [reply("idle", missing=[MISSING]), LOST, reply("unconfirmed")]
-    assert link.script(*steps).apply(pull=True, splay=300).outcome is None
+    link.script(reply("idle", missing=[MISSING]), LOST, reply("unconfirmed"))
+    assert link.apply(pull=True, splay=300).outcome is None
     assert link.clock.now - began < share("dev1", ["aa"], 300) + 10
     assert "pull" in link.device.calls[2][1]
 
