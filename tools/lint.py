@@ -32,7 +32,7 @@ def run(only: list[str]) -> int:
     with tree.copied() as copy, concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
         linters = _linters(programs, copy)
         chosen = [name for name in linters if not only or any(name.startswith(start) for start in only)]
-        lanes = [[name for name in chosen if (name == LONGEST) is longest] for longest in (True, False)]
+        lanes = [[name for name in chosen if name == LONGEST], [name for name in chosen if name != LONGEST]]
         for done in [pool.submit(_drive, lane, linters) for lane in lanes]:
             done.result()
     total = results.count("lint")

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import shutil
 from pathlib import Path
@@ -68,20 +67,14 @@ def longest(kind: str, most: int) -> list[str]:
     """The ``most`` test cases of ``kind`` that took the most time, one line each: seconds, run, name."""
     found = []
     for file in sorted((REPORTS / kind).glob("*.xml")):
-        with contextlib.suppress(ElementTree.ParseError):
-            cases = ElementTree.parse(file).getroot().iter("testcase")
-            found += [(float(case.get("time", 0)), file.stem, case.get("name", "")) for case in cases]
+        found += [(float(case.get("time", 0)), file.stem, case.get("name", "")) for case in _cases(file)]
     return [f"{seconds:7.1f} {run} {name}" for seconds, run, name in sorted(found, reverse=True)[:most]]
 
 
 def read(file: Path) -> Count:
     """Count one JUnit file; one that is missing or torn counts as nothing."""
     found = Count()
-    try:
-        root = ElementTree.parse(file).getroot()
-    except (OSError, ElementTree.ParseError):
-        return found
-    for case in root.iter("testcase"):
+    for case in _cases(file):
         ways = {child.tag for child in case}
         if ways & {"failure", "error"}:
             found.failed += 1
@@ -90,3 +83,11 @@ def read(file: Path) -> Count:
         else:
             found.passed += 1
     return found
+
+
+def _cases(file: Path) -> list[ElementTree.Element]:
+    """The test cases of one JUnit file; none of one that is missing or torn."""
+    try:
+        return list(ElementTree.parse(file).getroot().iter("testcase"))
+    except (OSError, ElementTree.ParseError):
+        return []

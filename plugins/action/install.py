@@ -25,9 +25,9 @@ class ActionModule(action.EngineAction):
     def work(self) -> action.Result:
         """Stage what is missing, then install."""
         offer = self.offer()
-        more = {key: self.arguments[key] for key in ("retry_rejected", "repair")}
-        reply = self.call("install", **offer.request(), **more)
+        request = {**offer.request(), **{key: self.arguments[key] for key in ("retry_rejected", "repair")}}
+        reply = self.call("install", **request)
         if reply["missing"] and not self.check:
-            offer.bring(self.device, reply["missing"])
-            reply = self.call("install", **offer.request(), **more)
+            request.update(offer.bring(self.device, reply["missing"]))
+            reply = self.call("install", **request)
         return {"changed": reply["changed"], "release": reply["release"], "diff": action.shown(reply["diff"])}

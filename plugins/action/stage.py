@@ -24,10 +24,9 @@ class ActionModule(action.EngineAction):
         missing = self.call("stage", files=files)["missing"]
         staged = {entry["sha256"] for entry in missing}
         if missing and not self.check:
-            offer.bring(self.device, missing)
-            pull = offer.request().get("pull")
+            pull = offer.bring(self.device, missing)
             if pull:
-                self.call("stage", files=files, pull=pull)
+                self.call("stage", files=files, **pull)
         names = sorted(entry["name"] for entry in files if entry["sha256"] in staged)
         size = sum(entry["length"] - entry["offset"] for entry in missing)
         return {"changed": bool(missing), "staged": names, "bytes": size}

@@ -35,24 +35,29 @@ class Offer:
             raise ControlError("splay is %d; give seconds, or 0 for none" % splay)
         self.bundle = bundle
         self._mirrors = list(mirrors) if transfer == "pull" else []
-        self._pause = share(host, [entry["sha256"] for entry in bundle.payloads()], splay) if self._mirrors else 0
+        self._pause = 0
+        if self._mirrors and splay:
+            self._pause = share(host, [entry["sha256"] for entry in bundle.payloads()], splay)
 
     def request(self) -> dict[str, t.Any]:
         """The members of a request that carry it."""
-        found: dict[str, t.Any] = {"bundle": self.bundle.wire()}
-        if self._mirrors and not self._pause:
-            found["pull"] = {entry["sha256"]: self._urls(entry["sha256"]) for entry in self.bundle.payloads()}
-        return found
+        return {"bundle": self.bundle.wire(), **({} if self._pause else self._pull())}
 
-    def bring(self, device: Device, missing: t.Iterable[t.Mapping[str, t.Any]]) -> None:
-        """Push what the device says is missing, or wait until it may pull; :meth:`request` says where from then."""
+    def bring(self, device: Device, missing: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
+        """Push what the device says is missing, or wait until it may pull; what that adds to :meth:`request`."""
         if self._mirrors:
             time.sleep(self._pause)
             self._pause = 0
-            return
+            return self._pull()
         for entry in missing:
             path = self.bundle.payload(entry["sha256"])
             device.push(entry["sha256"], entry["length"], entry["offset"], path)
+        return {}
+
+    def _pull(self) -> dict[str, t.Any]:
+        if not self._mirrors:
+            return {}
+        return {"pull": {entry["sha256"]: self._urls(entry["sha256"]) for entry in self.bundle.payloads()}}
 
     def _urls(self, sha256: str) -> list[str]:
         return ["%s/targets/payloads/%s" % (mirror.rstrip("/"), sha256) for mirror in self._mirrors]

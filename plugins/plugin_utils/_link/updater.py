@@ -88,8 +88,8 @@ class Updater:
             request = {**offer.request(), **self._transaction()}
             reply = self._call("apply", request)
             if reply.get("missing"):
-                offer.bring(self.device, reply["missing"])
-                reply = self.device.call("apply", **{**request, **offer.request()})
+                request.update(offer.bring(self.device, reply["missing"]))
+                reply = self.device.call("apply", **request)
             return reply
 
         return self._begin(ask)
