@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
 import json
 import os
 import pathlib
@@ -17,7 +18,7 @@ import shutil
 import tempfile
 import typing as t
 
-from .._control import remembered, slices
+from .._control import files, remembered, slices
 from .._control.bundle import Bundle
 from .._control.journal import NAME, Journal
 from . import inventory
@@ -27,6 +28,10 @@ COLLECTION = pathlib.Path(__file__).resolve().parents[3]
 PLAYBOOK = "slice.yml"
 #: What of the collection a slice needs.
 _PARTS = ("plugins", "roles/update", "meta", "galaxy.yml", "MANIFEST.json")
+#: How the names of our places among the temporary files begin; those of workers begin otherwise, who clear away theirs.
+_PREFIX = "fleet-ota-slices."
+#: In each, the folder itself and beside it a file that is locked for as long as somebody needs it.
+_FOLDER, _OWNER = "folder", "owner"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,9 +52,12 @@ def made(job: Job, worker: Worker, devices: t.Sequence[str], again: bool) -> t.I
     ``again`` says that another worker may have touched the devices before.
     """
     _sweep(pathlib.Path(tempfile.gettempdir()))
-    prefix = f"fleet-ota-slice.{os.getpid()}.{_namespace()}."
-    with tempfile.TemporaryDirectory(prefix=prefix) as place:  # made with mode 0700
-        folder = pathlib.Path(place)
+    with (
+        tempfile.TemporaryDirectory(prefix=_PREFIX) as place,  # made with mode 0700
+        files.lock(pathlib.Path(place, _OWNER)),
+    ):
+        folder = pathlib.Path(place, _FOLDER)
+        folder.mkdir()
         rollout = job.book.last()["rollout"]
         _put_project(folder / "project", job.files)
         hosts = inventory.make(job.source, devices, folder / "keys", dict(worker.variables))
@@ -72,16 +80,23 @@ def made(job: Job, worker: Worker, devices: t.Sequence[str], again: bool) -> t.I
 
 
 def _sweep(top: pathlib.Path) -> None:
-    """Remove what runs that were killed left here: it has the logins of devices."""
-    for path in top.glob(f"fleet-ota-slice.*.{_namespace()}.*"):
-        owner = path.name.split(".")[1]
-        if path.lstat().st_uid == os.getuid() and not pathlib.Path("/proc", owner).exists():
-            shutil.rmtree(path, ignore_errors=True)
+    """Remove what runs that were killed left here: it has the logins of devices.
+
+    A lock tells, not a process id: those come again, are there until somebody asks how the process ended, and mean
+    nothing to a container that shares the temporary files.
+    """
+    for place in top.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if place.lstat().st_uid == os.getuid():
+                _remove_if_left(place)
 
 
-def _namespace() -> int:
-    """The number of the namespace of process ids: a container may share the folder of temporary files with others."""
-    return os.stat("/proc/self/ns/pid").st_ino
+def _remove_if_left(place: pathlib.Path) -> None:
+    """Remove ``place``, or raise :class:`OSError` if it is in use."""
+    with (place / _OWNER).open("rb+") as owner:
+        fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if (place / _FOLDER).exists():  # without it, its owner is about to take the lock
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def _put_project(project: pathlib.Path, files: pathlib.Path | None) -> None:

@@ -12,6 +12,7 @@ import io
 import json
 import os
 import pathlib
+import subprocess
 import sys
 import threading
 import types
@@ -162,6 +163,36 @@ def test_a_worker_gets_its_devices_and_what_they_need(tmp_path: pathlib.Path) ->
     (hosts, _text) = made(found, tmp_path / "none", ansible_ssh_private_key_file="/on/the/worker")
     assert hosts["hosts"]["d1"]["ansible_ssh_private_key_file"] == "/on/the/worker"
     assert not (tmp_path / "none").exists()
+
+
+#: Has a folder for a slice until it is killed.
+HOLDER = """
+import pathlib, sys
+from ansible_collections.fleet.ota.plugins.plugin_utils._control import files
+place = pathlib.Path(sys.argv[1])
+with files.lock(place / "owner"):
+    (place / "folder").mkdir()
+    print("made", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_killed_run_left_is_cleared_away(tmp_path: pathlib.Path) -> None:
+    killed, begun = tmp_path / "fleet-ota-slices.1", tmp_path / "fleet-ota-slices.2"
+    worker = tmp_path / "fleet-ota-slice.3"
+    for place in (begun, worker):
+        place.mkdir()
+        (place / "owner").touch()
+    (worker / "folder").mkdir()
+    with subprocess.Popen([sys.executable, "-c", HOLDER, killed], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run:
+        assert run.stdout is not None and run.stdout.readline() == b"made\n"
+        folder._sweep(tmp_path)
+        assert killed.exists()
+        run.kill()
+        # its process id is in use until somebody asks how it ended
+        os.waitid(os.P_PID, run.pid, os.WEXITED | os.WNOWAIT)
+        folder._sweep(tmp_path)
+    assert sorted(tmp_path.iterdir()) == [worker, begun]
 
 
 def test_hooks_lie_in_the_folder_that_workers_get(tmp_path: pathlib.Path) -> None:
