@@ -37,7 +37,7 @@ mutation: .venv/fleet-ota-requirements-test ## Take every check of the device's 
 lint: ## Every linter (ONLY="ruff mypy" chooses)
 	@$(TOOLS) lint $(ONLY)
 
-summary: ## Count again what the last runs of both brought
+summary: ## What failed in the last runs of both, with its reasons, and the count
 	@$(TOOLS) summary
 
 format: .cache/venv/lint/fleet-ota-requirements-lint ## Let ruff format and repair what it can

@@ -26,7 +26,7 @@ def main() -> int:
     test.add_argument("--long", action="store_true", help="only what has a long mode, to its full length")
     linters = commands.add_parser("lint", help="run the linters")
     linters.add_argument("only", nargs="*", help="beginnings of names, for example ruff or sanity")
-    commands.add_parser("summary", help="print what the last test and lint runs brought, as one line")
+    commands.add_parser("summary", help="print what failed in the last test and lint runs, and a count")
     arguments = parser.parse_args()
     if arguments.command == "venv":
         venvs.make(ROOT / arguments.folder, pythons.current(), arguments.requirements)
@@ -35,7 +35,7 @@ def main() -> int:
         return testing.run(arguments.only, long=arguments.long)
     if arguments.command == "lint":
         return lint.run(arguments.only)
-    print(results.count())
+    print(*results.failures(), results.count(), sep="\n")
     return 0
 
 

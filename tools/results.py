@@ -15,6 +15,10 @@ from tools import ROOT
 
 #: One JUnit file per run; `clear` empties it.
 REPORTS = ROOT / ".cache" / "reports"
+#: What a test case that failed has in such a file.
+FAILED = {"failure", "error"}
+#: So many lines of what pytest says of a failure; its end tells most.
+LINES = 40
 
 
 @dataclasses.dataclass
@@ -71,12 +75,24 @@ def longest(kind: str, most: int) -> list[str]:
     return [f"{seconds:7.1f} {run} {name}" for seconds, run, name in sorted(found, reverse=True)[:most]]
 
 
+def failures() -> list[str]:
+    """Every failed result of all kinds with its run, its name, and the last lines of what was said of it."""
+    found = []
+    for file in sorted(REPORTS.glob("*/*.xml")):
+        for case in _cases(file):
+            for child in case:
+                if child.tag in FAILED:
+                    lines = (child.text or child.get("message") or "").rstrip().splitlines()[-LINES:]
+                    found.append("\n".join([f"--- failed: {file.stem} {case.get('name', '')}", *lines]))
+    return found
+
+
 def read(file: Path) -> Count:
     """Count one JUnit file; one that is missing or torn counts as nothing."""
     found = Count()
     for case in _cases(file):
         ways = {child.tag for child in case}
-        if ways & {"failure", "error"}:
+        if ways & FAILED:
             found.failed += 1
         elif "skipped" in ways:
             found.skipped += 1

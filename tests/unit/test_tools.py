@@ -52,6 +52,23 @@ def test_pytest_reports_are_counted_by_case(tmp_path: Path) -> None:
     assert str(results.count()) == "1 passed, 2 failed, 1 skipped"
 
 
+def test_failures_are_told_with_their_end(tmp_path: Path) -> None:
+    (tmp_path / "test_sample.py").write_text(
+        "import pytest\n"
+        "@pytest.fixture\ndef broken(): raise OSError('no disk')\n"
+        "def test_good(): pass\n"
+        "def test_bad(): print('x\\n' * 99); assert False, 'because'\n"
+        "def test_broken(broken): pass\n"
+    )
+    testing._pytest("sample", None, Path(sys.executable), [str(tmp_path)], 60)
+    results.record("lint", "ruff", failure="ruff ended with code 1")
+    lint, bad, broken = results.failures()
+    assert lint == "--- failed: ruff ruff\nruff ended with code 1"
+    assert bad.startswith("--- failed: sample test_bad\n") and "because" in bad
+    assert len(bad.splitlines()) <= 1 + results.LINES
+    assert broken.startswith("--- failed: sample test_broken\n") and "no disk" in broken
+
+
 def test_a_run_that_leaves_no_report_is_a_failure(tmp_path: Path) -> None:
     testing._pytest("empty", None, Path(sys.executable), [str(tmp_path)], 60)
     assert results.count().failed == 1
