@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import re
 import socket
 import subprocess
@@ -21,6 +23,20 @@ BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 LOADER = "Booting `edge "  # what GRUB says, before the version, when it starts an entry
 
 
+def _free_port() -> int:
+    """A port of this machine that nobody has, and that the kernel gives nobody as the near end of a connection.
+
+    The machine needs it again after each power cut.
+    """
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for _ in range(100):
+        port = random.randrange(1024, first)
+        with socket.socket() as handle, contextlib.suppress(OSError):
+            handle.bind(("127.0.0.1", port))
+            return port
+    raise LabError(f"none of 100 ports between 1024 and {first} is free")
+
+
 class Machine:
     """One machine with disks of its own in `folder`. Its network reaches nothing; one port leads to its SSH server."""
 
@@ -33,9 +49,7 @@ class Machine:
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("boot.ext4", "root.img"):
             host.run(["cp", "--sparse=always", str(self._image / name), str(folder / name)])
-        with socket.socket() as handle:
-            handle.bind(("127.0.0.1", 0))
-            self._port = handle.getsockname()[1]
+        self._port = _free_port()
         key = (self._image / "host_key.pub").read_text().split()
         (folder / "known_hosts").write_text(f"[127.0.0.1]:{self._port} {key[0]} {key[1]}\n")
 
