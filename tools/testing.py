@@ -24,6 +24,8 @@ from tools.pythons import Python
 #: Seconds after which a single test case is stopped.
 UNIT_TIMEOUT = 180
 LAB_TIMEOUT = 900
+#: Its machine is emulated, and its disks are made in the first test's time.
+VM_TIMEOUT = 1800
 LONG_TIMEOUT = 7200
 #: So many tests are named at the end: who wants a run to take less looks there.
 LONGEST = 40
@@ -106,7 +108,7 @@ def _legs(interpreter: Path, *, every: bool) -> Iterator[Leg]:
     yield from _core_legs(main)
     yield "demo", lambda name, out: _demo(name, out, interpreter)
     yield "integration", lambda name, out: _pytest(name, out, interpreter, ["tests/integration"], LAB_TIMEOUT)
-    yield "vm", lambda name, out: _pytest(name, out, interpreter, ["tests/vm"], LAB_TIMEOUT)
+    yield "vm", lambda name, out: _pytest(name, out, interpreter, ["tests/vm"], VM_TIMEOUT)
     yield "molecule", lambda name, out: _molecule(name, out, interpreter)
 
 
