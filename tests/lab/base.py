@@ -9,11 +9,12 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from . import host
+from .errors import LabError
 
 PACKAGES = (
     "btrfs-progs",
@@ -132,6 +133,23 @@ def private(script: str, *arguments: str) -> None:
     host.run(["unshare", "--mount", "--propagation", "private", "sh", "-ec", script, "sh", *arguments])
 
 
+def debootstrap(root: Path, suite: str, packages: Sequence[str], log: Path) -> None:
+    """Install a Debian with these packages into a folder; once more from the begin if a mirror breaks off.
+
+    :raises LabError: when it fails twice
+    """
+    options = ["--variant=minbase", f"--include={','.join(packages)}", suite, str(root), host.mirror(suite)]
+    for last in (False, True):
+        host.run(["rm", "-rf", "--one-file-system", str(root)])
+        try:
+            host.run(["unshare", "--mount", "--propagation", "private", "debootstrap", *options], log=log)
+        except LabError:
+            if last:
+                raise
+        else:
+            return
+
+
 @contextmanager
 def locked() -> Iterator[None]:
     """Hold the cache's lock; a second fleet waits here instead of building the same thing again."""
@@ -143,12 +161,9 @@ def locked() -> Iterator[None]:
 
 def _build(base: Path) -> None:
     unfinished = base.with_name(base.name + ".tmp")
-    host.run(["rm", "-rf", "--one-file-system", str(unfinished)])
     log = cache() / "debootstrap.log"
     log.unlink(missing_ok=True)
-    include = ",".join(packages())
-    options = ["--variant=minbase", f"--include={include}", suite(), str(unfinished), host.mirror(suite())]
-    host.run(["unshare", "--mount", "--propagation", "private", "debootstrap", *options], log=log)
+    debootstrap(unfinished, suite(), packages(), log)
     _finish(unfinished)
     unfinished.rename(base)
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -30,6 +31,9 @@ PROGRAMS: Mapping[str, str] = {
 
 # Each systemd takes a few inotify instances; with the kernel's default of 128 the seventeenth hangs while booting.
 INOTIFY_INSTANCES = 16384
+
+APT_LOCK = Path("/run/fleet-ota-apt.lock")
+APT_PATIENCE = 600  # seconds
 
 
 def run(argv: Sequence[str], *, stdin: str | None = None, log: Path | None = None) -> str:
@@ -93,13 +97,30 @@ def install(packages: list[str]) -> None:
 
     :raises LabError: when that fails
     """
-    command = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *packages]
+    apt(["install", "--no-install-recommends", *packages])
+
+
+def apt(arguments: Sequence[str]) -> None:
+    """Call apt-get on this machine, after a failure once more with new lists of packages.
+
+    One of all test runs at a time: of two that install something, apt refuses the second.
+
+    :param arguments: its command and options; it asks nobody, and waits for a stranger who installs packages here
+    :raises LabError: when that fails
+    """
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    if subprocess.run(command, env=environment, capture_output=True, check=False).returncode:
-        run(["apt-get", "update", "-q"])
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise LabError(f"cannot install {' '.join(packages)}: {done.stderr.strip()}; install them by hand")
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = ["apt-get", "-q", "-y", "-o", f"DPkg::Lock::Timeout={APT_PATIENCE}", *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    with APT_LOCK.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        if call(*arguments).returncode:
+            call("update")
+            done = call(*arguments)
+            if done.returncode:
+                raise LabError(f"apt-get {' '.join(arguments)}: {done.stderr.strip()}; do it by hand")
 
 
 def memory(folder: Path) -> int:

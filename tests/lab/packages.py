@@ -26,12 +26,10 @@ def offer(device: Device, names: Sequence[str]) -> None:
     # A copy: apt resolves links, and what leads to a device's root would lead it to this machine's own database.
     status = folder / "status"
     status.write_bytes((device.root / "var/lib/dpkg/status").read_bytes())
-    fetch = ["apt-get", "-q", "-y", "--download-only", "--no-install-recommends", "-o", "Debug::NoLocking=1"]
+    fetch = ["--download-only", "--no-install-recommends", "-o", "Debug::NoLocking=1"]
     fetch += ["-o", f"Dir::State::status={status}", "-o", f"Dir::Cache::archives={folder}", "install", *names]
     with base.locked():
-        if subprocess.run(fetch, capture_output=True, check=False).returncode:
-            host.run(["apt-get", "update", "-q"])
-            host.run(fetch)
+        host.apt(fetch)
     place = device.root / PLACE.lstrip("/")
     place.mkdir(parents=True)
     packages = sorted(Path(folder).glob("*.deb"))

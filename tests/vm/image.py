@@ -113,11 +113,9 @@ def ensure() -> Path:
 def _build(done: Path) -> None:
     work = done.with_name(done.name + ".tmp")
     host.run(["rm", "-rf", "--one-file-system", str(work)])
-    root = work / "tree"
-    root.mkdir(parents=True)
-    log = work / "log"
-    options = ["--variant=minbase", f"--include={','.join(PACKAGES)}", "bookworm", str(root), host.mirror("bookworm")]
-    host.run(["unshare", "--mount", "--propagation", "private", "debootstrap", *options], log=log)
+    work.mkdir(parents=True)
+    root, log = work / "tree", work / "log"
+    base.debootstrap(root, "bookworm", PACKAGES, log)
     _configure(work, root, log)
     boot = work / "boot"
     (root / "boot").rename(boot)

@@ -42,7 +42,8 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> t.Iterator[Path]:
 def mounted(kind: str, folder: Path, size: int) -> t.Iterator[Path]:
     argv, package = MAKERS[kind]
     if shutil.which(argv[0]) is None:
-        run("apt-get", "install", "-y", "-q", "--no-install-recommends", package)
+        patience = ("-o", "DPkg::Lock::Timeout=600")  # other tests may be installing something
+        run("apt-get", *patience, "install", "-y", "-q", "--no-install-recommends", package)
     image, place = folder / "image", folder / "mounted"
     with image.open("wb") as handle:
         handle.truncate(size << 20)
