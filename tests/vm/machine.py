@@ -19,6 +19,7 @@ from tests.lab.errors import LabError
 from . import image
 
 BOOT_TIMEOUT = 600.0  # seconds; emulated on a busy machine, a boot takes minutes
+CONSOLE_LINES = 25  # that a failure shows
 BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 LOADER = "Booting `edge "  # what GRUB says, before the version, when it starts an entry
 
@@ -112,7 +113,9 @@ class Machine:
 
     def _still(self, end: float, problem: str) -> None:
         if time.monotonic() > end or self._process is None or self._process.poll() is not None:
-            raise LabError(f"the machine {problem}; see {self.folder}/console")
+            shown = "\n".join(self.console().splitlines()[-CONSOLE_LINES:])
+            power = "on" if self._process is not None and self._process.poll() is None else "off"
+            raise LabError(f"the machine {problem}; its power is {power}, and its console ends with\n{shown}")
 
     def cut(self) -> None:
         """Power cut: what the machine has not written to its disks is lost."""
