@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import typing as t
 
 from . import clocks, libraries
@@ -22,9 +23,16 @@ except ImportError:  # libraries.require() tells
 _KEYS = frozenset({"from", "until", "reason"})
 #: What of an event says when and why; the rest of a calendar (attendees, alarms) is nobody's business in a plan.
 _KEPT = ("UID", "DTSTART", "DTEND", "DURATION", "RRULE", "RDATE", "EXDATE", "RECURRENCE-ID", "SEQUENCE", "SUMMARY")
+#: What two events of a calendar do not share.
+_IDENTITY = ("UID", "RECURRENCE-ID", "SEQUENCE")
+_TIMES = ("DTSTART", "DTEND", "RDATE", "EXDATE", "RECURRENCE-ID")
 #: Bytes of what is kept of one calendar: a plan travels to every device as part of an approval.
 _MOST = 100_000
 _DAY = datetime.timedelta(days=1)
+#: Of ISO 8601 what shows whether it is a day or a time; 20261220 is read as midnight, which nobody means.
+_DATE = re.compile(r"([0-9]{4})-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}.*)?")
+#: Years with room on both sides for zones and for looking around.
+_YEARS = range(1970, 9001)
 
 Entry = t.Mapping[str, t.Any]
 
@@ -73,30 +81,45 @@ def _around(entry: Entry, zone: datetime.tzinfo, now: datetime.datetime) -> t.It
         yield Span(_edge(entry["from"], zone, False), _edge(entry["until"], zone, True)), entry["reason"]
         return
     libraries.require(libraries.SCHEDULING)
-    calendar = icalendar.Calendar.from_ical(entry["text"])
-    for event in recurring_ical_events.of(calendar).between(now - 2 * _DAY, now + 16 * _DAY):
+    for event in recurring_ical_events.of(_parsed(entry["text"])).between(now - 2 * _DAY, now + 16 * _DAY):
+        if _cancelled(event):
+            continue
         begin, end = event["DTSTART"].dt, event["DTEND"].dt
         if begin == end:
             end = begin + (datetime.timedelta() if isinstance(begin, datetime.datetime) else _DAY)
-        yield Span(_instant(begin, zone), _instant(end, zone)), str(event.get("SUMMARY") or entry["calendar"])
+        yield Span(_instant(begin, zone), _instant(end, zone, True)), str(event.get("SUMMARY") or entry["calendar"])
+
+
+def _parsed(text: str) -> t.Any:
+    """A calendar by itself: the library remembers zones of earlier ones, and their names come again for others."""
+    icalendar.use_zoneinfo()  # forgets them
+    return icalendar.Calendar.from_ical(text)
+
+
+def _cancelled(event: t.Any) -> bool:
+    return str(event.get("STATUS", "")).upper() == "CANCELLED"
 
 
 def _edge(text: str, zone: datetime.tzinfo, end: bool) -> datetime.datetime:
     """The moment of a date or time in a freeze; without an offset it is of the device's clocks."""
-    value: datetime.date = datetime.date.fromisoformat(text) if len(text) == 10 else _time(text)
-    if not isinstance(value, datetime.datetime) and end:
-        value += _DAY  # a day that is named is part of it
-    return _instant(value, zone)
+    found = _DATE.fullmatch(text)
+    if not found or int(found[1]) not in _YEARS:
+        raise ValueError(text)
+    if len(text) > 10:
+        return _instant(datetime.datetime.fromisoformat(text), zone, end)
+    # a day that is named is part of it
+    return _instant(datetime.date.fromisoformat(text) + (_DAY if end else 0 * _DAY), zone)
 
 
-def _instant(value: datetime.date, zone: datetime.tzinfo) -> datetime.datetime:
+def _instant(value: datetime.date, zone: datetime.tzinfo, end: bool = False) -> datetime.datetime:
+    """The moment of ``value``; of two that clocks show so, an end is the second: nothing is touched in between."""
     if not isinstance(value, datetime.datetime):
         value = datetime.datetime.combine(value, datetime.time())
-    return clocks.moment(value, zone) if value.tzinfo is None else value.astimezone(datetime.UTC)
-
-
-def _time(text: str) -> datetime.datetime:
-    return datetime.datetime.fromisoformat(text)
+    if value.tzinfo is not None:
+        return value.astimezone(datetime.UTC)
+    first = clocks.moment(value, zone)
+    second = value.replace(tzinfo=zone, fold=1).astimezone(datetime.UTC)
+    return max(first, second) if end else first
 
 
 def _checked(where: str, entry: t.Any, read: Read | None, problems: list[str]) -> dict[str, t.Any] | None:
@@ -118,7 +141,8 @@ def _checked(where: str, entry: t.Any, read: Read | None, problems: list[str]) -
             edges[key] = t.cast(str, text)
         except (TypeError, ValueError):
             found.append(
-                f"{where}.{key}: must be a date or a time such as 2026-12-20 or 2026-12-20T18:00, not {value!r}"
+                f"{where}.{key}: must be a date or a time such as 2026-12-20 or 2026-12-20T18:00, up to the year "
+                f"{_YEARS[-1]}, not {value!r}"
             )
     if len(edges) == 2 and _edge(edges["from"], datetime.UTC, False) >= _edge(edges["until"], datetime.UTC, True):
         found.append(f"{where}: ends at {edges['until']}, before it begins at {edges['from']}; correct one of them")
@@ -139,9 +163,11 @@ def _calendar(where: str, entry: Entry, read: Read | None, problems: list[str]) 
     try:
         if read is None or not isinstance(name, str):
             raise ValueError("no file is named")
-        text = _reduced(icalendar.Calendar.from_ical(read(name)))
+        text = _reduced(_parsed(read(name)))
+        calendar = _parsed(text)
+        _insist_on_zones(calendar)
         # whatever is wrong with a rule shows when it is asked for
-        for _event in recurring_ical_events.of(icalendar.Calendar.from_ical(text)).between((2024, 1, 1), (2024, 2, 1)):
+        for _event in recurring_ical_events.of(calendar).between((2024, 1, 1), (2024, 2, 1)):
             pass
     except Exception as error:  # the libraries raise what they like for a broken calendar
         problems.append(f"{where}: {name} is not a calendar that can be read ({error}); export it as iCalendar again")
@@ -157,20 +183,43 @@ def _reduced(calendar: t.Any) -> str:
     kept = icalendar.Calendar()
     kept.add("prodid", "-//fleet.ota//freezes//EN")
     kept.add("version", "2.0")
-    events = []
+    parts = [part for part in calendar.walk() if part.name == "VEVENT"]
+    happening = {str(part.get("UID")) for part in parts if not _cancelled(part)}
+    if not happening:
+        raise ValueError("it has no event")
+    events: dict[tuple[str, ...], t.Any] = {}
+    for part in parts:
+        if str(part.get("UID")) not in happening:
+            continue
+        event = icalendar.Event()
+        for key in _KEPT:
+            if key in part:
+                event[key] = part[key]
+        if _cancelled(part):  # takes the place of one that would happen
+            event["STATUS"] = part["STATUS"]
+        if "DTSTART" not in event:
+            raise ValueError("an event has no DTSTART")
+        same = tuple(event[key].to_ical().decode() if key in event else "" for key in _IDENTITY)
+        if same in events:
+            raise ValueError(f"two events have the UID {event.get('UID', '')!s}, of which one would not count")
+        events[same] = event
     for part in calendar.walk():
         if part.name == "VTIMEZONE":
             kept.add_component(part)
-        elif part.name == "VEVENT" and str(part.get("STATUS", "")).upper() != "CANCELLED":
-            event = icalendar.Event()
-            for key in _KEPT:
-                if key in part:
-                    event[key] = part[key]
-            if "DTSTART" not in event:
-                raise ValueError("an event has no DTSTART")
-            events.append(event)
-    for event in sorted(events, key=lambda one: one.to_ical()):
+    for event in sorted(events.values(), key=lambda one: one.to_ical()):
         kept.add_component(event)
-    if not events:
-        raise ValueError("it has no event")
     return t.cast(str, kept.to_ical().decode())
+
+
+def _insist_on_zones(calendar: t.Any) -> None:
+    """Raise ``ValueError`` for a time in a zone that is neither an IANA name nor in the calendar: it has no moment."""
+    for event in calendar.walk("VEVENT"):
+        for key in _TIMES:
+            values = event.get(key, [])
+            for value in values if isinstance(values, list) else [values]:
+                zone = value.params.get("TZID")
+                moments = [entry.dt for entry in value.dts] if hasattr(value, "dts") else [value.dt]
+                # a period has two
+                moments = [part for moment in moments for part in (moment if isinstance(moment, tuple) else (moment,))]
+                if zone and any(isinstance(one, datetime.datetime) and one.tzinfo is None for one in moments):
+                    raise ValueError(f"nothing says what the time zone {zone} is")

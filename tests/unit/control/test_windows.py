@@ -411,6 +411,68 @@ def test_a_calendar_that_says_nothing_or_too_much_is_refused(text: str, part: st
     assert part in found[0]
 
 
+ZONE = (
+    "BEGIN:VTIMEZONE\nTZID:Customized Time Zone\nBEGIN:STANDARD\nDTSTART:16010101T000000\nTZOFFSETFROM:{0}\n"
+    "TZOFFSETTO:{0}\nEND:STANDARD\nEND:VTIMEZONE\n"
+)
+
+
+def frozen(entries: list[dict[str, t.Any]], now: str) -> str | None:
+    return freezes.frozen(entries, datetime.UTC, at(now, datetime.UTC), datetime.timedelta())
+
+
+def test_a_zone_of_one_calendar_is_not_that_of_another_by_the_same_name() -> None:
+    times = "DTSTART;TZID=Customized Time Zone:20261201T100000", "DTEND;TZID=Customized Time Zone:20261201T110000"
+    east, west = (kept({"calendar": "x.ics"}, text=event(*times, before=ZONE.format(o))) for o in ("+0100", "-0500"))
+    for _ in range(2):
+        assert frozen(east, "2026-12-01T09:30") and not frozen(east, "2026-12-01T15:30")
+        assert frozen(west, "2026-12-01T15:30") and not frozen(west, "2026-12-01T09:30")
+
+
+def events(*each: tuple[str, ...]) -> str:
+    """A calendar of events."""
+    told = "".join("BEGIN:VEVENT\n" + "".join(f"{line}\n" for line in lines) + "END:VEVENT\n" for lines in each)
+    return f"BEGIN:VCALENDAR\nVERSION:2.0\nPRODID:x\n{told}END:VCALENDAR\n"
+
+
+DAILY = ("UID:a", "DTSTART:20261201T100000Z", "DTEND:20261201T120000Z", "RRULE:FREQ=DAILY;COUNT=5")
+
+
+def test_one_time_of_many_may_be_cancelled() -> None:
+    third = ("UID:a", "RECURRENCE-ID:20261203T100000Z", "DTSTART:20261203T100000Z", "DTEND:20261203T120000Z")
+    found = kept({"calendar": "x.ics"}, text=events(DAILY, (*third, "STATUS:CANCELLED")))
+    assert [day for day in range(1, 7) if frozen(found, f"2026-12-0{day}T11:00")] == [1, 2, 4, 5]
+    found = kept(
+        {"calendar": "x.ics"}, text=events(DAILY, (*DAILY, "SEQUENCE:1", "STATUS:CANCELLED"), ("UID:b", *third[2:]))
+    )
+    assert [day for day in range(1, 7) if frozen(found, f"2026-12-0{day}T11:00")] == [3]
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        (events(DAILY, ("UID:a", "DTSTART:20261210T100000Z", "DTEND:20261210T120000Z")), "two events have the UID a"),
+        (events(("UID:a", "DTSTART;TZID=Plant/Ost:20261201T100000")), "what the time zone Plant/Ost is"),
+        (events((*DAILY, "EXDATE;TZID=Plant/Ost:20261201T100000")), "what the time zone Plant/Ost is"),
+        (events((*DAILY, "STATUS:CANCELLED")), "it has no event"),
+    ],
+)
+def test_a_calendar_of_which_a_part_would_be_lost_is_refused(text: str, part: str) -> None:
+    found: list[str] = []
+    assert freezes.check("f", [{"calendar": "x.ics"}], lambda _path: text, found) == []
+    assert part in found[0]
+
+
+def test_an_end_that_clocks_show_twice_is_the_second() -> None:
+    (entry,) = kept({"from": "2026-10-24", "until": "2026-10-25T02:30"})
+    held = [
+        freezes.frozen([entry], BERLIN, at(f"2026-10-25T0{hour}:29", datetime.UTC), datetime.timedelta())
+        for hour in (0, 1)
+    ]
+    assert all(held)
+    assert freezes.frozen([entry], BERLIN, at("2026-10-25T01:30", datetime.UTC), datetime.timedelta()) is None
+
+
 def test_a_calendar_that_nobody_can_read_is_refused() -> None:
     found: list[str] = []
     assert freezes.check("f", [{"calendar": "x.ics"}], None, found) == []
@@ -427,6 +489,10 @@ def test_a_calendar_that_nobody_can_read_is_refused() -> None:
         ([{"from": "2026-12-21", "until": "2026-12-20"}], "before it begins"),
         ([{"from": "2026-12-20", "until": "2026-12-21", "why": "x"}], "f[0].why: unknown"),
         ([{"from": "2026-12-20", "until": "2026-12-21", "reason": 5}], "reason: must be a text"),
+        ([{"from": "20261220", "until": "2027-01-02"}], "f[0].from: must be a date or a time"),
+        ([{"from": "2026-12-20", "until": "2027-W01"}], "f[0].until: must be a date or a time"),
+        ([{"from": "2026-12-20", "until": "9999-12-31"}], "up to the year 9000"),
+        ([{"from": "0001-01-01T00:00", "until": "2026-12-31"}], "f[0].from: must be"),
         ([{"calendar": "broken.ics"}], "broken.ics is not a calendar that can be read"),
         ([{"calendar": 5}], "is not a calendar that can be read"),
         ([{"calendar": "x.ics", "zone": "UTC"}], "f[0].zone: unknown"),
