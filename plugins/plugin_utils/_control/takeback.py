@@ -25,7 +25,8 @@ def due(plan: Plan, records: t.Sequence[Record], decision: gate.Decision, *, wav
 
     Those that this rollout itself brought to the release (never those that had it already) and that still run it: of
     every wave, or with ``roll_back_wave`` of the wave at hand and of what an earlier run touched after it; ``before`` a
-    wave, that is the one before it.
+    wave, that is the one before it. With ``roll_back_wave`` a wave that passed its gate stays, unless a device of it
+    fell ill since: the next run of a rollout that halted comes to the gates of all waves, and is to take back no more.
     """
     wanted = plan["conditions"]["on_halt"]
     if decision.decision != gate.HALT or wanted == conditions.STOP:
@@ -37,13 +38,43 @@ def due(plan: Plan, records: t.Sequence[Record], decision: gate.Decision, *, wav
         if record["event"] == "device.outcome" and record["outcome"] in outcomes.SUCCESS
     }
     known = outcomes.standings(records)
-    return [
-        name
-        for entry in plan["waves"]
-        if entry["index"] >= first
-        for name in entry["hosts"]
-        if name in brought and name in known and known[name].outcome in outcomes.AS_PLANNED
-    ]
+    passed = _passed(records) if wanted == conditions.WAVE else set()
+    found = []
+    for entry in plan["waves"][first:]:
+        mine = [
+            name
+            for name in entry["hosts"]
+            if name in brought and name in known and known[name].outcome in outcomes.AS_PLANNED
+        ]
+        if not passed.issuperset(mine) or (entry["index"] == wave and not before):
+            found += mine
+    return found
+
+
+def _passed(records: t.Sequence[Record]) -> set[str]:
+    """The devices whose wave was promoted, under whichever plan, after they were updated, and that did not get worse."""
+    plan: t.Mapping[str, t.Any] = {}
+    healthy: dict[str, bool] = {}
+    passed: dict[str, bool] = {}
+    known: dict[str, t.Any] = {}
+    for record in records:
+        data, name = record["data"], record.get("device", "")
+        if record["event"] in entries.BEGINS:
+            plan = data.get("plan", plan)
+        elif record["event"] == "wave.ended" and data["decision"] == gate.PROMOTE:
+            passed.update((host, healthy.get(host, True)) for host in plan["waves"][data["wave"]]["hosts"])
+        elif record["event"] == "device.outcome":
+            healthy[name] = True
+            transaction = data.get("transaction")
+            # a later run may hear once more of the transaction that it knows
+            if record["outcome"] == "updated" and (transaction is None or transaction != known.get(name)):
+                passed.pop(name, None)
+            known[name] = transaction or known.get(name)
+        elif record["event"] == "device.seen":
+            healthy[name] = bool(data.get("healthy"))
+            if passed.get(name) and not healthy[name]:
+                del passed[name]
+    return set(passed)
 
 
 def wanted(records: t.Sequence[Record]) -> list[str]:

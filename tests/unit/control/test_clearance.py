@@ -136,6 +136,46 @@ def test_who_goes_back(tmp_path: pathlib.Path, on_halt: str, wave: int, before: 
     assert takeback.due(made, book.read(), hold, wave=wave, before=before) == []
 
 
+def test_a_wave_that_passed_stays_when_a_later_one_goes_back(tmp_path: pathlib.Path) -> None:
+    made = make(on_halt="roll_back_wave")
+    book = begin(tmp_path, made)
+
+    def due(wave: int, *, before: bool, of: plan.Plan = made) -> list[str]:
+        return takeback.due(of, book.read(), HALT, wave=wave, before=before)
+
+    book.outcome("d1", "updated")
+    ended(book, 0)
+    book.outcome("d2", "updated")
+    assert due(1, before=False) == ["d2"]
+    book.outcome("d2", "restored")
+    ended(book, 1, gate.HALT)
+    for again in (made, make(on_halt="roll_back_wave", soak=5)):  # the next run, also with another plan
+        begin(tmp_path, again)
+        assert due(0, before=True, of=again) == []
+    assert due(0, before=False) == ["d1"]  # its own gate
+    book.seen("d1", healthy=False)
+    assert due(0, before=True) == ["d1"]  # it passed, and fell ill since
+    book.outcome("d1", "updated", transaction="b")
+    ended(book, 0)
+    assert due(0, before=True) == []
+    book.outcome("d1", "lost")
+    book.outcome("d1", "updated", transaction="b")  # heard of once more
+    assert due(0, before=True) == []
+    book.outcome("d1", "updated", transaction="c")
+    assert due(0, before=True) == ["d1"]
+
+
+def test_one_that_passed_ill_within_the_limits_did_not_get_worse(tmp_path: pathlib.Path) -> None:
+    made = make(on_halt="roll_back_wave")
+    book = begin(tmp_path, made)
+    book.outcome("d1", "updated")
+    book.seen("d1", healthy=False)
+    ended(book, 0)
+    begin(tmp_path, made)
+    book.seen("d1", healthy=False)
+    assert takeback.due(made, book.read(), HALT, wave=1, before=True) == []
+
+
 def test_who_went_back_is_settled_once_and_stops_the_rollout_until_a_reset(tmp_path: pathlib.Path) -> None:
     made = make(on_halt="roll_back_all")
     book = begin(tmp_path, made)
