@@ -14,7 +14,7 @@ import pathlib
 import re
 import typing as t
 
-from . import analysis, entries, files, gate, journal, outcomes, runs
+from . import analysis, clearance, entries, files, gate, journal, outcomes, runs
 from . import plan as planning
 from .entries import Record
 from .errors import JournalError, PlanError
@@ -193,8 +193,10 @@ def conclude(records: t.Sequence[Record]) -> Conclusion:
         final = gate.decide(plan, known, wave=last, untouched=untouched(records))
         result = {gate.PROMOTE: COMPLETE, gate.HOLD: HELD, gate.HALT: HALTED}[final.decision]
         reason = final.reason
-        if result == COMPLETE and last + 1 < len(plan["waves"]):
-            result, reason = HELD, f"ended before wave {plan['waves'][last + 1]['name']}; run the rollout again"
+        # the records may allow what an analysis or a rule refused, and a run may end before it comes to that again
+        left = [entry["name"] for entry in plan["waves"] if not clearance.settled(records, entry)]
+        if result == COMPLETE and left:
+            result, reason = HELD, f"ended before wave {left[0]} passed its gate; run the rollout again"
     else:
         final = gate.decide(plan, known, wave=max(last, 0), before=last < 0, untouched=untouched(records))
         result = HALTED if decision == gate.HALT else HELD
@@ -222,6 +224,8 @@ def _last_decision(records: t.Sequence[Record], plan: Plan) -> tuple[str, int]:
     for record in records:
         if record["event"] == "rollout.resumed":
             decision = gate.PROMOTE
+            if "plan" in record["data"]:
+                last = -1  # numbers of other waves
         elif record["event"] in ("wave.started", "wave.ended"):
             decision = record["data"]["decision"]
             if record["event"] == "wave.ended" or decision == gate.PROMOTE:
@@ -233,6 +237,8 @@ def _ended(records: t.Sequence[Record]) -> int:
     ended, before = -1, -1
     for record in records:
         if record["event"] == "rollout.resumed":
+            if "plan" in record["data"]:
+                before = -1  # numbers of other waves
             # a run that finds nothing to do leaves no record of its waves
             ended = before
         elif record["event"] in ("wave.started", "wave.ended"):

@@ -176,6 +176,37 @@ def test_a_run_with_nothing_to_do_ended_where_an_earlier_one_did(tmp_path: pathl
     assert rollouts.conclude(book.read()).ended == -1
 
 
+def test_a_last_wave_that_was_refused_is_not_complete_because_a_later_run_ended_before_it(
+    tmp_path: pathlib.Path,
+) -> None:
+    made = make()
+    book = Journal(rollouts.start(tmp_path, made, WHO).path)
+    wave(book, made, 0, d1="updated")
+    wave(book, made, 1, d2="updated", d3="updated", d4="updated")
+    book.append("wave.ended", data={"wave": 1, "decision": gate.HALT, "reason": "analysis errors: it failed"})
+    assert rollouts.conclude(book.read()).result == rollouts.HALTED
+    rollouts.start(tmp_path, made, WHO)  # with fleet_ota_until_wave, and nothing to do in the first wave
+    end = rollouts.conclude(book.read())
+    assert (end.result, end.reason) == (
+        rollouts.HELD,
+        "ended before wave wave-2 passed its gate; run the rollout again",
+    )
+    wave(book, made, 1)
+    assert rollouts.conclude(book.read()).result == rollouts.COMPLETE
+
+
+def test_a_new_plan_is_not_judged_by_the_waves_of_the_one_before(tmp_path: pathlib.Path) -> None:
+    first = make(hosts=HOSTS[:3])
+    book = Journal(rollouts.start(tmp_path, first, WHO).path)
+    wave(book, first, 0, d1="updated")
+    wave(book, first, 1, d2="updated", d3="updated")
+    rollouts.start(tmp_path, make(), WHO)  # d4 came
+    assert rollouts.conclude(book.read()).ended == -1
+    wave(book, make(), 0)
+    end = rollouts.conclude(book.read())
+    assert (end.result, end.counts["failure"], end.ended) == (rollouts.HELD, 0, 0)  # nobody came to d4 yet
+
+
 def test_a_run_that_never_began_a_wave_is_held(tmp_path: pathlib.Path) -> None:
     book = Journal(rollouts.start(tmp_path, make(), WHO).path)
     assert rollouts.conclude(book.read()).result == rollouts.HELD
