@@ -119,7 +119,8 @@ def _some(names: list[str]) -> str:
 
 
 def _failed(standing: Standing) -> bool:
-    return standing.outcome in outcomes.FAILURE or not standing.healthy
+    # the health of one that was not updated is not of this rollout's making
+    return standing.outcome in outcomes.FAILURE or (standing.outcome in outcomes.AS_PLANNED and not standing.healthy)
 
 
 def _has_evidence(wave: t.Mapping[str, t.Any], standings: t.Mapping[str, Standing]) -> bool:

@@ -144,8 +144,9 @@ class Updater:
         try:
             reply = self._patiently(lambda: self.device.call("health", own=True))
         except DeviceLost as error:
-            if asking and settled:
-                return Result(self.record.known(), None, "no contact now", {})
+            # whoever was not touched is not lost: it waits for its turn, on or off
+            if self.record.known() == "deferred" or (asking and settled):
+                return Result(self.record.known(), self.record.known_code(), "no contact now", {})
             return self._written("lost", "UNREACHABLE", str(error), {})
         except DeviceRefusal as error:
             self.record.seen(False, None)  # a look that says nothing is not healthy
@@ -160,6 +161,8 @@ class Updater:
         ours = found.get("rollout") is not None and found.get("rollout") == self.record.rollout
         if ours and found.get("outcome") and found["outcome"] != self.record.known() and not settled:
             self.record.outcome(found["outcome"], found.get("code"), found.get("message"), found)
+        if asking and not ours and self.record.known() == "lost":
+            return self._written("deferred", "MISSED", "gave no answer in its turn, and nothing was begun on it", {})
         releases = [entry["current"] for entry in (reply.get("releases") or {}).values() if entry["current"]]
         shown = ", ".join("%s %s" % (entry["name"], entry["version"]) for entry in releases)
         if wanted and settled and wanted["digest"] not in [entry.get("digest") for entry in releases]:

@@ -172,6 +172,13 @@ def test_an_unhealthy_success_is_a_failure_and_no_success() -> None:
     assert [failed.device for failed in decision.failures] == ["d3"]
 
 
+@pytest.mark.parametrize("outcome", ["deferred", "rolled_back"])
+def test_one_that_was_not_updated_fails_by_nothing_that_is_seen_of_it(outcome: str) -> None:
+    ill = {"d2": Standing("d2", outcome, healthy=False)}
+    decision = gate.decide(make(), good("d1") | ill, wave=0)
+    assert (decision.counts["failure"], decision.counts["executed"]) == (0, 1)
+
+
 def test_the_reason_names_devices_and_numbers() -> None:
     decision = gate.decide(make(), standing("d1", "restored"), wave=0)
     assert decision.reason == "1 failed, 0 allowed: d1 restored"

@@ -463,6 +463,33 @@ def test_observe_of_a_device_out_of_reach_is_lost(link: Link) -> None:
     assert link.events == ["updated", "lost"]
 
 
+@pytest.mark.parametrize("asking", [True, False])
+def test_a_device_that_waits_for_its_turn_is_not_lost_when_it_is_off(link: Link, asking: bool) -> None:
+    link.journal.outcome("dev1", "deferred", code="HOLD")
+    found = link.script(LOST).updater.observe(asking=asking)
+    assert (found.outcome, found.code) == ("deferred", "HOLD")
+    assert link.events == ["deferred"]
+
+
+@pytest.mark.parametrize(
+    ("asking", "transaction", "events"),
+    [
+        (True, None, ["lost", "deferred"]),
+        (True, reply("confirmed", "updated", rollout="gateway-1.0-00000000"), ["lost", "deferred"]),
+        (True, reply("installing"), ["lost", "device.seen"]),  # it was begun after all
+        (True, reply("confirmed", "updated"), ["lost", "updated", "device.seen"]),
+        (False, None, ["lost", "device.seen"]),  # at the end of its wave it counts as lost
+    ],
+)
+def test_a_device_that_was_off_in_its_turn_and_is_back_comes_again(
+    link: Link, asking: bool, transaction: t.Any, events: list[str]
+) -> None:
+    link.journal.outcome("dev1", "lost")
+    found = link.script(look(transaction=transaction)).updater.observe(asking=asking)
+    assert link.events == events
+    assert found.code == ("MISSED" if "deferred" in events else None)
+
+
 def test_a_look_that_says_nothing_is_not_healthy(link: Link) -> None:
     link.journal.outcome("dev1", "updated")
     found = link.script(DeviceRefusal("ENGINE", "no answer")).updater.observe()
