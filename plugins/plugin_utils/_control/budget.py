@@ -55,9 +55,13 @@ class Ledger:
         #: groups that bind everybody
         self._all: list[int] = []
         self._of: dict[str, list[int]] = {}
+        #: variable and value -> the group of it
+        self._by: dict[tuple[str, str], int] = {}
         for entry in budget:
             for group in entry["groups"]:
                 number = len(self.most)
+                if entry["by"] is not None:
+                    self._by[entry["by"], group["value"]] = number
                 self.most.append(group["most"])
                 self.titles.append("the fleet" if entry["by"] is None else f"{entry['by']} {group['value']}")
                 if group["hosts"] is None:
@@ -68,6 +72,10 @@ class Ledger:
     def of(self, name: str) -> list[int]:
         """The numbers of the groups that ``name`` consumes of."""
         return [*self._all, *self._of.get(name, ())]
+
+    def of_stranger(self, variables: t.Mapping[str, t.Any]) -> list[int]:
+        """The same for a device that the plan does not have, by its variables."""
+        return [*self._all, *(group for (by, value), group in self._by.items() if str(variables.get(by)) == value)]
 
 
 class Turns:
@@ -106,10 +114,15 @@ def consumes(standing: Standing) -> bool:
 
 
 def over(
-    budget: t.Sequence[t.Mapping[str, t.Any]], standings: t.Mapping[str, Standing], hosts: t.Sequence[str]
+    budget: t.Sequence[t.Mapping[str, t.Any]],
+    standings: t.Mapping[str, Standing],
+    hosts: t.Sequence[str],
+    inventory: Inventory,
+    planned: t.Collection[str],
 ) -> dict[str, str]:
     """Those of ``hosts`` (one turn, in order) for whom the budget has no room now, and who consumes it.
 
+    Devices that are not ``planned``, because of a limit, consume too; those that left the ``inventory`` do not.
     A device that consumes already may be touched again: it cannot be more out of service than it is. One that runs the
     release already will not be out of service.
     """
@@ -118,8 +131,8 @@ def over(
     ledger = Ledger(budget)
     consumers: dict[int, list[str]] = {}
     for name, standing in standings.items():
-        if consumes(standing):
-            for group in ledger.of(name):
+        if consumes(standing) and (name in planned or name in inventory):
+            for group in ledger.of(name) if name in planned else ledger.of_stranger(inventory[name]):
                 consumers.setdefault(group, []).append(f"{name} ({standing.outcome})")
     found: dict[str, str] = {}
     for name in hosts:

@@ -35,8 +35,8 @@ def find(
 ) -> dict[str, Deferral]:
     """Those of ``hosts`` (one turn) that must wait at ``now`` (with a time zone), in their order.
 
-    The plan that was approved says when and how many; of ``inventory`` counts alone who is held at the moment. An
-    urgent release passes windows and freezes, and nothing else.
+    The plan that was approved says when and how many; of ``inventory`` counts alone who is held at the moment, and for
+    a budget who there is beside the plan. An urgent release passes windows and freezes, and nothing else.
     """
     held: dict[str, Deferral] = {}
     for name in hosts:
@@ -47,7 +47,8 @@ def find(
         _untimely(plan, hosts, now, held)
     _unready(plan, standings, hosts, held)
     rest = [name for name in hosts if name not in held]
-    for name, why in budget.over(plan.get("budget", ()), standings, rest).items():
+    planned = {name for wave in plan["waves"] for name in wave["hosts"]} if plan.get("budget") else ()
+    for name, why in budget.over(plan.get("budget", ()), standings, rest, inventory, planned).items():
         held[name] = Deferral("BUDGET", f"no room for {name}: {why}; mend those, or wait, and run the rollout again")
     return {name: held[name] for name in hosts if name in held}
 

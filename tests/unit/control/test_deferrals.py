@@ -193,8 +193,29 @@ def test_the_fleet_is_named_and_only_the_first_of_those_who_consume_it() -> None
     for least in (5, 4):  # who was lost under another plan consumes too
         (found,) = find(*lost, hosts=["d5"], budget=[{"max_unavailable": least}]).values()
         assert found.message.startswith(f"no room for d5: the fleet has 5 of {least} out of service: {shown}; ")
-    (found,) = find(*lost, Standing("d6", "lost"), hosts=["d5"], budget=[{"max_unavailable": 5}]).values()
+    live: Variables = {"d6": {}}
+    (found,) = find(*lost, Standing("d6", "lost"), hosts=["d5"], live=live, budget=[{"max_unavailable": 5}]).values()
     assert f"the fleet has 6 of 5 out of service: {shown}, ...; " in found.message
+
+
+@pytest.mark.parametrize(
+    ("live", "waits"),
+    [
+        ({"x1": {"site": "north"}}, True),  # beside the plan because of a limit
+        ({"x1": {"site": "south"}}, False),
+        ({"x1": {}}, False),
+        ({}, False),  # gone
+    ],
+)
+def test_a_lost_device_beside_the_plan_consumes_the_budget_of_its_site(live: Variables, waits: bool) -> None:
+    found = codes(Standing("x1", "lost"), hosts=["d1"], live=live, budget=[{"by": "site", "max_unavailable": 1}])
+    assert found == ({"d1": "BUDGET"} if waits else {})
+
+
+def test_a_lost_device_that_is_gone_consumes_nothing_of_the_fleet() -> None:
+    budget = [{"max_unavailable": 1}]
+    assert codes(Standing("x1", "lost"), hosts=["d1"], live={"d1": {}}, budget=budget) == {}
+    assert codes(Standing("x1", "lost"), hosts=["d1"], live={"x1": {}}, budget=budget) == {"d1": "BUDGET"}
 
 
 def test_the_turn_itself_consumes_and_who_waits_does_not() -> None:
