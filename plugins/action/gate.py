@@ -118,14 +118,16 @@ class ActionModule(ControllerAction):
     ) -> tuple[gate.Decision, list[analysis.Result]]:
         """The decision once analysis and rules have spoken, and what the analysis measured."""
         results: list[analysis.Result] = []
+        passed = clearance.settled(records, wave)
         # where the records stop the rollout already, there is nothing to find out and no time to lose
-        if not decision.stop and not clearance.settled(records, wave):
+        if not decision.stop and not passed:
             results = evidence.measure(made, wave, known)
             for result in results:
                 book.append("wave.analysis", data={"wave": wave["index"], "name": wave["name"], **result.as_dict()})
         inventory = Inventory(task_vars["hostvars"] if made["conditions"]["rules"] else {})
         sites = {name: str(inventory[name].get("fleet_ota_site", "")) for name in wave["hosts"] if name in inventory}
-        return gate.weigh(decision, evidence.findings(made, wave, decision, known, results, sites)), results
+        told = evidence.remembered(records, wave) if passed else results
+        return gate.weigh(decision, evidence.findings(made, wave, decision, known, told, sites)), results
 
     def _tell(
         self,

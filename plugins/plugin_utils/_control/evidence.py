@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import typing as t
 
-from . import analysis, gate, outcomes, rules
+from . import analysis, entries, gate, outcomes, rules
+from .entries import Record
 from .gate import Decision, Finding
 from .outcomes import Standing
 from .plan import Plan
@@ -33,6 +34,18 @@ def measure(plan: Plan, wave: Wave, known: t.Mapping[str, Standing]) -> list[ana
     ]
     baseline = _subject(plan, wave, others) if others else None
     return analysis.run(plan["conditions"]["analysis"], _subject(plan, wave, updated), baseline)
+
+
+def remembered(records: t.Sequence[Record], wave: Wave) -> list[analysis.Result]:
+    """What the newest analysis of ``wave`` under the plan at hand came to: rules ask for it after every run."""
+    found: dict[str, analysis.Result] = {}
+    for record in records:
+        data = record["data"]
+        if record["event"] in entries.BEGINS and "plan" in data:
+            found.clear()
+        elif record["event"] == "wave.analysis" and data["wave"] == wave["index"]:
+            found[data["metric"]] = analysis.Result(*(data[key] for key in ("metric", "verdict", "reason", "dry_run")))
+    return list(found.values())
 
 
 def findings(
