@@ -27,6 +27,12 @@ def events(fleet: Fleet) -> list[str]:
     return [record["event"] for record in fleet.records()]
 
 
+def ends(fleet: Fleet, device: str) -> list[tuple[str, str | None]]:
+    """Every outcome of a device with its code."""
+    records = [record for record in fleet.records() if record.get("outcome") and record["device"] == device]
+    return [(record["outcome"], record.get("code")) for record in records]
+
+
 def test_every_hour_for_ever(make_fleet: MakeFleet) -> None:
     fleet = make_fleet("d1", "d2", "d3")
     fleet.common["fleet_ota_waves"] = [{"count": 2}, {"percent": 100}]
@@ -57,6 +63,27 @@ def test_every_hour_for_ever(make_fleet: MakeFleet) -> None:
     assert events(fleet)[len(before) :] == ["rollout.resumed", "rollout.ended"] * 2
     assert fleet.trees(state=True) == trees
     assert fleet.records()[-1]["data"]["result"] == "complete"
+
+
+def test_one_that_is_held_and_off_fails_nothing_and_one_that_was_off_comes_again(make_fleet: MakeFleet) -> None:
+    fleet = make_fleet("d1", "d2")
+    fleet.common["fleet_ota_waves"] = [{"count": 1}, {"percent": 100}]
+    fleet.common["fleet_ota_first_contact"] = 2
+    switch(fleet, "d2", on=False)
+    fleet.variables["d2"]["fleet_ota_hold"] = "is being moved"
+    ran = fleet.play("rollout")
+    assert ends(fleet, "d2") == [("deferred", "HOLD")], ran.text
+    assert fleet.records()[-1]["data"]["result"] == "held"
+
+    del fleet.variables["d2"]["fleet_ota_hold"]
+    ran = fleet.play("rollout")
+    assert ends(fleet, "d2")[1:] == [("lost", "UNREACHABLE")], ran.text
+    assert fleet.records()[-1]["data"]["result"] == "halted"
+
+    switch(fleet, "d2", on=True)
+    ran = fleet.play("rollout", fleet_ota_penalty={"first": 0})
+    assert ran.rc == 0, ran.text
+    assert ends(fleet, "d2")[2:] == [("deferred", "MISSED"), ("updated", None)]
 
 
 def test_a_device_that_runs_something_else_since_is_updated_again(make_fleet: MakeFleet) -> None:

@@ -85,6 +85,9 @@ def test_a_wave_alone_goes_back(make_fleet: MakeFleet) -> None:
     assert fleet.play("rollout").rc != 0
     assert fleet.running() == {"d1": "2", "d2": "1", "d3": "1"}
     assert latest(fleet) == {"d1": "updated", "d2": "restored", "d3": "rolled_back"}
+    # the wave that passed stays when the same command halts at its first gate
+    assert fleet.play("rollout").rc != 0
+    assert fleet.running() == {"d1": "2", "d2": "1", "d3": "1"}
 
 
 def test_an_analysis_that_fails_halts_and_one_that_says_nothing_holds(make_fleet: MakeFleet) -> None:
@@ -103,7 +106,9 @@ def test_an_analysis_that_fails_halts_and_one_that_says_nothing_holds(make_fleet
     assert fleet.running() == {"d1": "2", "d2": "1"}
 
     wave = "import sys; print(int(sys.argv[1] not in ('d1', 'd2')))"
-    fleet.common["fleet_ota_conditions"] = {"analysis": [metric(wave), metric("print(9)", name="n", dry_run=True)]}
+    rule = {"when": "analysis.m != 'successful'", "decision": "halt", "reason": "it must be measured"}
+    metrics = [metric(wave), metric("print(9)", name="n", dry_run=True)]
+    fleet.common["fleet_ota_conditions"] = {"analysis": metrics, "rules": [rule]}
     ran = fleet.play("rollout")
     assert ran.rc == 0, ran.text
     assert set(fleet.running().values()) == {"2"}
@@ -114,10 +119,22 @@ def test_an_analysis_that_fails_halts_and_one_that_says_nothing_holds(make_fleet
         ("rest", "m", "successful"),
         ("rest", "n", "failed"),
     ]
-    # what passed is not measured again
+    # what passed is not measured again, and rules know of it
     count = len(fleet.records())
     assert fleet.play("rollout").rc == 0
     assert not [one for one in fleet.records()[count:] if one["event"] == "wave.analysis"]
+
+
+def test_settings_of_ansible_and_a_hook_that_fails_last_change_nothing(make_fleet: MakeFleet) -> None:
+    fleet = fleet_of(make_fleet, "d1", "d2", "d3")
+    fleet.environment.update(ANSIBLE_STRATEGY="free", ANSIBLE_ANY_ERRORS_FATAL="true")
+    fleet.variables["d1"] = {"fleet_ota_hook_after": fleet.file("no.yml", [NO])}
+    fleet.variables["d2"] = {"fleet_ota_interlocks": [{"name": "busy", "type": "file", "path": "/opt"}]}
+    ran = fleet.play("rollout")
+    assert fleet.outcomes() == {"d1": ("updated", None), "d2": ("deferred", "INTERLOCK"), "d3": ("updated", None)}
+    assert "fleet_ota_hook_after failed: the team says no" in ran.text
+    assert [one["data"]["decision"] for one in fleet.records() if one["event"] == "wave.ended"] == ["promote"] * 2
+    assert [one["event"] for one in fleet.records()].count("rollout.started") == 1
 
 
 def test_a_rule_over_the_wave_holds(make_fleet: MakeFleet) -> None:

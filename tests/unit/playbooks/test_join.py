@@ -18,7 +18,11 @@ KILL = [{"name": "Kill", "ansible.builtin.raw": "kill -9 $(cut -d' ' -f4 /proc/$
 
 def test_a_wave_is_opened_joined_and_closed(make_fleet: MakeFleet) -> None:
     fleet = make_fleet("d1", "d2", "d3", "d4")
-    fleet.common["fleet_ota_waves"] = [{"name": "canary", "count": 1}, {"name": "rest", "percent": 100}]
+    fleet.common["fleet_ota_waves"] = [
+        {"name": "canary", "count": 1},
+        {"name": "rest", "count": 2},
+        {"name": "last", "percent": 100},
+    ]
     opened = fleet.play("rollout", fleet_ota_open_wave="rest")
     assert opened.rc == 0, opened.text
     assert fleet.running() == {"d1": "2", "d2": "1", "d3": "1", "d4": "1"}
@@ -38,8 +42,14 @@ def test_a_wave_is_opened_joined_and_closed(make_fleet: MakeFleet) -> None:
     }
     assert parts == {"d2": "slice.ended", "d3": "slice.started"}, killed.text
 
-    closed = fleet.play("rollout")
+    closed = fleet.play("rollout", fleet_ota_until_wave="rest")
     assert closed.rc == 0, closed.text
+    # a schedule opens it once more: there is nothing to do, and that is no reason to go on
+    again = fleet.play("rollout", fleet_ota_open_wave="rest")
+    assert again.rc == 0, again.text
+    assert fleet.running() == {"d1": "2", "d2": "2", "d3": "2", "d4": "1"}
+    whole = fleet.play("rollout")
+    assert whole.rc == 0, whole.text
     assert fleet.running() == dict.fromkeys(fleet.devices, "2")
     assert {device.transactions() for device in fleet.devices.values()} == {2}
     assert fleet.outcomes() == dict.fromkeys(fleet.devices, ("updated", None))

@@ -97,6 +97,15 @@ def test_limit_from_rollout_to_rollback(make_fleet: MakeFleet) -> None:
     assert transactions(fleet) == done
     assert fleet.trees() == before
 
+    # nor does the rollout take the way back for an update, or bring anybody forward again by itself
+    for _ in range(2):
+        ran = fleet.play("rollout")
+        assert ran.rc != 0, ran.text
+        assert "taken back from this release" in ran.text
+        forward = [one for one in fleet.records() if one.get("outcome") and ".back-" not in one["rollout"]]
+        assert {one["device"]: one["outcome"] for one in forward} == dict.fromkeys(fleet.devices, "rolled_back")
+        assert fleet.trees() == before
+
 
 def test_a_rollout_whose_controller_was_lost_goes_on_and_does_nothing_twice(make_fleet: MakeFleet) -> None:
     fleet = make_fleet("d1", "d2")
