@@ -146,6 +146,8 @@ def judge(metric: t.Mapping[str, t.Any], reading: t.Mapping[str, t.Any]) -> tupl
     try:
         good = None if success is None else comparison.holds(success, reading, every=True)
         bad = None if failure is None else comparison.holds(failure, reading, every=False)
+        if metric["baseline"] and comparison.no_baseline(reading):
+            raise comparison.Missing("no baseline")
     except comparison.Missing as error:
         return INCONCLUSIVE, str(error)
     if bad or (good is False and bad is None):

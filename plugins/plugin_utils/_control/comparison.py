@@ -51,7 +51,14 @@ def problem(condition: t.Any) -> str | None:
 
 def needs_baseline(condition: Condition | None) -> bool:
     """Whether it compares with the baseline."""
-    return isinstance(condition, dict) and condition.get("of") == "baseline"
+    if isinstance(condition, str):
+        return "baseline" in expressions.reads(condition)
+    return condition is not None and condition.get("of") == "baseline"
+
+
+def no_baseline(reading: t.Mapping[str, t.Any]) -> bool:
+    """Whether there is nothing to compare with."""
+    return reading["baseline"] is None or math.isnan(reading["baseline"])
 
 
 def holds(condition: Condition, reading: t.Mapping[str, t.Any], every: bool) -> bool:
@@ -60,10 +67,7 @@ def holds(condition: Condition, reading: t.Mapping[str, t.Any], every: bool) -> 
     Raises :class:`Missing`.
     """
     if isinstance(condition, str):
-        try:
-            return expressions.holds(condition, reading)
-        except ValueError as error:
-            raise Missing(str(error)) from None
+        return _expression_holds(condition, reading)
     [(name, number)] = [(key, value) for key, value in condition.items() if key != "of"]
     values = reading["values"]
     if not values:
@@ -77,6 +81,25 @@ def holds(condition: Condition, reading: t.Mapping[str, t.Any], every: bool) -> 
         number = number * base
     found = [_OPERATORS[name](value, number) for value in values]
     return all(found) if every else any(found)
+
+
+def _expression_holds(condition: str, reading: t.Mapping[str, t.Any]) -> bool:
+    """JMESPath takes null for false, for equal to nothing, and for unequal to everything: none of it is measured."""
+    asked = expressions.reads(condition)
+    # who asks how many values there are says itself what none of them means
+    if not reading["values"] and asked & {"value", "values"} and "length(values)" not in asked:
+        raise Missing("no data")
+    if any(map(math.isnan, reading["values"])):
+        raise Missing("not a number")
+    if "baseline" in asked and no_baseline(reading):
+        raise Missing("no baseline")
+    try:
+        found = expressions.search(condition, reading)
+    except ValueError as error:
+        raise Missing(str(error)) from None
+    if found is None:
+        raise Missing("no data")
+    return expressions.true(found)
 
 
 def text(condition: Condition) -> str:

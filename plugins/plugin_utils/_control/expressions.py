@@ -15,8 +15,15 @@ from . import libraries
 try:
     import jmespath
     import jmespath.exceptions
+    import jmespath.functions
 except ImportError:  # libraries.require() tells
     pass
+
+
+#: Of these only the first part is about the value itself; the others are about what it gives.
+_INWARD = frozenset(
+    {"subexpression", "index_expression", "projection", "value_projection", "filter_projection", "pipe"}
+)
 
 
 def problem(text: t.Any) -> str | None:
@@ -28,11 +35,17 @@ def problem(text: t.Any) -> str | None:
         return f"must be a JMESPath expression such as \"site == 'north'\", not {text!r}"
     libraries.require(libraries.EXPRESSIONS)
     try:
-        jmespath.compile(text)
+        parsed = jmespath.compile(text).parsed
     except jmespath.exceptions.JMESPathError as error:
         reason = str(error).splitlines()[0].rstrip(":")
         return f"{text!r} is not a JMESPath expression ({reason}); numbers stand in backquotes, texts in single quotes"
-    return None
+    wrong = next(_wrong_calls(parsed), None)
+    return f"{text!r} cannot be evaluated ({wrong}); correct the call" if wrong else None
+
+
+def reads(text: str) -> set[str]:
+    """Which fields of the value itself the expression reads; ``length(NAME)`` stands for a field that is counted."""
+    return set(_reads(jmespath.compile(text).parsed))
 
 
 def search(text: str, value: t.Any) -> t.Any:
@@ -44,6 +57,42 @@ def search(text: str, value: t.Any) -> t.Any:
 
 
 def holds(text: str, value: t.Any) -> bool:
-    """Whether it is true as JMESPath sees it: not null, false, or empty. Raises ValueError."""
-    found = search(text, value)
+    """Whether what it finds is :func:`true`. Raises ValueError."""
+    return true(search(text, value))
+
+
+def true(found: t.Any) -> bool:
+    """Whether something is true as JMESPath sees it: not null, false, or empty."""
     return found is not None and found is not False and found not in ("", [], {})
+
+
+def _children(node: t.Mapping[str, t.Any]) -> list[t.Mapping[str, t.Any]]:
+    return [child for child in node["children"] if isinstance(child, dict)]  # the children of a slice are numbers
+
+
+def _wrong_calls(node: t.Mapping[str, t.Any]) -> t.Iterator[str]:
+    """What is wrong with calls of functions, which the library finds out once it evaluates them."""
+    if node["type"] == "function_expression":
+        name, given = node["value"], len(node["children"])
+        function = jmespath.functions.Functions.FUNCTION_TABLE.get(name)
+        if function is None:
+            yield f"there is no function {name}()"
+        else:
+            least = len(function["signature"])
+            more = bool(least and function["signature"][-1].get("variadic"))
+            if given < least or (given > least and not more):
+                yield f"{name}() takes {'at least ' if more else ''}{least} argument{'s' * (least != 1)}, not {given}"
+    for child in _children(node):
+        yield from _wrong_calls(child)
+
+
+def _reads(node: t.Mapping[str, t.Any]) -> t.Iterator[str]:
+    kind, children = node["type"], _children(node)
+    if kind == "field":
+        yield node["value"]
+    elif kind == "function_expression" and node["value"] == "length" and children[0]["type"] == "field":
+        yield f"length({children[0]['value']})"
+    elif kind != "expref":  # is about the elements of a list
+        itself = kind not in _INWARD or children[0]["type"] in ("current", "identity")
+        for child in children if itself else children[:1]:
+            yield from _reads(child)

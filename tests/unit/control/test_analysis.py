@@ -103,9 +103,71 @@ NAN = float("nan")
     ],
 )
 def test_one_measurement(success: t.Any, failure: t.Any, values: list[float], baseline: t.Any, wanted: str) -> None:
-    (metric,) = planned(command("", success=success, failure=failure, baseline=True))
+    asked = "baseline" in f"{success}{failure}"
+    (metric,) = planned(command("", success=success, failure=failure, baseline=asked))
     reading = {"values": values, "value": values[0] if values else None, "baseline": baseline, "data": {}}
     assert analysis.judge(metric, reading)[0] == wanted
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        *(f"value {operator} `5`" for operator in ("<", "<=", "==", "!=", ">=", ">")),
+        "values[0] != `5`",
+        "@.value != `5`",
+        "max(values) != `5`",
+        "values[?@ > `5`]",
+        "length(values[?@ > `5`]) == `0`",
+        "!(value > `5`)",
+        "value > `5` || `true`",
+        "data.status == 'ok' && value != `5`",
+        "{v: value, b: `1`}",
+        "[value, `1`] | [0] != `5`",
+    ],
+)
+@pytest.mark.parametrize("which", ["success", "failure"])
+def test_no_data_decides_nothing_whatever_an_expression_compares(which: str, condition: str) -> None:
+    (metric,) = planned(command("", **{"success": None, which: condition}))
+    none: dict[str, t.Any] = {"values": [], "value": None, "baseline": None, "data": {"status": "ok"}}
+    assert analysis.judge(metric, none) == (I, "no data")
+    nan = {**none, "values": [NAN], "value": NAN}
+    assert analysis.judge(metric, nan) == (I, "not a number")
+    assert analysis.judge(metric, {**none, "values": [1.0], "value": 1.0})[0] in (S, F)
+
+
+@pytest.mark.parametrize(
+    ("success", "data", "wanted"),
+    [
+        ("length(values) == `0`", {}, S),  # says itself what no data means
+        ("length(values) == `0` || max(values) < `5`", {}, S),
+        ("length(values) > `0` && max(values) < `5`", {}, F),
+        ("data.status == 'ok'", {"status": "ok"}, S),
+        ("data.status == 'ok'", {"status": "bad"}, F),
+        ("data.value < `5` && data.baseline < `5`", {"value": 1, "baseline": 1}, S),  # not those of the measurement
+        ("length(data.errors[?value > `5`]) == `0`", {"errors": [{"value": 1}, {}]}, S),
+        ("data.rows[*].value | max(@) < `5`", {"rows": [{"value": 1}]}, S),
+        ("max_by(data.rows, &value).value < `5`", {"rows": [{"value": 1}]}, S),
+        ("data.rate < `5`", {}, I),  # null: what shall be compared is not there
+        ("data.healthy", {}, I),
+        ("data.error == `null`", {}, S),
+        ("!(data.error)", {"error": ""}, S),
+    ],
+)
+def test_an_expression_over_the_answer_alone_needs_no_values(success: str, data: t.Any, wanted: str) -> None:
+    (metric,) = planned(command("", success=success))
+    assert analysis.judge(metric, {"values": [], "value": None, "baseline": None, "data": data})[0] == wanted
+
+
+@pytest.mark.parametrize("missing", [None, NAN])
+@pytest.mark.parametrize(
+    "condition",
+    ["value > baseline", "value != baseline", "!(value > baseline)", "value > `5`", {"above": 5}, "data.ok != `1`"],
+)
+def test_no_baseline_decides_nothing(condition: t.Any, missing: float | None) -> None:
+    (metric,) = planned(command("", success=None, failure=condition, baseline=True))
+    reading = {"values": [1.0], "value": 1.0, "baseline": missing, "data": {}}
+    assert analysis.judge(metric, reading) == (I, "no baseline")
+    assert analysis.judge(metric, {**reading, "baseline": 2.0})[0] in (S, F)
 
 
 # -- settings ------------------------------------------------------------------------------------------------------
@@ -121,6 +183,12 @@ def test_one_measurement(success: t.Any, failure: t.Any, values: list[float], ba
         ({"url": "http://x"}, "url: unknown for command"),
         ({"success": None}, "give success, failure or both"),
         ({"success": "value <"}, "JMESPath"),
+        ({"success": "value < baseline"}, "baseline: true"),
+        ({"success": "lenght(values) > `1`"}, r"there is no function lenght\(\)"),
+        ({"success": "data.rows[?contains(name)]"}, r"contains\(\) takes 2 arguments, not 1"),
+        ({"success": "values[1:2] && abs(value, value)"}, r"abs\(\) takes 1 argument, not 2"),
+        ({"success": "not_null()"}, "takes at least 1 argument, not 0"),
+        ({"success": "max_by(data, &lenght(@))"}, "lenght"),
         ({"success": {"at_most": "5"}}, "not a number"),
         ({"success": {"at_most": 5, "below": 3}}, "one of"),
         ({"success": {"at_most": NAN}}, "not a number"),
@@ -130,6 +198,10 @@ def test_one_measurement(success: t.Any, failure: t.Any, values: list[float], ba
         ({"consecutive": 2}, "consecutive"),
         ({"timeout": 0}, "timeout"),
         ({"interval": -1}, "interval"),
+        ({"interval": math.inf}, "interval"),
+        ({"timeout": 10**400}, "timeout"),
+        ({"count": 10**400}, "count"),
+        ({"argv": ["echo", "a\0b"]}, "argv"),
         ({"count": 1000, "interval": 3600}, "24 hours"),
         ({"value": "a["}, "value"),
         ({"dry_run": "maybe"}, "dry_run"),
