@@ -16,6 +16,7 @@ import concurrent.futures
 import dataclasses
 import importlib
 import math
+import re
 import threading
 import typing as t
 import urllib.parse
@@ -251,16 +252,13 @@ def _condition_problems(settings: t.Mapping[str, t.Any]) -> t.Iterator[str]:
 def _place_problems(settings: t.Mapping[str, t.Any]) -> t.Iterator[str]:
     url, argv = settings.get("url"), settings.get("argv")
     if url:
-        parts = urllib.parse.urlsplit(str(url))
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            yield f"url: {url!r} is no http or https address"
-        elif parts.username or parts.password:
-            # the plan is stored, shown and signed
-            yield "url: must not hold credentials; put a token into a file and name it as token_file"
+        yield from _address_problems(str(url))
     if settings.get("query") is not None and not isinstance(settings["query"], str):
         yield f"query: must be a text, not {settings['query']!r}"
-    if argv and not (isinstance(argv, list) and all(isinstance(word, str) for word in argv)):
+    if argv and not (isinstance(argv, list) and all(isinstance(word, str) and "\0" not in word for word in argv)):
         yield f"argv: must be a list of texts, not {argv!r}"
+    if settings.get("token_file") is not None and not isinstance(settings["token_file"], str):
+        yield f"token_file: must be a path, not {settings['token_file']!r}"
     if settings.get("value") is not None:
         wrong = expressions.problem(settings["value"])
         if wrong:
@@ -268,3 +266,18 @@ def _place_problems(settings: t.Mapping[str, t.Any]) -> t.Iterator[str]:
     tls = settings.get("tls")
     if tls is not None and not (isinstance(tls, dict) and set(tls) <= {"ca", "certificate", "key"}):
         yield "tls: must be a mapping of ca, certificate and key"
+    elif tls and not all(isinstance(path, str) for path in tls.values()):
+        yield "tls: ca, certificate and key must be paths"
+
+
+def _address_problems(url: str) -> t.Iterator[str]:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets around what is no address, a port that is no number
+        fits = False
+    # the plan is stored, shown and signed, and its mistakes are shown
+    if "@" in re.split("[/?#]", url.partition("//")[2])[0]:
+        yield "url: must not hold credentials; put a token into a file and name it as token_file"
+    elif not fits:
+        yield f"url: {url!r} is no http or https address; correct scheme, host and port"

@@ -44,7 +44,7 @@ def problem(condition: t.Any) -> str | None:
     if len(given) != 1 or set(condition) - given - {"of"}:
         return f"a comparison has one of {', '.join(_OPERATORS)}, and perhaps of: baseline; not {condition!r}"
     number = condition[given.pop()]
-    if not is_number(number) or not math.isfinite(number):
+    if not is_number(number):
         return f"{number!r} is not a number"
     return None if condition.get("of") in (None, "baseline") else f"of: can only be baseline, not {condition['of']!r}"
 

@@ -8,15 +8,18 @@
 
 from __future__ import annotations
 
+import math
 import typing as t
 
 
 def is_whole(value: t.Any, least: int) -> bool:
     """Whether it is a whole number of at least ``least``."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+    return isinstance(value, int) and is_number(value) and value >= least
 
 
 def is_number(value: t.Any) -> bool:
-    """Whether it is a number that can be compared."""
-    # NaN compares false with everything and so falls out of the ranges asked for
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    """Whether it is a number that can be compared, counted with, and written as JSON: none of NaN and the infinite."""
+    try:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False

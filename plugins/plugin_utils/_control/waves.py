@@ -136,7 +136,9 @@ def _problems(where: str, wave: dict[str, t.Any], groups: Groups, known: t.Colle
             found.append(f"{where}: {' and '.join(sorted(clash))} exclude each other; give one of them")
     if "name" in given and not (isinstance(wave["name"], str) and _NAME.fullmatch(wave["name"])):
         found.append(f"{where}.name: {wave['name']!r} is not a name; use letters, digits, blank, dot, dash, underscore")
-    if "group" in given and wave["group"] not in groups:
+    if "group" in given and not isinstance(wave["group"], str):
+        found.append(f"{where}.group: must be the name of one group, not {wave['group']!r}; one wave for each group")
+    elif "group" in given and wave["group"] not in groups:
         found.append(f"{where}.group: the inventory has no group {wave['group']!r}; correct the name")
     if "hosts" in given:
         if not isinstance(wave["hosts"], list) or not all(isinstance(name, str) for name in wave["hosts"]):

@@ -13,6 +13,7 @@ import typing as t
 import urllib.parse
 
 from . import fetchers
+from .errors import ControlError
 
 try:
     import urllib3
@@ -45,9 +46,12 @@ def ask(
     sent = {"User-Agent": "fleet.ota", **(headers or {})}
     if token_file:
         sent["Authorization"] = f"Bearer {_token(token_file)}"
-    shown = f"{urllib.parse.urlsplit(url).scheme}://{urllib.parse.urlsplit(url).netloc.rpartition('@')[2]}"
+    shown = _shown(url)
     end = time.monotonic() + timeout
-    more: dict[str, t.Any] = {"ssl_context": fetchers.tls_context(tls)} if tls else {}
+    try:
+        more: dict[str, t.Any] = {"ssl_context": fetchers.tls_context(tls)} if tls else {}
+    except ControlError as error:
+        raise WebError(error.message) from None
     try:
         with urllib3.PoolManager(timeout=timeout, retries=False, **more) as pool:
             # a redirect would carry the token to somebody who was not named
@@ -67,6 +71,17 @@ def ask(
 def _token(path: str) -> str:
     try:
         with open(path, encoding="ascii") as handle:
-            return handle.read().strip()
-    except (OSError, UnicodeDecodeError) as error:
+            token = handle.read().strip()
+    except (OSError, ValueError) as error:
         raise WebError(f"token_file {path} cannot be read ({type(error).__name__})") from None
+    if not token.isprintable():
+        raise WebError(f"token_file {path} holds more than one line; a token is one line")
+    return token
+
+
+def _shown(url: str) -> str:
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError:
+        raise WebError("the address cannot be read; correct the brackets in it") from None
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

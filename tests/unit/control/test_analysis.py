@@ -212,8 +212,26 @@ def test_wrong_settings_are_told(changes: dict[str, t.Any], part: str) -> None:
         planned({**command(""), **changes})
 
 
-def test_an_address_with_credentials_is_refused_without_repeating_them() -> None:
-    metric = {"name": "m", "source": "http", "url": "https://anna:hunter2@x/", "success": {"at_most": 1}}
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"url": "http://[prom]:9090"}, "no http or https address"),
+        ({"url": "http://[::1:9090"}, "no http or https address"),
+        ({"url": "http://prom:9o90/q"}, "no http or https address"),
+        ({"url": "http://prom:99999/q"}, "no http or https address"),
+        ({"url": "http://"}, "no http or https address"),
+        ({"token_file": 5}, "token_file: must be a path"),
+        ({"tls": {"ca": 5}}, "must be paths"),
+    ],
+)
+def test_wrong_places_are_told(changes: dict[str, t.Any], part: str) -> None:
+    with pytest.raises(PlanError, match=part):
+        planned({"name": "m", "source": "http", "url": "http://[::1]:9090/q?x=a@b", "success": "data", **changes})
+
+
+@pytest.mark.parametrize("host", ["x", "[x]", "x:9o90"])
+def test_an_address_with_credentials_is_refused_without_repeating_them(host: str) -> None:
+    metric = {"name": "m", "source": "http", "url": f"https://anna:hunter2@{host}/", "success": {"at_most": 1}}
     with pytest.raises(PlanError, match="token_file") as error:
         planned(metric)
     assert "hunter2" not in str(error.value)
@@ -236,6 +254,7 @@ def test_two_metrics_of_one_name() -> None:
         ("print('hello')", I, "not JSON"),
         ("print('\"hello\"')", I, "is not a number"),
         ("print('null')", I, "no data"),
+        ("print('1' + '0' * 400)", I, "is not a number"),
         ("raise SystemExit(2)", I, "ended with 2"),
         ("import time; time.sleep(60)", I, "within 1 seconds"),
         ("import sys; print(int(sys.argv[1] != 'd1,d2'))", S, ""),
@@ -307,6 +326,19 @@ def test_nobody_listens_and_no_token() -> None:
     results = analysis.run(planned(metric, {**metric, "name": "n", "token_file": "/nonexistent"}), SUBJECT, None)
     assert [result.verdict for result in results] == [I, I]
     assert "/nonexistent" in results[1].reason
+
+
+def test_tokens_and_tls_files_that_cannot_be_used(tmp_path: pathlib.Path) -> None:
+    token, none = tmp_path / "token", str(tmp_path / "none.pem")
+    token.write_text("hunter2\nX-Other: 1\n")
+    metric = {"name": "m", "source": "http", "url": "http://127.0.0.1:9/", "success": {"equals": 0}, "timeout": 2}
+    others: list[dict[str, t.Any]] = [{"token_file": str(token)}, {"token_file": "a\0b"}, {"tls": {"ca": none}}]
+    metrics = planned(*({**metric, "name": str(number), **more} for number, more in enumerate(others)))
+    results = analysis.run(metrics, SUBJECT, None)
+    assert [result.verdict for result in results] == [I, I, I]
+    assert "more than one line" in results[0].reason
+    assert "hunter2" not in str(results)
+    assert none in results[2].reason
 
 
 @pytest.mark.parametrize(

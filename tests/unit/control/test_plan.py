@@ -121,6 +121,8 @@ def test_wave_of_finds_the_wave_of_a_batch() -> None:
         ({}, "selects nobody"),
         ({"name": "x"}, "selects nobody"),
         ({"group": "nowhere"}, "no group 'nowhere'"),
+        ({"group": ["north", "south"]}, "the name of one group"),
+        ({"soak": 10**400}, "whole number of seconds"),
         ({"hosts": ["nobody"]}, "no host 'nobody'"),
         ({"hosts": ["dev1", "dev1"]}, "dev1 is named twice"),
         ({"hosts": "dev1"}, "must be a list"),
@@ -155,6 +157,12 @@ def test_a_wrong_wave_is_refused(wave: t.Any, part: str) -> None:
 )
 def test_wrong_limits_are_refused(limits: t.Any, part: str) -> None:
     assert any(part in problem for problem in problems(limits=limits))
+
+
+@pytest.mark.parametrize("soak", [float("inf"), float("nan"), 10**400])
+def test_a_soak_that_never_ends_is_refused(soak: t.Any) -> None:
+    (found,) = problems(conditions={"soak": soak})
+    assert found.startswith("conditions.soak: must be seconds")
 
 
 def test_every_mistake_is_told_at_once() -> None:

@@ -63,7 +63,7 @@ def number(value: t.Any) -> float:
         raise SourceError(f"{_short(value)} is not a number")
     try:
         return float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise SourceError(f"{_short(value)} is not a number") from None
 
 
