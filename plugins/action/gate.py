@@ -166,10 +166,10 @@ class ActionModule(ControllerAction):
         decision = gate.decide(made, known, wave=wave["index"], before=True)
         inventory = Inventory(task_vars["hostvars"])
         now = datetime.datetime.now(datetime.UTC)
-        held = {
-            **deferrals.find(made, known, open_, inventory, now),
-            **penalties.find(records, open_, penalty, now),
-        }
+        held = penalties.find(records, open_, penalty, now)
+        # who waits anyway takes no room from the others
+        held.update(deferrals.find(made, known, [name for name in open_ if name not in held], inventory, now))
+        held = {name: held[name] for name in open_ if name in held}
         if not self.check:
             back = takeback.due(made, records, decision, wave=wave["index"], before=False)
             book.append(

@@ -22,6 +22,7 @@ from ..plugin_utils._control import (
     journal,
     notify,
     outcomes,
+    penalties,
     plan,
     rollouts,
     runs,
@@ -66,6 +67,7 @@ class ActionModule(ControllerAction):
         "rollout": {"type": "str"},
         "slice": {"type": "str"},
         "plan_digest": {"type": "str"},
+        "penalty": {"type": "dict"},
         "notify": {"type": "list", "elements": "dict", "default": []},
     }
     constraints: t.ClassVar[Arguments] = {
@@ -85,6 +87,7 @@ class ActionModule(ControllerAction):
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """Bring the journal to the wanted state."""
+        penalties.check(arguments["penalty"] or {})
         if arguments["state"] == "started":
             return self._start(arguments)
         if arguments["state"] == "reset":

@@ -119,6 +119,11 @@ options:
   plan_digest:
     description: For V(started), the digest of the plan that was approved elsewhere. Any other plan is refused.
     type: str
+  penalty:
+    description:
+      - For V(started) and V(joined), what O(fleet.ota.gate#module:penalty) will be. What cannot be is refused before
+        anything is recorded.
+    type: dict
   notify:
     description: Who is told, as the guide on notifications says; whoever cannot be reached stops nothing.
     type: list

@@ -40,9 +40,9 @@ def find(
 
     ``settings`` are ``first`` (seconds after the first failure; 0 for no pauses), ``factor`` (by which each further
     one is longer) and ``most`` (seconds). A failure is an outcome of the gate's failures in an earlier run that no
-    success followed; what fails in this run counts for the next. Raises :class:`PlanError` for settings that cannot be.
+    success followed; what fails in this run counts for the next. Raises like :func:`check`.
     """
-    bounds = _check(settings or {})
+    bounds = check(settings or {})
     failed = _failures(records)
     held = {}
     for name in hosts:
@@ -53,7 +53,10 @@ def find(
             pause = min(bounds["first"] * bounds["factor"] ** (one.times - 1), bounds["most"])
         except OverflowError:
             pause = bounds["most"]
-        until = one.last + datetime.timedelta(seconds=pause)
+        try:
+            until = one.last + datetime.timedelta(seconds=pause)
+        except OverflowError:
+            until = datetime.datetime.max.replace(tzinfo=datetime.UTC)
         if until > now:
             times = "once" if one.times == 1 else f"{one.times} times"
             message = (
@@ -65,13 +68,20 @@ def find(
 
 
 def _failures(records: t.Iterable[Record]) -> dict[str, _Failed]:
-    """The unbroken series of failures of each device, one per run, without those of the newest run."""
+    """The unbroken series of failures of each device, one per attempt, without those of the newest run."""
     series: dict[str, _Failed] = {}
     this_run: dict[str, Record] = {}
+    begun: set[str] = set()
     for record in records:
         if record["event"] in entries.BEGINS:
-            _book(series, this_run)
+            for ended in this_run.values():
+                _book(series, ended, begun)
             this_run = {}
+        elif record["event"] == "device.pending":
+            # what was on record in this run until now is how an earlier attempt ended
+            if record["device"] in this_run:
+                _book(series, this_run.pop(record["device"]), begun)
+            begun.add(record["device"])
         elif record["event"] == "device.outcome":
             this_run[record["device"]] = record
     for name, record in this_run.items():
@@ -80,16 +90,30 @@ def _failures(records: t.Iterable[Record]) -> dict[str, _Failed]:
     return series
 
 
-def _book(series: dict[str, _Failed], ended: t.Mapping[str, Record]) -> None:
-    for name, record in ended.items():
-        if record["outcome"] in outcomes.FAILURE:
-            times = series[name].times + 1 if name in series else 1
-            series[name] = _Failed(times, datetime.datetime.fromisoformat(record["time"]), record["outcome"])
-        elif record["outcome"] != "deferred":
+def _book(series: dict[str, _Failed], record: Record, begun: set[str]) -> None:
+    """Count a failure, unless it is that of an attempt which is counted already: the device was asked once more since.
+
+    ``begun`` are the devices whose latest attempt has no outcome yet.
+    """
+    name, outcome = record["device"], record["outcome"]
+    if outcome not in outcomes.FAILURE:
+        if outcome != "deferred":
             series.pop(name, None)
+    elif name in series and name not in begun and _asked(record):
+        series[name].outcome = outcome
+    else:
+        times = series[name].times + 1 if name in series else 1
+        series[name] = _Failed(times, datetime.datetime.fromisoformat(record["time"]), outcome)
+    begun.discard(name)
 
 
-def _check(settings: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+def _asked(record: Record) -> bool:
+    """Whether an outcome may have come by asking: no contact, or how a transaction of the device ended."""
+    return record["outcome"] in outcomes.UNRESOLVED or bool(record["data"].get("transaction"))
+
+
+def check(settings: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """The settings with defaults. Raises :class:`PlanError` for what cannot be."""
     if not isinstance(settings, dict) or set(settings) - set(DEFAULTS):
         raise PlanError(f"penalty: must be a mapping of {', '.join(DEFAULTS)}, not {settings!r}")
     bounds = {**DEFAULTS, **settings}

@@ -14,6 +14,7 @@ import pytest
 from ansible.errors import AnsibleActionFail
 from ansible_collections.fleet.ota.plugins.action import gate, journal, plan, release, repository
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.bundle import Bundle
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import Journal
 
 if t.TYPE_CHECKING:
     from .conftest import Act, Result
@@ -321,6 +322,30 @@ def test_a_gate_refuses_a_batch_that_is_not_a_wave(folder: Folder) -> None:
 )
 def test_wrong_arguments_of_journal(act: Act, args: Result) -> None:
     failure(lambda: act(journal.ActionModule, **args))
+
+
+def test_whoever_waits_for_a_penalty_takes_no_room_from_others(folder: Folder) -> None:
+    made = folder.plan(
+        waves=[{"hosts": ["d1"]}, {"percent": 100}], limits={"max_failures": 9}, budget=[{"max_unavailable": 2}]
+    )["plan"]
+    assert [wave["turns"] for wave in made["waves"]] == [[1], [2, 1]]
+    path = folder.start(made)["path"]
+    Journal(path).outcome("d1", "updated")
+    Journal(path).outcome("d2", "restored")
+    Journal(path).outcome("d4", "lost")
+    folder.start(made)
+    given = {"journal": path, "point": "turn", "wave": 1, "turn": 0}
+    found = folder.act(gate.ActionModule, {"hostvars": {}, "ansible_play_batch": []}, **given)
+    assert found["go"] == ["d3"]
+    assert [(one["device"], one["code"]) for one in found["deferred"]] == [("d2", "PENALTY")]
+
+
+def test_a_penalty_that_cannot_be_is_refused_before_anything_is_recorded(folder: Folder) -> None:
+    given = {"state": "started", "journal_dir": str(folder.path / "journals"), "plan": folder.plan()["plan"]}
+    error = failure(lambda: folder.act(journal.ActionModule, **given, penalty={"first": "3600"}))
+    assert "penalty.first: must be a number" in error.message
+    assert not (folder.path / "journals").exists()
+    assert folder.act(journal.ActionModule, **given, penalty={"first": 60})["changed"]
 
 
 def test_a_plan_that_was_changed_is_not_started(folder: Folder) -> None:

@@ -10,7 +10,7 @@ import datetime
 import typing as t
 
 import pytest
-from ansible_collections.fleet.ota.plugins.plugin_utils._control import penalties
+from ansible_collections.fleet.ota.plugins.plugin_utils._control import outcomes, penalties
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.errors import PlanError
 
 T0 = datetime.datetime(2026, 11, 24, 12, tzinfo=datetime.UTC)
@@ -23,9 +23,29 @@ def records(*runs: str | None) -> list[dict[str, t.Any]]:
         time = (T0 + datetime.timedelta(hours=number)).isoformat()
         event = "rollout.resumed" if number else "rollout.started"
         found.append({"event": event, "time": time, "data": {"generation": number + 1}})
+        if outcome and outcome != "deferred":
+            found.append({"event": "device.pending", "device": "d1", "time": time, "data": {}})
         if outcome:
-            found.append({"event": "device.outcome", "device": "d1", "outcome": outcome, "time": time, "data": {}})
+            found.append(ended(outcome, number))
     return found
+
+
+def ended(outcome: str, hours: float, **data: t.Any) -> dict[str, t.Any]:
+    """What became of d1, without that it was touched."""
+    time = (T0 + datetime.timedelta(hours=hours)).isoformat()
+    return {"event": "device.outcome", "device": "d1", "outcome": outcome, "time": time, "data": data}
+
+
+def begin(hours: float) -> dict[str, t.Any]:
+    time = (T0 + datetime.timedelta(hours=hours)).isoformat()
+    return {"event": "rollout.resumed", "time": time, "data": {"generation": 2}}
+
+
+def message(found: list[dict[str, t.Any]]) -> str:
+    """Why d1 waits in the run that begins after all of this, an hour after the latest."""
+    now = datetime.datetime.fromisoformat(found[-1]["time"]) + datetime.timedelta(hours=1)
+    held = penalties.find([*found, begin(1000)], ["d1"], {"first": 1e6, "most": 1e9}, now)
+    return held["d1"].message.partition(";")[0]
 
 
 def waits(runs: list[dict[str, t.Any]], settings: dict[str, t.Any] | None = None) -> float | None:
@@ -59,6 +79,41 @@ def test_success_and_a_device_that_never_failed_wait_for_nothing() -> None:
     assert waits(records("lost", "lost", "current", "lost", None), {"first": 7200}) == 3 + 2
 
 
+def test_one_failure_counts_once_however_often_the_device_is_asked_about_it() -> None:
+    lost = records("lost")
+    once = "failed once, last at 2026-11-24T12:00:00Z"
+    assert message(lost) == f"{once} (lost)"
+    # its guard took it back, as the next run hears
+    heard = [*lost, begin(1), ended("restored", 1, transaction="t1")]
+    assert message(heard) == f"{once} (restored)"
+    # then it was switched off when a run looked at it, and was there again
+    away = [*heard, begin(2), ended("lost", 2)]
+    assert message(away) == f"{once} (lost)"
+    back = [*away, begin(3), ended("restored", 3, transaction="t1")]
+    assert message(back) == f"{once} (restored)"
+    # this one is another attempt
+    another = [*back, *records(None, None, None, None, "lost")[1:]]
+    assert message(another) == "failed 2 times, last at 2026-11-24T16:00:00Z (lost)"
+
+
+def test_every_attempt_counts_also_one_that_a_later_run_hears_of() -> None:
+    killed = records("lost")[:-1]  # touched, and the controller died
+    assert message([*killed, begin(1), ended("lost", 1)]) == "failed once, last at 2026-11-24T13:00:00Z (lost)"
+    again = [*records("lost", "lost")[:-1], begin(2), ended("restored", 2, transaction="t2")]
+    assert message(again) == "failed 2 times, last at 2026-11-24T14:00:00Z (restored)"
+    # asked about the first, then touched once more in the same run
+    both = [*killed, begin(1), ended("restored", 1, transaction="t1"), killed[-1], ended("lost", 1.5)]
+    assert message(both) == "failed 2 times, last at 2026-11-24T13:30:00Z (lost)"
+    # the team's own tasks stopped it before it was touched
+    for before in ("lost", "restored"):
+        stopped = [*records(before), begin(1), ended("refused", 1)]
+        assert message(stopped) == "failed 2 times, last at 2026-11-24T13:00:00Z (refused)"
+    # was as planned, and is not there now
+    for success in outcomes.AS_PLANNED:
+        gone = [*records("lost", success), begin(2), ended("lost", 2)]
+        assert message(gone) == "failed once, last at 2026-11-24T14:00:00Z (lost)"
+
+
 def test_being_deferred_neither_ends_the_series_nor_lengthens_it() -> None:
     assert waits(records("lost", "deferred", None), {"first": 3 * 3600}) == 3
     assert waits(records("deferred", None)) is None
@@ -81,10 +136,21 @@ def test_no_pauses_and_endless_growth() -> None:
     many = records(*["lost"] * 2000, None)
     now = T0 + datetime.timedelta(hours=2001)
     assert penalties.find(many, ["d1"], {"factor": 10.0}, now)
+    for settings in ({"first": 1e300, "most": 1e300}, {"factor": 1e9, "most": 1e12}):
+        assert "from 9999-12-31" in penalties.find(many, ["d1"], settings, now)["d1"].message
 
 
 @pytest.mark.parametrize(
-    "settings", [{"first": -1}, {"factor": 0.5}, {"most": float("nan")}, {"most": "1h"}, {"last": 1}, [3600]]
+    "settings",
+    [
+        {"first": -1},
+        {"factor": 0.5},
+        {"most": float("nan")},
+        {"first": float("inf")},
+        {"most": "1h"},
+        {"last": 1},
+        [3600],
+    ],
 )
 def test_settings_that_cannot_be_are_refused(settings: t.Any) -> None:
     with pytest.raises(PlanError):
