@@ -24,6 +24,7 @@ from ..plugin_utils._control import (
     outcomes,
     penalties,
     plan,
+    plantext,
     rollouts,
     runs,
     takeback,
@@ -193,6 +194,8 @@ class ActionModule(ControllerAction):
                 f"the plan of {made['rollout']} is {made['digest'][:12]} now and was {wanted[:12]} when exported; "
                 "export it again, and let it be approved again"
             )
+        if not made["waves"]:
+            raise PlanError(_nobody(made))
         for name in (arguments["wave"], arguments["until_wave"], arguments["open_wave"]):
             if name:
                 # a run until a wave that is not there would go on to the end
@@ -264,6 +267,19 @@ class ActionModule(ControllerAction):
 def _controller() -> dict[str, t.Any]:
     # the parent: this is one of Ansible's workers, and its end says nothing about the run
     return {**runs.controller(os.getppid()), "user": getpass.getuser(), "ansible": ansible_version}
+
+
+def _nobody(made: plan.Plan) -> str:
+    """Why a plan without waves is not begun."""
+    reasons: dict[str, list[str]] = {}
+    for entry in made["skipped"]:
+        reasons.setdefault(entry["reason"], []).append(entry["host"])
+    shown = [f"{plantext.some(names, 3)} ({reason})" for reason, names in list(reasons.items())[:5]]
+    more = "; ..." if len(reasons) > 5 else ""
+    return (
+        f"no device is left to update: {made['rollout']} skips {'; '.join(shown)}{more}; correct waves, hosts or "
+        "--limit, or roll out what they can take (fleet.ota.plan explains each)"
+    )
 
 
 def _told(records: list[entries.Record], until: str | None = None) -> Result:

@@ -154,7 +154,7 @@ def generation(records: t.Sequence[Record]) -> int:
 
 def longest_soak(plan: Plan) -> float:
     """The longest time in seconds for which a wave of this plan is left alone, or looked at by an analysis."""
-    soak = max(wave.get("soak", plan["conditions"]["soak"]) for wave in plan["waves"])
+    soak = max((wave.get("soak", plan["conditions"]["soak"]) for wave in plan["waves"]), default=0)
     return float(soak + analysis.longest(plan["conditions"]["analysis"]))
 
 

@@ -340,6 +340,17 @@ def test_whoever_waits_for_a_penalty_takes_no_room_from_others(folder: Folder) -
     assert [(one["device"], one["code"]) for one in found["deferred"]] == [("d2", "PENALTY")]
 
 
+def test_a_plan_that_leaves_nobody_is_explained_and_not_started(folder: Folder) -> None:
+    made = folder.plan(waves=[{"group": "pilots"}], hosts=["d1", "d2"])
+    assert made["explain"][0] == {"host": "d1", "wave": None, "turn": None, "reason": "in no wave"}
+    for check in (False, True):
+        error = failure(lambda check=check: folder.start(made["plan"], check=check))  # type: ignore[misc]
+        assert error.result["code"] == "PLAN"
+        assert "no device is left to update" in error.message
+        assert "2 devices: d1, d2 (in no wave)" in error.message
+    assert not (folder.path / "journals").exists()
+
+
 def test_a_penalty_that_cannot_be_is_refused_before_anything_is_recorded(folder: Folder) -> None:
     given = {"state": "started", "journal_dir": str(folder.path / "journals"), "plan": folder.plan()["plan"]}
     error = failure(lambda: folder.act(journal.ActionModule, **given, penalty={"first": "3600"}))

@@ -70,6 +70,13 @@ def test_a_second_run_resumes_with_the_next_generation(tmp_path: pathlib.Path) -
     assert rollouts.start(tmp_path, made, WHO).generation == 3
 
 
+def test_a_plan_without_waves_soaks_never(tmp_path: pathlib.Path) -> None:
+    made = make(waves=[{"hosts": ["d1"]}], unfit={"d1": "is not enrolled"})
+    assert made["waves"] == []
+    assert rollouts.longest_soak(made) == 0
+    assert [rollouts.start(tmp_path, made, WHO).generation for _run in range(2)] == [1, 2]
+
+
 def test_resuming_with_another_plan_records_it(tmp_path: pathlib.Path) -> None:
     rollouts.start(tmp_path, make(), WHO)
     other = make(limits={"max_failures": 3})
