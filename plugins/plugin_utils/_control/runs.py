@@ -13,6 +13,7 @@ Ansible's tasks run in processes of their own.
 from __future__ import annotations
 
 import datetime
+import hashlib
 import os
 import pathlib
 import platform
@@ -24,12 +25,15 @@ from .errors import JournalError
 
 #: Seconds without a record after which a run on another machine counts as dead; a wave's soak is added.
 SILENCE = 1800.0
+#: Tells machines of one host name apart.
+MACHINE_ID = "/etc/machine-id"
 
 
 def controller(pid: int) -> dict[str, t.Any]:
     """What identifies the run whose main process is ``pid``: its machine, boot, pid namespace, pid and start time."""
     return {
         "host": platform.node(),
+        "machine": _machine(),
         "boot": _text("/proc/sys/kernel/random/boot_id"),
         "namespace": _link("/proc/self/ns/pid"),
         "pid": pid,
@@ -82,7 +86,7 @@ def _refuse(records: t.Sequence[Record], begin: Record, mine: t.Mapping[str, t.A
             return
         who += f", process {other['pid']}"
         after = "wait for its end, or stop it"
-    elif other.get("host") == mine.get("host") and other.get("boot") != mine.get("boot"):
+    elif _same_machine(other, mine) and other.get("boot") != mine.get("boot"):
         return  # this machine was booted since
     else:
         last = datetime.datetime.fromisoformat(records[-1]["time"])
@@ -94,6 +98,12 @@ def _refuse(records: t.Sequence[Record], begin: Record, mine: t.Mapping[str, t.A
             f"wait until {until:%Y-%m-%dT%H:%M:%SZ}"
         )
     raise JournalError(f"the rollout {records[0]['rollout']} is run by {who} already: {after}", code="BUSY")
+
+
+def _same_machine(other: t.Mapping[str, t.Any], mine: t.Mapping[str, t.Any]) -> bool:
+    """Whether both ran on one machine. Several may have one host name; not every one tells its id."""
+    ids = {one["machine"] for one in (other, mine) if one.get("machine")}
+    return other.get("host") == mine.get("host") and len(ids) < 2
 
 
 def insist(begin: Record | None, generation: int | None) -> None:
@@ -119,6 +129,12 @@ def _begun(pid: t.Any) -> str | None:
     # the name in parentheses may hold blanks and parentheses itself
     fields = text.rpartition(")")[2].split() if text else []
     return fields[19] if len(fields) > 19 and fields[0] not in "ZX" else None
+
+
+def _machine() -> str | None:
+    """A hash of the machine's id, which itself is nobody's business (machine-id(5)); None if there is none."""
+    found = _text(MACHINE_ID)
+    return hashlib.sha256(found.encode()).hexdigest()[:12] if found and found != "uninitialized" else None
 
 
 def _text(path: str) -> str | None:

@@ -68,10 +68,28 @@ def test_a_boot_ends_every_run_of_that_machine(tmp_path: pathlib.Path) -> None:
     assert start(tmp_path, runs.controller(os.getpid())).generation == 2
 
 
-@pytest.mark.parametrize("change", [{"host": "pod-7"}, {"namespace": "pid:[1]"}])
+def test_a_boot_of_an_unknown_machine_is_one_of_this(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # a journal of before machines were told apart, and a machine without an id
+    start(tmp_path, {**runs.controller(os.getppid()), "boot": "another boot", "machine": None})
+    assert start(tmp_path, runs.controller(os.getpid())).generation == 2
+    for content in (None, "", "uninitialized\n"):
+        monkeypatch.setattr(runs, "MACHINE_ID", str(tmp_path / "machine-id"))
+        if content is not None:
+            (tmp_path / "machine-id").write_text(content)
+        assert runs.controller(os.getpid())["machine"] is None
+    (tmp_path / "machine-id").write_text("0123456789abcdef0123456789abcdef\n")
+    assert runs.controller(os.getpid())["machine"] == "3eb1bd439947"
+
+
+OTHER = {"boot": "another boot", "machine": "0123456789ab"}
+
+
+@pytest.mark.parametrize("change", [{"host": "pod-7"}, {"namespace": "pid:[1]"}, OTHER])
 def test_a_run_elsewhere_counts_as_dead_when_it_was_silent(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, str]
 ) -> None:
+    # two machines may have one host name
+    monkeypatch.setattr(runs, "_machine", lambda: "ba9876543210")
     start(tmp_path, {**runs.controller(os.getppid()), **change})
     with pytest.raises(JournalError, match="fleet_ota_take_over=true or wait until") as caught:
         start(tmp_path, runs.controller(os.getpid()))
