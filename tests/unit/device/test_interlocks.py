@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import socket
 import threading
 import time
 import typing as t
@@ -128,6 +129,35 @@ def test_http(tmp_path: Path, server: tuple[str, list[int]]) -> None:
     reason = says(tmp_path, {"type": "http", "url": "http://user:secret@127.0.0.1:1/x"})
     assert reason is not None and reason.startswith("cannot tell") and "secret" not in reason
     assert cannot_tell(tmp_path, {"type": "http", "url": "http://127.0.0.1:1/"})
+
+
+def test_a_server_that_goes_on_and_on_cannot_tell(tmp_path: Path) -> None:
+    """A header now and then, for ever: no silence is long."""
+    ended = threading.Event()
+
+    def serve(listening: socket.socket) -> None:
+        listening.settimeout(5)
+        connection, _address = listening.accept()
+        with connection:
+            connection.sendall(b"HTTP/1.1 200 OK\r\n")
+            while not ended.wait(0.02):
+                connection.sendall(b"X-More: yes\r\n")
+            connection.sendall(b"\r\n")
+
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(1)
+        thread = threading.Thread(target=serve, args=(listening,))
+        thread.start()
+        watchdog = threading.Timer(5, ended.set)  # or this would hang where it should fail
+        watchdog.start()
+        url = "http://127.0.0.1:%d/" % listening.getsockname()[1]
+        found = says(tmp_path, {"type": "http", "url": url, "timeout": 0.2})
+        assert not ended.is_set()
+        ended.set()
+        thread.join()
+        watchdog.cancel()
+    assert found == "cannot tell: %s does not answer within 0.2 s" % url
 
 
 def supply(root: Path, name: str, **values: t.Any) -> None:
@@ -274,6 +304,25 @@ def test_a_logind_that_knows_nobody_is_not_the_last_word(tmp_path: Path, monkeyp
     assert says(Path("/"), {"type": "logged_in"}) == "eve is logged in at pts/x"
     monkeypatch.setattr(logged_in, "UTMP", str(tmp_path / "none"))
     assert says(Path("/"), {"type": "logged_in"}) is None
+
+
+@pytest.mark.parametrize(
+    ("screen", "user", "place", "held"),
+    [
+        ("x11", "eve", ":0", None),  # logind knows how long nothing was typed there
+        ("x11", "eve", "pts/x", "eve is logged in at pts/x"),  # another terminal of hers
+        ("x11", "bob", ":0", "bob is logged in at :0"),  # of whom logind knows nothing
+        ("tty", "eve", ":0", "eve is logged in at"),
+    ],
+)
+def test_a_screen_that_utmp_lists_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, screen: str, user: str, place: str, held: str | None
+) -> None:
+    monkeypatch.setattr(logged_in, "UTMP", str(tmp_path))
+    script = SESSIONS % {"tty": "", "type": screen, "state": "active"}
+    programs(tmp_path / "bin", monkeypatch, loginctl=script, who="echo '%s %s 2026-01-01 12:00 (:0)'" % (user, place))
+    found = says(Path("/"), {"type": "logged_in", "max_idle": 600})
+    assert found is None if held is None else found is not None and found.startswith(held)
 
 
 def test_without_logind_and_utmp_nobody_can_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,11 +27,12 @@ _SHOWN = ("Name", "TTY", "Type", "Class", "State", "IdleHint", "IdleSinceHint")
 
 
 class Session(t.NamedTuple):
-    """Who, where, and for how many seconds nothing was typed (None if that is not known)."""
+    """Who, where, for how many seconds nothing was typed (None if that is not known), and whether at a screen."""
 
     user: str
     place: str
     idle: float | None
+    screen: bool = False
 
 
 def look(entry: Entry, context: Context) -> str | None:
@@ -40,10 +41,13 @@ def look(entry: Entry, context: Context) -> str | None:
         raise Unknown("a directory has no sessions")
     seconds = entry.get("timeout", TIMEOUT)
     longest = entry.get("max_idle")
-    sources = [found for found in (_by_logind(seconds), _by_who(seconds)) if found is not None]
-    if not sources:
+    by_logind, by_who = _by_logind(seconds), _by_who(seconds)
+    if by_logind is None and by_who is None:
         raise Unknown("neither systemd-logind nor utmp says who is logged in")
-    for one in [session for found in sources for session in found]:
+    # utmp has no terminal for a screen as ":0", so that only logind can tell how long nothing was typed there
+    screens = {one.user for one in by_logind or () if one.screen}
+    there = [one for one in by_who or () if not (one.user in screens and one.place.startswith(":"))]
+    for one in [*(by_logind or ()), *there]:
         idle = longest is not None and one.idle is not None and one.idle > longest
         if one.user not in entry.get("except", ()) and not idle:
             return "%s is logged in at %s" % (one.user, one.place)
@@ -74,7 +78,7 @@ def _by_logind(seconds: float) -> list[Session] | None:
             )
         else:
             idle = _untouched(value["TTY"])
-        found.append(Session(value.get("Name", "somebody"), value.get("TTY") or value["Type"], idle))
+        found.append(Session(value.get("Name", "somebody"), value.get("TTY") or value["Type"], idle, screen))
     return found
 
 
