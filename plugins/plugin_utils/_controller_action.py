@@ -19,7 +19,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ._control.errors import ControlError, TrustError
-from ._control.fetchers import hidden
+from ._control.fetchers import hidden, host_of
 
 if t.TYPE_CHECKING:
     from ._control.keys import Ring
@@ -72,6 +72,8 @@ class ControllerAction(ActionBase):
         self._task.args = {key: value for key, value in given.items() if value is not None}
         _validation, arguments = self.validate_argument_spec(argument_spec=self.argument_spec, **self.constraints)
         self._task.args = hidden(self._task.args)
+        if arguments.get("notify"):
+            self._task.args["notify"] = hidden(plain(arguments["notify"]), host_of)
         try:
             result.update(self.perform(plain(arguments), task_vars or {}))
         except ControlError as error:

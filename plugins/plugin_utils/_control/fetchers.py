@@ -130,13 +130,18 @@ def shown(repository: str) -> str:
     return re.sub(r"//.*@", "//***@", repository, flags=re.DOTALL)
 
 
-def hidden(value: t.Any) -> t.Any:
+def hidden(value: t.Any, show: t.Callable[[str], str] = shown) -> t.Any:
     """``value`` of a task with every address in it :func:`shown`: callbacks get the arguments of each task."""
     if isinstance(value, t.Mapping):
-        return {key: hidden(entry) for key, entry in value.items()}
+        return {key: hidden(entry, show) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [hidden(entry) for entry in value]
-    return shown(value) if isinstance(value, str) and re.match(r"[a-z]+://", value) else value
+        return [hidden(entry, show) for entry in value]
+    return show(value) if isinstance(value, str) and re.match(r"\s*[a-z][a-z0-9+.-]*://", value, re.I) else value
+
+
+def host_of(address: str) -> str:
+    """``address`` for people without what follows its host: of a webhook that is the secret."""
+    return re.sub(r"(://[^/?#\\\s]*)[/?#\\\s].*", r"\1/***", shown(address), count=1, flags=re.DOTALL)
 
 
 def is_url(repository: str) -> bool:

@@ -37,15 +37,16 @@ def ask(
     body: str | bytes | None = None,
     token_file: str | None = None,
     tls: fetchers.Tls | None = None,
+    read: bool = True,
 ) -> tuple[int, bytes]:
     """Status and content of the answer, which takes ``timeout`` seconds at most for each silence and for its content.
 
-    ``token_file`` holds a bearer token; ``tls`` has paths as ``ca``, ``certificate`` and ``key``. Raises
-    :class:`WebError`.
+    ``token_file`` holds a bearer token; ``tls`` has paths as ``ca``, ``certificate`` and ``key``. Without ``read`` the
+    content is left alone, and is empty here. Raises :class:`WebError`.
     """
     sent = {"User-Agent": "fleet.ota", **(headers or {})}
     if token_file:
-        sent["Authorization"] = f"Bearer {_token(token_file)}"
+        sent["Authorization"] = f"Bearer {token(token_file)}"
     shown = _shown(url)
     end = time.monotonic() + timeout
     try:
@@ -57,26 +58,28 @@ def ask(
             # a redirect would carry the token to somebody who was not named
             answer = pool.request(method, url, body=body, headers=sent, redirect=False, preload_content=False)
             content = b""
-            while block := answer.read1(1 << 16):
+            while read and (block := answer.read1(1 << 16)):
                 content += block
                 if time.monotonic() > end:
                     raise WebError(f"{shown} did not end its answer within {timeout} seconds")
                 if len(content) > LARGEST:
                     raise WebError(f"{shown} answers more than {LARGEST} bytes")
+            answer.close()
     except urllib3.exceptions.HTTPError as error:
         raise WebError(f"{shown} does not answer ({type(error).__name__})") from None
     return answer.status, content
 
 
-def _token(path: str) -> str:
+def token(path: str) -> str:
+    """The bearer token in a file. Raises :class:`WebError`."""
     try:
         with open(path, encoding="ascii") as handle:
-            token = handle.read().strip()
+            found = handle.read().strip()
     except (OSError, ValueError) as error:
         raise WebError(f"token_file {path} cannot be read ({type(error).__name__})") from None
-    if not token.isprintable():
+    if not found.isprintable():
         raise WebError(f"token_file {path} holds more than one line; a token is one line")
-    return token
+    return found
 
 
 def _shown(url: str) -> str:

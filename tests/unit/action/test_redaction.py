@@ -24,12 +24,46 @@ from ansible_collections.fleet.ota.plugins.plugin_utils._controller_action impor
         ("https://mirror/x", "https://mirror/x"),
         ("somebody@mirror", "somebody@mirror"),
         ("/srv/a@b//c@d", "/srv/a@b//c@d"),
+        ("HTTPS://user:secret@mirror/x", "HTTPS://***@mirror/x"),
+        (" https://user:secret@mirror/x", " https://***@mirror/x"),
         (7, 7),
         (None, None),
     ],
 )
 def test_addresses_lose_their_credentials(value: object, expected: object) -> None:
     assert fetchers.hidden(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("https://hooks.example.com/services/T/B/SECRET?token=x#y", "https://hooks.example.com/***"),
+        ("https://user:secret@hooks.example.com:8443?token=x", "https://***@hooks.example.com:8443/***"),
+        ("http://[x/SECRET", "http://[x/***"),
+        ("https://hooks.example.com", "https://hooks.example.com"),
+    ],
+)
+def test_of_an_address_only_the_host_is_left(address: str, expected: str) -> None:
+    assert fetchers.host_of(address) == expected
+
+
+class Teller(ControllerAction):
+    """Gives back whom it was to tell."""
+
+    argument_spec: t.ClassVar[dict[str, t.Any]] = {"notify": {"type": "list", "elements": "dict", "default": []}}
+
+    def perform(self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        return {"told": arguments["notify"]}
+
+
+@pytest.mark.parametrize("given", [[{"url": "https://h/S3CRET?a=b", "mode": "binary"}], "url=https://h/S3CRET?a=b"])
+def test_callbacks_get_no_webhook(given: object) -> None:
+    task = types.SimpleNamespace(args={"notify": given}, check_mode=False, async_val=0, diff=False, action="x")
+    connection = types.SimpleNamespace(_shell=types.SimpleNamespace(tmpdir=None))
+    plugin = Teller(task, connection, None, None, None, None)
+    for _attempt in range(2):
+        assert plugin.run(task_vars={})["told"][0]["url"] == "https://h/S3CRET?a=b"
+        assert task.args["notify"][0]["url"] == "https://h/***"
 
 
 class Reader(ControllerAction):

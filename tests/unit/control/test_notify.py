@@ -19,6 +19,7 @@ from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 
 from .receiver import Receiver
 
+HERE = {"type": "cloudevents", "url": "http://x"}
 MESSAGE = notify.Message("halted", "gateway-2.0-1a2b3c4d", "wave canary: halt, 1 failed", {"decision": "halt"})
 
 
@@ -65,7 +66,8 @@ def test_an_event_as_the_standards_own_library_reads_it(receiver: Receiver, book
         ([{"status": 301, "headers": {"Location": "/"}}], 1, "status 301"),
         ([{"hang": True}], None, "does not answer"),
         ([{"hang": True}, {}], 2, None),
-        ([{"drip": True}], None, "did not end"),
+        ([{"drip": True}], 1, None),  # it took the event, whatever it goes on to say
+        ([{"status": 403, "drip": True}], 1, "status 403"),
     ],
 )
 def test_who_does_not_take_it(
@@ -155,8 +157,45 @@ def test_apprise_that_cannot_deliver(receiver: Receiver, book: Journal, tmp_path
         ([{"type": "cloudevents", "url": "http://x", "events": ["lunch"]}], "events"),
         ([{"type": "cloudevents", "url": "http://x", "retries": 3}], "retries"),
         ([{"type": "apprise", "url_file": "/nonexistent"}], "/nonexistent"),
+        ([{"type": "apprise", "url_file": 5}], "url_file: 5"),
+        ([{"type": ["cloudevents"]}], r"type: \['cloudevents'\] is none of"),
+        ([{**HERE, "events": [{}]}], "events: must be a list"),
+        ([{**HERE, "events": "halted"}], "events: must be a list"),
+        ([{**HERE, 5: 1, "x": 1}], "5: unknown.*x: unknown"),
+        ([{**HERE, "token_file": "/nonexistent"}], "/nonexistent cannot be read"),
+        ([{**HERE, "token_file": 5}], "token_file: must be the path"),
+        ([{**HERE, "tls": True}], "tls: must be a mapping"),
+        ([{**HERE, "tls": {"cert": "/x"}}], "tls: must be a mapping"),
+        ([{**HERE, "tls": {"ca": None}}], "tls: must be a mapping"),
+        ([{**HERE, "tls": {"ca": "/nonexistent"}}], "/nonexistent cannot be used"),
+        ([{**HERE, "tls": {"key": "/x"}}], "certificate; give both"),
     ],
 )
 def test_wrong_receivers_are_told_before_anything_begins(receivers: list[t.Any], part: str) -> None:
     with pytest.raises(PlanError, match=part):
         notify.check(receivers)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https:///x?SECRET",
+        "http://[x/SECRET",
+        "https://h:99999/SECRET",
+        "https://h:port/SECRET",
+        "https://u:SECRET@h\u2100st/x",
+        "https://h /SECRET",
+        ["https://h/SECRET"],
+        5,
+    ],
+)
+def test_an_address_that_is_none_is_told_without_it(url: t.Any) -> None:
+    with pytest.raises(PlanError, match=r"url: must be an http or https address") as error:
+        notify.check([{"type": "cloudevents", "url": url}])
+    assert "SECRET" not in str(error.value.detail) + error.value.message
+
+
+def test_right_receivers_are_taken(tmp_path: pathlib.Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("hunter2")
+    notify.check([HERE, {**HERE, "url": "HTTPS://h:8443/x?y", "token_file": str(token), "tls": {}, "events": None}])

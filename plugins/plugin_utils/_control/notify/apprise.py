@@ -19,7 +19,7 @@ def problems(receiver: Receiver) -> list[str]:
     """What keeps this receiver from ever getting anything."""
     if importlib.util.find_spec("apprise") is None:
         return [": needs the library apprise; install it for the Python that runs ansible: pip install apprise"]
-    if receiver.get("url_file") and not _addresses(receiver):
+    if receiver.get("url_file") and not (isinstance(receiver["url_file"], str) and _addresses(receiver)):
         return [f".url_file: {receiver['url_file']} names no address, or cannot be read; one apprise URL a line"]
     return []
 

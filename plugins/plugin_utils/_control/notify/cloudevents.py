@@ -9,19 +9,31 @@
 from __future__ import annotations
 
 import json
+import re
 import typing as t
+import urllib.parse
 
-from .. import web
+from .. import fetchers, web
+from ..errors import ControlError
 from . import Message, Receiver, Refused, Temporary
 
 TYPE = "fleet.ota.rollout."
 #: Answers after which another attempt makes sense.
 _AGAIN = frozenset({408, 425, 429})
+_TLS = ("ca", "certificate", "key")
 
 
 def problems(receiver: Receiver) -> list[str]:
-    """Nothing beyond the form can be wrong."""
-    return []
+    """What keeps this receiver from ever getting anything: its address, its token, its TLS files."""
+    found = []
+    if receiver.get("url") and not _is_address(receiver["url"]):
+        # without the address, whose end is often the secret
+        found.append(".url: must be an http or https address with a host, such as https://events.example.com/ota")
+    if receiver.get("token_file") is not None:
+        found += _token_problems(receiver["token_file"])
+    if receiver.get("tls") is not None:
+        found += _tls_problems(receiver["tls"])
+    return found
 
 
 def send(receiver: Receiver, message: Message, timeout: float) -> None:
@@ -36,12 +48,44 @@ def send(receiver: Receiver, message: Message, timeout: float) -> None:
             body=body,
             token_file=receiver.get("token_file"),
             tls=receiver.get("tls"),
+            read=False,  # its status says whether it took the event; some do not end what they say beside it
         )
     except web.WebError as error:
         raise Temporary(str(error)) from None
     if 200 <= status < 300:
         return
     raise (Temporary if status >= 500 or status in _AGAIN else Refused)(f"answered with status {status}")
+
+
+def _is_address(url: t.Any) -> bool:
+    try:
+        place = urllib.parse.urlsplit(url)
+        _port = place.port  # raises for what is none
+    except (ValueError, TypeError, AttributeError):
+        return False
+    return place.scheme in ("http", "https") and bool(place.hostname) and not re.search(r"[\s\\]", url)
+
+
+def _token_problems(path: t.Any) -> list[str]:
+    if not isinstance(path, str) or not path:
+        return [f".token_file: must be the path of a file with a bearer token, not {path!r}"]
+    try:
+        web.token(path)
+    except web.WebError as error:
+        return [f".token_file: {error}; correct the path, or let the controller's user read it"]
+    return []
+
+
+def _tls_problems(tls: t.Any) -> list[str]:
+    if not isinstance(tls, dict) or set(tls) - set(_TLS) or not all(isinstance(path, str) for path in tls.values()):
+        return [f".tls: must be a mapping with paths as {', '.join(_TLS)}"]
+    if "key" in tls and "certificate" not in tls:
+        return [".tls: has a key without its certificate; give both"]
+    try:
+        fetchers.tls_context(tls)
+    except ControlError as error:
+        return [f".tls: {error.message}"]
+    return []
 
 
 def encode(message: Message, *, binary: bool) -> tuple[dict[str, str], bytes]:
