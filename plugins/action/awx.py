@@ -43,7 +43,8 @@ class ActionModule(ControllerAction):
         made, place = arguments.pop("plan"), arguments.pop("dest")
         if arguments.pop("extra_variables"):
             arguments["variables"] = {**self._extra(), **arguments["variables"]}
-        tasks = awx_export.tasks(made, awx_export.Settings(**arguments))
+        limit = plain(task_vars.get("ansible_limit"))
+        tasks = awx_export.tasks(made, awx_export.Settings(**arguments, limit=limit))
         content = awx_export.render(made, tasks)
         result: Result = {"changed": False, "tasks": tasks, "content": content, "dest": None}
         if place is None:

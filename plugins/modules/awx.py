@@ -17,6 +17,7 @@ description:
   - The workflow plans first, then has a node for each wave, one after the other. An approval node comes before a wave
     with C(approval).
   - Whoever launches the workflow can answer its survey only, so that nobody passes an approval node by a variable.
+  - A run under C(--limit) is refused, because the jobs plan for all targets and would come to another plan.
   - Every mistake is reported at once, and then nothing is written.
 version_added: 0.1.0
 author:
@@ -56,7 +57,8 @@ options:
     description:
       - Whether the extra variables (C(-e)) of this run that a rollout knows are handed on too, as they were given.
         O(variables) comes before them. Those of the inventory are where the jobs find them.
-      - Encrypted ones and addresses with credentials are refused.
+      - Encrypted ones and addresses with credentials are refused, for C(fleet_ota_notify) also those with a path, query
+        or fragment.
     type: bool
     default: false
   execution_environment:

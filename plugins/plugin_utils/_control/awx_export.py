@@ -49,7 +49,8 @@ class Settings:
 
     ``variables`` are the extra variables of its jobs, ``schedule`` is an RRULE with DTSTART, ``approval_timeout`` are
     seconds after which an approval that nobody gave fails (0: never). With ``slices`` above 1 every wave that goes in
-    one turn is done by so many jobs at once, each with a part of the inventory.
+    one turn is done by so many jobs at once, each with a part of the inventory. ``limit`` is what the run that planned
+    was limited to: its jobs are not.
     """
 
     organization: str
@@ -65,6 +66,7 @@ class Settings:
     rollout_playbook: str = "fleet.ota.rollout"
     slices: int = 1
     join_playbook: str = "fleet.ota.join"
+    limit: str | None = None
 
 
 def tasks(plan: plans.Plan, settings: Settings) -> list[Task]:
@@ -132,6 +134,11 @@ def _setting_problems(settings: Settings) -> list[str]:
         f"variables.{key}: is missing; the rollout needs it" for key in _NEEDED if not settings.variables.get(key)
     ]
     found += awx_variables.problems(settings.variables)
+    if settings.limit:
+        found.append(
+            f"limit: the plan was made under --limit {settings.limit}, and the jobs, which plan for all targets, would "
+            "refuse it; export without --limit, and give fleet_ota_hosts for fewer devices"
+        )
     if settings.approval_timeout < 0:
         found.append(f"approval_timeout: {settings.approval_timeout} is below 0; give seconds, or 0 for no end")
     if settings.slices < 1:

@@ -274,7 +274,12 @@ def test_the_playbook_is_the_tasks_and_somebody_s_text_is_no_template() -> None:
             ["fleet_ota_repository"],
         ),
         ({"variables": {**VARIABLES, "fleet_ota_mirrors": ["http://m", "http://token@m"]}}, ["fleet_ota_mirrors[1]"]),
-        ({"variables": {**VARIABLES, "fleet_ota_notify": [{"url": "https://h/x?key=1"}]}}, ["fleet_ota_notify[0].url"]),
+        ({"variables": {**VARIABLES, "fleet_ota_mirrors": "http://m,http://u:pw@m"}}, ["fleet_ota_mirrors: holds"]),
+        ({"variables": {**VARIABLES, "fleet_ota_data": ["--url=http://u:p,w@m/x"]}}, ["fleet_ota_data[0]: holds"]),
+        ({"variables": {**VARIABLES, "fleet_ota_notify": [{"url": "https://h/x"}]}}, ["fleet_ota_notify[0].url"]),
+        ({"variables": {**VARIABLES, "fleet_ota_notify": [{"url": "https://h?key=1"}]}}, ["fleet_ota_notify[0].url"]),
+        ({"variables": {**VARIABLES, "fleet_ota_notify": [{"url": "https://h/#key"}]}}, ["fleet_ota_notify[0].url"]),
+        ({"limit": "d1:d2"}, ["made under --limit d1:d2"]),
         ({"approval_timeout": -1}, ["approval_timeout"]),
         ({"prefix": "x" * 500}, ["512"]),
         ({"schedule": "every monday"}, ["DTSTART", "RRULE"]),
@@ -314,7 +319,7 @@ def test_addresses_without_secrets_pass() -> None:
         "fleet_ota_deadline": 90,
         "fleet_ota_by": "a@b//c",
         "fleet_ota_mirrors": ["https://m/?a=b"],
-        "fleet_ota_notify": [{"url": "https://h/x", "token_file": "/t"}],
+        "fleet_ota_notify": [{"url": "https://h:8443/", "token_file": "/t"}, {"url": "https://h"}],
     }
     given = arguments(awx_export.tasks(made(), settings(variables={**VARIABLES, **fine})))[0][1]["extra_vars"]
     assert given == {**VARIABLES, **fine}

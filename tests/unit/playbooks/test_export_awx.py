@@ -53,6 +53,9 @@ def test_the_playbook_writes_the_workflow_and_touches_nothing(make_fleet: MakeFl
     nodes = workflow["awx.awx.workflow_job_template"]["workflow_nodes"]
     assert [node["identifier"] for node in nodes] == ["plan", "wave-pilot", "wave-rest"]
     assert not (fleet.folder / "journal").exists()
+    limited = fleet.play("export_awx", "--limit", "d1", **{**asked, "fleet_ota_awx_dest": str(path) + ".limited"})
+    assert "the plan was made under --limit d1" in " ".join(limited.text.split())
+    assert not path.with_name(path.name + ".limited").exists()
     again = fleet.play("export_awx", **asked)
     # planning says that a rollout would begin; the file is as it was
     assert re.search(r"TASK \[Write the workflow\] \*+\nok: \[d1\]", again.text), again.text
