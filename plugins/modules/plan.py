@@ -76,13 +76,20 @@ options:
     type: list
     elements: dict
   expected_minutes:
-    description: How long the update of a device is expected to take, for the latest safe start. The default is 10.
+    description:
+      - How long the update of a device is expected to take, for the latest safe start, of hosts that have no variable
+        C(fleet_ota_expected_minutes) of their own. The default is 10.
     type: float
   back_minutes:
-    description: How long its way back is expected to take. The default is 10.
+    description:
+      - How long its way back is expected to take, of hosts that have no variable C(fleet_ota_back_minutes) of their
+        own. The default is 10.
     type: float
   urgent:
-    description: Whether the release passes windows and freezes. It never passes holds, dependencies or the budget.
+    description:
+      - Whether the release passes windows and freezes, for hosts that have no variable C(fleet_ota_urgent) of their
+        own. It never passes holds, dependencies or the budget.
+      - A release is urgent for all targets or for none.
     type: bool
     default: false
   info:
@@ -223,6 +230,13 @@ download_now:
   returned: success
   type: list
   elements: str
+download_until:
+  description:
+    - The moment, in UTC, at which the download window ends that is open now, by host; for M(fleet.ota.stage). Only
+      planned hosts with a download window are in it, and none if the release is urgent.
+  returned: success
+  type: dict
+  sample: {d1: "2030-03-07T05:00:00Z"}
 bundle:
   description: The file with the verified release, for other tasks of this collection; null with O(back_from).
   returned: success

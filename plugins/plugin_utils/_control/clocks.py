@@ -61,15 +61,23 @@ def moment(local: datetime.datetime, where: datetime.tzinfo) -> datetime.datetim
 
 def duration(text: t.Any) -> datetime.timedelta:
     """A length such as ``4h``, ``1h30m`` or ``2d``; a number is of minutes. Raises ``ValueError``."""
-    if isinstance(text, int) and not isinstance(text, bool) and text > 0:
-        return datetime.timedelta(minutes=text)
-    match = _DURATION.fullmatch(text) if isinstance(text, str) and text else None
+    if isinstance(text, int) and not isinstance(text, bool) and text > 0 and (whole := _span(minutes=text)):
+        return whole
+    # int() takes no more than some thousands of digits, and nobody means twenty
+    match = _DURATION.fullmatch(text) if isinstance(text, str) and 0 < len(text) <= 20 else None
     if match and any(match.groups()):
         days, hours, minutes = (int(part or 0) for part in match.groups())
-        found = datetime.timedelta(days=days, hours=hours, minutes=minutes)
-        if found:
+        if found := _span(days=days, hours=hours, minutes=minutes):
             return found
     raise ValueError(f"must be a length such as 4h, 1h30m or 2d, or a number of minutes, not {text!r}")
+
+
+def _span(**parts: int) -> datetime.timedelta | None:
+    """None for one that is longer than Python can reckon with."""
+    try:
+        return datetime.timedelta(**parts)
+    except OverflowError:
+        return None
 
 
 def merged(spans: t.Iterable[Span]) -> list[Span]:

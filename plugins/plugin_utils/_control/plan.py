@@ -94,8 +94,7 @@ def compute(
         minutes={"expected": steering.expected_minutes, "back": steering.back_minutes},
         problems=problems,
     )
-    if not isinstance(steering.urgent, bool):
-        problems.append(f"urgent: must be true or false, not {steering.urgent!r}")
+    urgent = schedules.urgent(hosts, inventory, steering.urgent, problems)
     _refuse(problems)
     _whole(unfit, hosts, units)
     fit = [hosts[node] for node in graph.by_inventory() if node < len(hosts) and hosts[node] not in unfit]
@@ -121,7 +120,7 @@ def compute(
         "dependencies": dependencies,
         "budget": allowance,
         "schedules": times,
-        "urgent": steering.urgent,
+        "urgent": urgent,
     }
     plan.update({key: value for key, value in settings.items() if value})
     plan["digest"] = digest(plan)

@@ -17,7 +17,7 @@ Plan = t.Mapping[str, t.Any]
 class Steering:
     """The variables of docs/reference/plan.md beyond waves, limits and conditions, as they are given.
 
-    ``windows`` and ``freezes`` are for hosts that have no such variable of their own.
+    ``windows``, ``freezes``, the minutes and ``urgent`` are for hosts that have no such variable of their own.
     """
 
     order: t.Any = None

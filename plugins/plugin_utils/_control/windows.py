@@ -66,8 +66,8 @@ def check(where: str, windows: t.Any, needed: datetime.timedelta, problems: list
             continue
         room = needed if kind == "install" and at_end == "stop" else datetime.timedelta()
         found[kind] = [_entry(f"{where}.{kind}[{index}]", entry, problems) for index, entry in enumerate(entries)]
-        lengths = [clocks.duration(entry["length"]) for entry in found[kind] if entry]
-        if lengths and max(lengths) < room and not any(_adjoin(entry) for entry in found[kind]):
+        right = [entry for entry in found[kind] if entry]
+        if right and not any(map(_adjoin, right)) and _longest(right) < room:
             problems.append(
                 f"{where}.{kind}: no window is as long as an update and the way back are expected to take "
                 f"({room.total_seconds() / 60:g} minutes); make it longer or lower the expected minutes"
@@ -126,6 +126,13 @@ def may_download(schedule: t.Mapping[str, t.Any] | None, now: datetime.datetime)
     return closed(entries, clocks.zone(schedule["timezone"]), now, datetime.timedelta())
 
 
+def download_end(schedule: t.Mapping[str, t.Any], now: datetime.datetime) -> datetime.datetime | None:
+    """When the window in which a device with this ``schedule`` may be sent payloads ``now`` ends; None without one."""
+    entries = schedule.get("windows", {}).get("download")
+    span = next(spans(entries, clocks.zone(schedule["timezone"]), now), None) if entries else None
+    return span.end if span and span.holds(now) else None
+
+
 def _source(entry: Entry, begin: datetime.datetime, zone: datetime.tzinfo) -> t.Iterator[Span]:
     """The windows of one entry, in order, from the local time ``begin`` on; their length is elapsed time."""
     length = clocks.duration(entry["length"])
@@ -153,6 +160,13 @@ def _locals(entry: Entry, begin: datetime.datetime) -> t.Iterator[datetime.datet
 def _adjoin(entry: Entry) -> bool:
     """Whether windows of this entry may touch each other, so that the length of one says nothing."""
     return "cron" in entry or len(entry.get("days", ())) > 1
+
+
+def _longest(entries: t.Sequence[Entry]) -> datetime.timedelta:
+    """The length of the longest window of entries of one day each, where those that touch each other are one."""
+    monday = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
+    weeks = itertools.islice(spans(entries, datetime.UTC, monday), 2 * len(entries))
+    return max(span.end - span.begin for span in weeks)
 
 
 def _entry(where: str, entry: t.Any, problems: list[str]) -> dict[str, t.Any]:

@@ -241,6 +241,7 @@ def test_a_circle_is_named(given: t.Any, around: str) -> None:
         ({"together": "cell"}, "no target has the variable 'cell'"),
         ({"together": "role"}, "give that host a text or a number"),
         ({"urgent": "yes"}, "urgent: must be true or false"),
+        ({"expected_minutes": "soon"}, "expected_minutes: must be a number"),
     ],
 )
 def test_wrong_settings_are_refused(given: t.Any, part: str) -> None:

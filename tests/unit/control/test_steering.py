@@ -10,6 +10,7 @@ import typing as t
 
 import pytest
 from ansible_collections.fleet.ota.plugins.plugin_utils._control import approvals, plan
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.errors import PlanError
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.steering import Steering
 
 RELEASE = {"name": "gateway", "version": "2.0", "counter": 2, "digest": "1a2b3c4d" * 8, "channel": "stable"}
@@ -53,6 +54,15 @@ def made(
         inventory=inventory,
         steering=Steering(**{**SETTINGS, **changes}),
     )
+
+
+def test_a_plan_is_urgent_as_its_hosts_say() -> None:
+    assert "urgent" not in made()
+    everybody: dict[str, Given] = {name: {"fleet_ota_urgent": "yes"} for name in HOSTS}
+    assert made(variables=everybody) == made(urgent=True)
+    with pytest.raises(PlanError, match="urgent for all or for none") as caught:
+        made(variables={"d1": {"fleet_ota_urgent": True}})
+    assert len(caught.value.detail["problems"]) == 1
 
 
 def test_a_plan_covers_itself_and_fewer_devices() -> None:

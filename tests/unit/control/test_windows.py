@@ -240,6 +240,9 @@ def test_latest_safe_start(now: str, needed: datetime.timedelta, reason: str | N
         ({"install": [{**SATURDAY, "start": "24:00"}]}, "start: must be a time"),
         ({"install": [{**SATURDAY, "length": "4"}]}, "length: must be a length"),
         ({"install": [{**SATURDAY, "length": "0h"}]}, "length: must be a length"),
+        ({"install": [{**SATURDAY, "length": "99999999999d"}]}, "length: must be a length"),
+        ({"install": [{**SATURDAY, "length": 10**15}]}, "length: must be a length"),
+        ({"install": [{**SATURDAY, "length": "9" * 5000 + "m"}]}, "length: must be a length"),
         ({"install": [{**SATURDAY, "length": "15d"}]}, "longer than 14d"),
         ({"install": [{**SATURDAY, "cron": "0 22 * * 6"}]}, "either start (and days) or cron"),
         ({"install": [{"length": "1h"}]}, "either start (and days) or cron"),
@@ -270,6 +273,17 @@ def test_windows_that_may_follow_each_other_need_not_be_long_each(entry: dict[st
     found: list[str] = []
     windows.check("w", {"install": [entry]}, 30 * HOUR, found)
     assert found == []
+
+
+@pytest.mark.parametrize(
+    ("second", "fits"),
+    [("22:10", True), ("22:05", False), ("22:11", False)],  # touches the first, lies in it, comes after it
+)
+def test_windows_of_one_day_that_touch_are_as_long_as_both(second: str, fits: bool) -> None:
+    found: list[str] = []
+    entries = [{**SATURDAY, "length": "10m"}, {"days": ["sat"], "start": second, "length": "15m"}]
+    windows.check("w", {"install": entries}, datetime.timedelta(minutes=25), found)
+    assert [problem.partition(":")[0] for problem in found] == ([] if fits else ["w.install"])
 
 
 def test_days_end_with_the_calendar() -> None:
@@ -561,6 +575,80 @@ def test_hosts_with_the_same_times_share_an_entry_and_their_own_come_before_the_
     assert made[2]["windows"]["install"][0]["start"] == "03:00"
 
 
+def test_minutes_are_those_of_each_host() -> None:
+    window = {"fleet_ota_windows": {"install": [SATURDAY]}}
+    made, found = collect(
+        {
+            "d1": {**window, "fleet_ota_expected_minutes": "180"},  # a text, as surveys give it
+            "d2": window,
+            "d3": {**window, "fleet_ota_expected_minutes": 180, "fleet_ota_back_minutes": None},
+            "d4": {**window, "fleet_ota_back_minutes": 30},
+        },
+        expected=5,
+    )
+    assert found == []
+    assert [(entry["hosts"], entry["minutes"]) for entry in made] == [
+        (["d1", "d3"], {"expected": 180, "back": 10}),
+        (["d2"], {"expected": 5, "back": 10}),
+        (["d4"], {"expected": 5, "back": 30}),
+    ]
+    # an hour before the end, for whom is there time?
+    assert [schedules.obstacle(entry, at("2026-11-29T01:00Z", UTC)) is None for entry in made] == [False, True, True]
+
+
+def test_a_window_must_have_room_for_the_minutes_of_its_host() -> None:
+    window = {"fleet_ota_windows": {"install": [SATURDAY]}}
+    _made, found = collect({"d1": window, "d2": {**window, "fleet_ota_expected_minutes": 240}})
+    assert [problem.partition(":")[0] for problem in found] == ["windows of d2.install"]
+
+
+@pytest.mark.parametrize("value", ["soon", "nan", -1, 0, "1441", True, [10], 10**400])
+def test_minutes_that_are_none_are_refused_and_told_once(value: t.Any) -> None:
+    wrong = {"fleet_ota_back_minutes": value}
+    _made, found = collect({"d1": {}, "d2": wrong, "d3": wrong})
+    assert found == [
+        f"fleet_ota_back_minutes of d2: must be a number above 0 and up to 1440, not {value!r}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "default", "expected"),
+    [
+        ([None, None], False, False),
+        ([None, None], True, True),
+        ([True, True], False, True),
+        (["true", "Yes"], False, True),
+        (["1", 1], False, True),
+        (["no", ""], False, False),
+        ([None, True], True, True),
+        ([None, False], False, False),
+    ],
+)
+def test_a_release_is_urgent_for_all(values: list[t.Any], default: bool, expected: bool) -> None:
+    found: list[str] = []
+    inventory = {f"d{n}": {} if value is None else {schedules.URGENT: value} for n, value in enumerate(values)}
+    assert schedules.urgent(list(inventory), inventory, default, found) is expected
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("values", "part"),
+    [
+        ([True, None], "it is true for d0 and not for d1; give it for all"),
+        (["no", "yes"], "it is true for d1 and not for d0; give it for all"),
+        (["perhaps", "perhaps"], "fleet_ota_urgent of d0: must be true or false, not 'perhaps'"),
+        ([[True], [True]], "fleet_ota_urgent of d0: must be true or false, not [True]"),
+        ([2, 2], "fleet_ota_urgent of d0: must be true or false, not 2"),
+    ],
+)
+def test_a_release_that_is_urgent_for_some_is_refused(values: list[t.Any], part: str) -> None:
+    found: list[str] = []
+    inventory = {f"d{n}": {} if value is None else {schedules.URGENT: value} for n, value in enumerate(values)}
+    schedules.urgent(list(inventory), inventory, False, found)
+    (problem,) = found
+    assert part in problem
+
+
 def test_a_mistake_that_many_share_is_told_once() -> None:
     bad = {"fleet_ota_timezone": "Mars/Olympus", "fleet_ota_freezes": [{}]}
     _made, found = collect({"d1": bad, "d2": bad}, expected=0)
@@ -605,3 +693,24 @@ def test_the_download_window_is_another_one() -> None:
     assert windows.may_download(None, at("2026-11-24T05:00")) is None
     [schedule], _found = collect({"d1": {"fleet_ota_windows": {"install": [SATURDAY]}}})
     assert windows.may_download(schedule, at("2026-11-24T05:00")) is None
+
+
+def test_who_may_download_and_until_when() -> None:
+    night, day = ([{"start": start, "length": "5h"}] for start in ("00:00", "12:00"))
+    made, _found = collect(
+        {
+            "d1": {"fleet_ota_windows": {"download": night}, "fleet_ota_timezone": "Europe/Berlin"},
+            "d2": {"fleet_ota_windows": {"download": [*night, {"start": "05:00", "length": "1h"}]}},  # they touch
+            "d3": {"fleet_ota_windows": {"download": day}},
+            "d4": {"fleet_ota_windows": {"install": day}},
+            "d5": {},
+            "d6": {"fleet_ota_windows": {"download": night}},  # in no wave
+        }
+    )
+    plan: dict[str, t.Any] = {"waves": [{"hosts": ["d5", "d2"]}, {"hosts": ["d1", "d3", "d4"]}], "schedules": made}
+    now = at("2026-11-24T03:00Z")
+    assert schedules.downloading(plan, now) == ["d5", "d2", "d1", "d4"]
+    assert schedules.download_ends(plan, now) == {"d2": "2026-11-24T06:00:00Z", "d1": "2026-11-24T04:00:00Z"}
+    urgent = {**plan, "urgent": True}
+    assert schedules.downloading(urgent, now) == ["d5", "d2", "d1", "d3", "d4"]
+    assert schedules.download_ends(urgent, now) == {}

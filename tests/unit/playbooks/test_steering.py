@@ -129,3 +129,21 @@ def test_staging_goes_by_the_download_window(make_fleet: MakeFleet) -> None:
     assert fleet.devices["d2"].tree(state=True) == before
     assert fleet.running() == {"d1": "1", "d2": "1"}
     assert fleet.devices["d1"].tree(state=True) != first
+    # an urgent release passes this window too
+    ran = fleet.play("stage", fleet_ota_urgent="yes")
+    assert ran.rc == 0, ran.text
+    assert fleet.devices["d2"].tree(state=True) != before
+
+
+def test_minutes_and_urgency_are_those_of_each_host_and_not_of_the_first(make_fleet: MakeFleet) -> None:
+    fleet = make_fleet("d1", "d2", bare=True)
+    fleet.common["fleet_ota_windows"] = {"install": window(0)}
+    fleet.variables["d2"]["fleet_ota_expected_minutes"] = 1440
+    ran = fleet.play("plan")
+    assert "windows of d2.install: no window is as long" in " ".join(ran.text.split())
+    fleet.variables["d2"] = {}
+    fleet.variables["d1"] = {"fleet_ota_urgent": True, "fleet_ota_expected_minutes": "1440"}
+    ran = fleet.play("plan")
+    text = " ".join(ran.text.split())
+    assert "windows of d1.install: no window is as long" in text
+    assert "a release is urgent for all or for none: it is true for d1 and not for d2" in text
