@@ -107,6 +107,7 @@ class ActionModule(ControllerAction):
             "explain": explain,
             "estimate": estimate,
             "download_now": schedules.downloading(made, now),
+            "download_until": schedules.download_ends(made, now),
             "bundle": str(path) if path else None,
             "approvals": verdict.needed,
             "missing_approvals": verdict.missing,

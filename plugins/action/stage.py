@@ -8,23 +8,30 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.fleet.ota.plugins.plugin_utils._link import action
+from ansible_collections.fleet.ota.plugins.plugin_utils._link import action, offer
 
 
 class ActionModule(action.EngineAction):
     """Nothing is installed; what is staged is checked again when it is used."""
 
-    SPEC: t.ClassVar[dict[str, t.Any]] = {**action.RELEASE, **action.TRANSFER}
+    SPEC: t.ClassVar[dict[str, t.Any]] = {**action.RELEASE, **action.TRANSFER, "until": {"type": "str"}}
     RULES: t.ClassVar[dict[str, t.Any]] = action.RELEASE_RULES
 
     def work(self) -> action.Result:
-        """Ask what is missing, then push it or let the device pull it."""
-        offer = self.offer()
-        files = offer.bundle.payloads()
+        """Ask what is missing, then push it or let the device pull it, unless it is too late for that."""
+        try:
+            return self._staged(offer.Until(self.arguments["until"]))
+        except offer.TooLate as error:
+            return {"changed": False, "skipped": True, "staged": [], "bytes": 0, "msg": f"{self.host}: {error}"}
+
+    def _staged(self, until: offer.Until) -> action.Result:
+        until.insist()
+        way = self.offer()
+        files = way.bundle.payloads()
         missing = self.call("stage", files=files)["missing"]
         staged = {entry["sha256"] for entry in missing}
         if missing and not self.check:
-            pull = offer.bring(self.device, missing)
+            pull = way.bring(self.device, missing, until)
             if pull:
                 self.call("stage", files=files, **pull)
         names = sorted(entry["name"] for entry in files if entry["sha256"] in staged)

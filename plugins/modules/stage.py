@@ -21,7 +21,14 @@ extends_documentation_fragment:
   - fleet.ota.device
   - fleet.ota.device.release
   - fleet.ota.device.transfer
-options: {}
+options:
+  until:
+    description:
+      - The moment, as C(2030-03-07T05:00:00Z), after which nothing is begun; RV(fleet.ota.plan#module:download_until)
+        says it of each device. What has begun by then goes on to its end.
+      - It is looked at when the task begins, and again right before payloads are sent or pulled, after O(splay). A
+        device that comes too late is skipped.
+    type: str
 seealso:
   - module: fleet.ota.update
   - module: fleet.ota.release
@@ -45,6 +52,10 @@ bytes:
   description: How many bytes that were.
   returned: success
   type: int
+msg:
+  description: Why nothing was brought, and what to do.
+  returned: failure, or after O(until)
+  type: str
 code:
   description: Why it failed, a code of the outcomes reference.
   returned: failure

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import time
 import typing as t
@@ -17,6 +18,38 @@ from .._control.errors import ControlError
 
 if t.TYPE_CHECKING:
     from .device import Device
+
+
+class TooLate(Exception):
+    """The moment is over after which nothing is begun; says which, and the next step."""
+
+
+class Until:
+    """The moment after which nothing is begun, from a text as ``2030-03-07T05:00:00Z``; None for no such moment.
+
+    Raises ControlError for a text that is none, or has no offset from UTC.
+    """
+
+    def __init__(self, text: str | None) -> None:
+        try:
+            self._end = datetime.datetime.fromisoformat(text) if text is not None else None
+        except ValueError:
+            self._end = None
+        if text is not None and (self._end is None or self._end.tzinfo is None):
+            raise ControlError(f"until is {text!r}; give a moment with its offset, such as 2030-03-07T05:00:00Z")
+
+    def insist(self, seconds: int = 0) -> None:
+        """Raise :class:`TooLate` if it is over in so many ``seconds``."""
+        if self._end is not None and now() + datetime.timedelta(seconds=seconds) >= self._end:
+            raise TooLate(
+                f"nothing was brought, because the time for it ends at {self._end.isoformat()} and this device's turn "
+                "came too late; stage again in its next window, with more forks or less splay if it keeps being late"
+            )
+
+
+def now() -> datetime.datetime:
+    """This moment."""
+    return datetime.datetime.now(datetime.UTC)
 
 
 class Offer:
@@ -43,11 +76,20 @@ class Offer:
         """The members of a request that carry it."""
         return {"bundle": self.bundle.wire(), **({} if self._pause else self._pull())}
 
-    def bring(self, device: Device, missing: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
-        """Push what the device says is missing, or wait until it may pull; what that adds to :meth:`request`."""
+    def bring(
+        self, device: Device, missing: t.Iterable[t.Mapping[str, t.Any]], until: Until | None = None
+    ) -> dict[str, t.Any]:
+        """Push what the device says is missing, or wait until it may pull; what that adds to :meth:`request`.
+
+        Raises :class:`TooLate` instead of beginning after ``until``.
+        """
+        if until:
+            until.insist(self._pause)
         if self._mirrors:
             time.sleep(self._pause)
             self._pause = 0
+            if until:
+                until.insist()  # a pause can be longer than it should, on a machine that was suspended
             return self._pull()
         for entry in missing:
             path = self.bundle.payload(entry["sha256"])

@@ -116,9 +116,12 @@ class Link:
 
     def apply(self, *, pull: bool = False, splay: int = 0) -> Result:
         """Offer the release."""
+        return self.updater.apply(self.offered(pull=pull, splay=splay))
+
+    def offered(self, *, pull: bool = False, splay: int = 0) -> Offer:
+        """The release on its way."""
         way = ("pull", ["http://127.0.0.1/copy/"]) if pull else ("push", [])
-        offer = Offer(t.cast(bundles.Bundle, OneFile()), *way, host="dev1", splay=splay)
-        return self.updater.apply(offer)
+        return Offer(t.cast(bundles.Bundle, OneFile()), *way, host="dev1", splay=splay)
 
     @property
     def events(self) -> list[str]:

@@ -7,12 +7,14 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import typing as t
 
 import pytest
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.errors import ControlError, JournalError, TrustError
+from ansible_collections.fleet.ota.plugins.plugin_utils._link import offer
 from ansible_collections.fleet.ota.plugins.plugin_utils._link.errors import DeviceLost, DeviceRefusal
-from ansible_collections.fleet.ota.plugins.plugin_utils._link.offer import share
+from ansible_collections.fleet.ota.plugins.plugin_utils._link.offer import TooLate, Until, share
 from ansible_collections.fleet.ota.plugins.plugin_utils._link.record import Record
 from ansible_collections.fleet.ota.plugins.plugin_utils._link.updater import FIRST_CONTACT, GRACE
 
@@ -118,6 +120,58 @@ def test_a_splay_below_nothing_is_refused_before_the_device_is_asked(link: Link)
     with pytest.raises(ControlError, match="splay is -1"):
         link.script(reply("unconfirmed")).apply(pull=True, splay=-1)
     assert link.device.calls == []
+
+
+MOMENT = datetime.datetime(2026, 11, 29, 5, 0, tzinfo=datetime.UTC)
+
+
+@pytest.mark.parametrize("text", ["", "soon", "2026-11-29T05:00:00", "05:00"])
+def test_a_moment_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ControlError, match=r"until is .*; give a moment"):
+        Until(text)
+
+
+def test_nothing_is_begun_after_its_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = iter([MOMENT - datetime.timedelta(seconds=1), MOMENT, MOMENT - datetime.timedelta(seconds=60)])
+    monkeypatch.setattr(offer, "now", lambda: next(moments))
+    until = Until("2026-11-29T06:00:00+01:00")
+    until.insist()
+    with pytest.raises(TooLate, match="ends at 2026-11-29T06:00:00"):
+        until.insist()
+    with pytest.raises(TooLate):
+        until.insist(60)
+    Until(None).insist()
+
+
+@pytest.mark.parametrize(
+    ("pull", "late", "slept"),
+    [
+        (False, 0, False),  # the device was asked for so long what it has
+        (True, 0, False),
+        (True, -share("dev1", ["aa"], 300), False),  # its share of the splay ends after the window
+        (True, 200, True),  # and this one's clock jumped in its sleep
+    ],
+)
+def test_payloads_that_would_begin_too_late_are_not_brought(
+    link: Link, monkeypatch: pytest.MonkeyPatch, pull: bool, late: int, slept: bool
+) -> None:
+    moments = [MOMENT + datetime.timedelta(seconds=late)]
+    if slept:
+        moments = [MOMENT - datetime.timedelta(seconds=1000), MOMENT]
+    naps: list[float] = []
+    monkeypatch.setattr(offer, "now", lambda: moments.pop(0))
+    monkeypatch.setattr(offer.time, "sleep", naps.append)
+    with pytest.raises(TooLate):
+        link.offered(pull=pull, splay=300).bring(link.device, [MISSING], Until(MOMENT.isoformat()))
+    assert link.device.pushed == []
+    assert bool(naps) == slept
+    assert moments == []
+
+
+def test_payloads_that_begin_in_time_are_brought(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(offer, "now", lambda: MOMENT - datetime.timedelta(seconds=1))
+    assert link.offered().bring(link.device, [MISSING], Until(MOMENT.isoformat())) == {}
+    assert link.device.pushed == [("aa", 10, 4)]
 
 
 def test_a_link_cut_while_staging_goes_on_from_where_it_was(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,6 +125,21 @@ def test_stage_is_idempotent_and_tells_bytes(fleet: Fleet, device: Device, publi
     assert device.running == "1"
 
 
+def test_stage_begins_nothing_after_its_moment(fleet: Fleet, device: Device, publisher: Publisher) -> None:
+    before = device.tree(state=True)
+    bundle = publisher.saved(2)
+    late, wrong, early = fleet.tasks(
+        task("stage", bundle=bundle, until="2026-01-01T00:00:00Z"),
+        task("stage", bundle=bundle, until="soon"),
+        task("stage", CHECK, bundle=bundle, until="9999-12-31T23:59:59Z"),
+    )
+    assert (late["skipped"], late["changed"], late["staged"], late["bytes"]) == (True, False, [], 0)
+    assert late["msg"].startswith("d1: nothing was brought") and "stage again in its next window" in late["msg"]
+    assert "until is 'soon'" in failure(wrong)
+    assert early["changed"] and "skipped" not in early
+    assert device.tree(state=True) == before
+
+
 def test_stage_by_pull_from_nowhere(fleet: Fleet, publisher: Publisher) -> None:
     bundle = publisher.saved(2)
     nobody, dead = fleet.tasks(
