@@ -19,7 +19,7 @@ from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 
 from .receiver import Receiver
 
-HERE = {"type": "cloudevents", "url": "http://x"}
+HERE: dict[t.Any, t.Any] = {"type": "cloudevents", "url": "http://x"}
 MESSAGE = notify.Message("halted", "gateway-2.0-1a2b3c4d", "wave canary: halt, 1 failed", {"decision": "halt"})
 
 

@@ -135,6 +135,18 @@ def test_staging_goes_by_the_download_window(make_fleet: MakeFleet) -> None:
     assert fleet.devices["d2"].tree(state=True) != before
 
 
+def test_staging_ends_with_the_download_window(make_fleet: MakeFleet) -> None:
+    """Planned long ago, as for whoever comes last of many: extra variables outdo what the plan said."""
+    fleet = make_fleet("d1", "d2")
+    before = fleet.devices["d1"].tree(state=True), fleet.devices["d2"].tree(state=True)
+    planned: dict[str, t.Any] = {"bundle": fleet.publisher.saved(2), "download_now": ["d1", "d2"], "summary_lines": []}
+    planned["download_until"] = {"d1": "2026-01-01T00:00:00Z"}
+    ran = fleet.play("stage", fleet_ota_planned=planned)
+    assert ran.rc == 0, ran.text
+    assert fleet.devices["d1"].tree(state=True) == before[0]
+    assert fleet.devices["d2"].tree(state=True) != before[1]
+
+
 def test_minutes_and_urgency_are_those_of_each_host_and_not_of_the_first(make_fleet: MakeFleet) -> None:
     fleet = make_fleet("d1", "d2", bare=True)
     fleet.common["fleet_ota_windows"] = {"install": window(0)}
@@ -145,5 +157,5 @@ def test_minutes_and_urgency_are_those_of_each_host_and_not_of_the_first(make_fl
     fleet.variables["d1"] = {"fleet_ota_urgent": True, "fleet_ota_expected_minutes": "1440"}
     ran = fleet.play("plan")
     text = " ".join(ran.text.split())
-    assert "windows of d1.install: no window is as long" in text
+    assert "windows of d1.install: no window is as long" in text and "windows of d2" not in text
     assert "a release is urgent for all or for none: it is true for d1 and not for d2" in text
