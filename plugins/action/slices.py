@@ -41,6 +41,8 @@ class ActionModule(ControllerAction):
         most = forks(task_vars)
         known = workers.parse(arguments["workers"], most)
         files = here(arguments["files"]) if arguments["files"] else None
+        if files and not files.is_dir():
+            raise PlanError(f"fleet_ota_worker_files is {files}, which is no folder here; name one that is there")
         source = inventory.Source(task_vars, files)
         if arguments["state"] == "checked" or self.check:
             for name in arguments["hosts"] or targets(task_vars):

@@ -83,7 +83,7 @@ options:
   files:
     description:
       - A folder with the team's own files (hooks, roles, collections, C(ansible.cfg)); on each worker it is the folder
-        of the playbook. Hooks must lie in it.
+        of the playbook. Hooks must lie in it. What its links lead to travels in their place.
     type: path
   silence:
     description: Seconds without any sign after which a worker counts as gone.

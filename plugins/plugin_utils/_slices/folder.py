@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
+import functools
 import json
 import os
 import pathlib
@@ -28,6 +29,8 @@ COLLECTION = pathlib.Path(__file__).resolve().parents[3]
 PLAYBOOK = "slice.yml"
 #: What of the collection a slice needs.
 _PARTS = ("plugins", "roles/update", "meta", "galaxy.yml", "MANIFEST.json")
+#: Where in the playbook's folder the collection goes.
+_PLACE = pathlib.Path("collections", "ansible_collections", "fleet", "ota")
 #: How the names of our places among the temporary files begin; those of workers begin otherwise, who clear away theirs.
 _PREFIX = "fleet-ota-slices."
 #: In each, the folder itself and beside it a file that is locked for as long as somebody needs it.
@@ -100,10 +103,14 @@ def _remove_if_left(place: pathlib.Path) -> None:
 
 
 def _put_project(project: pathlib.Path, files: pathlib.Path | None) -> None:
+    """The team's folder, with this collection and the playbook in place of what it has of them.
+
+    What its links lead to is copied, and no link comes along: workers do not have what is outside of it, and what is
+    written here must not get into what belongs to the team.
+    """
     if files:
-        shutil.copytree(files, project, symlinks=True)
-    target = project / "collections" / "ansible_collections" / "fleet" / "ota"
-    shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(files, project, ignore=functools.partial(_left_out, files))
+    target = project / _PLACE
     target.mkdir(parents=True)
     for part in _PARTS:
         source = COLLECTION / part
@@ -112,6 +119,23 @@ def _put_project(project: pathlib.Path, files: pathlib.Path | None) -> None:
         elif source.exists():
             shutil.copy(source, target / part)
     shutil.copy(COLLECTION / "playbooks" / PLAYBOOK, project / PLAYBOOK)
+
+
+def _left_out(files: pathlib.Path, folder: str, names: t.Sequence[str]) -> set[str]:
+    """Of ``names`` in ``folder``, below ``files``: what comes from us, and links that lead to nothing or back up.
+
+    (``ignore_dangling_symlinks`` would leave out relative ones that lead to something.)
+    """
+    place = pathlib.Path(folder)
+    depth = len(place.relative_to(files).parts)
+    above = [os.path.realpath(one) for one in (place, *place.parents[:depth])]
+    ours = {path.name for path in (files / _PLACE, files / PLAYBOOK) if path.parent == place}
+    return ours | {name for name in names if os.path.islink(place / name) and _leads_nowhere(place / name, above)}
+
+
+def _leads_nowhere(link: pathlib.Path, above: t.Sequence[str]) -> bool:
+    led = os.path.realpath(link)
+    return not os.path.exists(led) or any(os.path.commonpath([led, one]) == led for one in above)
 
 
 def _put_release(folder: pathlib.Path, bundle: Bundle, pushed: bool) -> None:

@@ -207,6 +207,46 @@ def test_hooks_lie_in_the_folder_that_workers_get(tmp_path: pathlib.Path) -> Non
             source({"d1": {"fleet_ota_hook_before": path}}, files).hooks("d1")
 
 
+def tree(top: pathlib.Path) -> dict[str, str]:
+    """Every file below ``top`` with its text."""
+    return {str(path.relative_to(top)): path.read_text() for path in top.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "link", ["collections", "collections/ansible_collections", "collections/ansible_collections/fleet/ota", "slice.yml"]
+)
+def test_what_the_team_s_folder_links_to_stays_as_it_is(tmp_path: pathlib.Path, link: str) -> None:
+    """An installed collection, for one: this one takes its place in the copy, not in what is linked to."""
+    installed, team = tmp_path / "installed", tmp_path / "team"
+    for name in ("collections/ansible_collections/fleet/ota/galaxy.yml", "slice.yml", "collections/own/galaxy.yml"):
+        (installed / name).parent.mkdir(parents=True, exist_ok=True)
+        (installed / name).write_text("installed")
+    (team / link).parent.mkdir(parents=True)
+    (team / link).symlink_to(installed / link)
+    before = tree(installed)
+    folder._put_project(tmp_path / "project", team)
+    assert tree(installed) == before
+    found = tree(tmp_path / "project")
+    assert "installed" not in (found["slice.yml"], found["collections/ansible_collections/fleet/ota/galaxy.yml"])
+    assert found.get("collections/own/galaxy.yml") == ("installed" if link == "collections" else None)
+    assert not any(path.is_symlink() for path in (tmp_path / "project").rglob("*"))
+
+
+def test_links_travel_as_what_they_lead_to(tmp_path: pathlib.Path) -> None:
+    """Not those that lead nowhere, or round in a circle."""
+    team = tmp_path / "team"
+    for name in ("team/roles/one.yml", "outside/two.yml"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(name)
+    links = {"near.yml": "roles/one.yml", "env": "../outside", "gone": "none", "self": ".", "up": "..", "roles/up": ".."}
+    for name, led in {**links, "loop": "loop", "../outside/back": "../team"}.items():
+        (team / name).symlink_to(led)
+    folder._put_project(tmp_path / "project", team)
+    found = {name: text for name, text in tree(tmp_path / "project").items() if text.startswith(("team/", "outside/"))}
+    one, two = "team/roles/one.yml", "outside/two.yml"
+    assert found == {"roles/one.yml": one, "near.yml": one, "env/two.yml": two}
+
+
 # -- a turn -------------------------------------------------------------------------------------------------------
 
 

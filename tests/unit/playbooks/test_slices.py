@@ -196,3 +196,15 @@ def test_refused_before_anything_is_touched(make_fleet: MakeFleet) -> None:
     assert "fleet_ota_worker_files" in ran.text
     assert fleet.records() == []
     assert fleet.trees(state=True) == before
+
+
+def test_a_folder_that_is_missing_is_told_before_anything_begins(make_fleet: MakeFleet) -> None:
+    fleet = make_fleet("d1")
+    ran = fleet.play(
+        "rollout",
+        fleet_ota_workers=[{"name": "one", "command": ["true"]}],
+        fleet_ota_worker_files=str(fleet.folder / "none"),
+    )
+    assert ran.rc != 0
+    assert "fleet_ota_worker_files is " in ran.text and "name one that is there" in ran.text
+    assert fleet.records() == []
