@@ -141,7 +141,7 @@ class EngineAction(ActionBase):
         return self.device.call(verb, check=self.check, **request)
 
     def _python(self) -> str | None:
-        found = self.task_vars.get("ansible_python_interpreter")
+        found = self._templar.template(self.task_vars.get("ansible_python_interpreter"))
         return str(found) if found and not str(found).startswith("auto") else None
 
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import typing as t
 
 import pytest
@@ -292,6 +293,14 @@ def test_a_device_without_the_named_python(fleet: Fleet) -> None:
     info, update = fleet.tasks(task("info", missing), task("update", missing, bundle=fleet.publisher.saved(2)))
     assert "/nonexistent/python3 was not found; install Python 3.8 or newer there" in failure(info, "NO_PYTHON")
     assert (update["outcome"], update["code"]) == ("refused", "NO_PYTHON")
+
+
+def test_python_may_be_named_by_a_template(fleet: Fleet) -> None:
+    given = {"vars": {"ansible_python_interpreter": "{{ python }}", "python": sys.executable}}
+    missing = {"vars": {"ansible_python_interpreter": "{{ python }}", "python": "/nonexistent/python3"}}
+    found, told = fleet.tasks(task("info", given), task("info", missing))
+    assert found["enrolled"]
+    assert "/nonexistent/python3 was not found" in failure(told, "NO_PYTHON")
 
 
 def failure(result: Result, code: str | None = None) -> str:
