@@ -70,6 +70,8 @@ class Device:
         self._python = python
         #: Whether the device has answered at all.
         self.answered = False
+        #: Temporary folders on the device that are still there.
+        self._folders: list[str] = []
         self._ssh_args = self._prepare_ssh()
 
     def call(self, verb: str, data: bytes = b"", /, *, fresh: bool = False, **request: t.Any) -> Reply:
@@ -155,16 +157,38 @@ class Device:
                 result = self._through_file(command, content)
         except (AnsibleConnectionFailure, BrokenPipeError) as error:
             raise DeviceLost(str(error)) from error
+        except AnsibleError as error:  # a password of sudo that is wrong or missing, for one
+            message = "%s; give the right login, or become password (--ask-become-pass, ansible_become_password)"
+            # once it has answered, nobody knows here what it is at
+            outcome = "timed_out" if self.answered else "refused"
+            raise DeviceRefusal("LOGIN", message % self._without_secrets(str(error)), outcome) from error
         self.answered = True
         return t.cast("dict[str, t.Any]", result)
 
     def _through_file(self, command: str, content: bytes) -> t.Any:
-        """For connections without standard input (paramiko): by a temporary file."""
+        """For connections without standard input (paramiko): by a temporary file, which is gone as soon as it is open.
+
+        It may hold a private key. What calls left that were cut before goes with it.
+        """
         action = self._action
         folder = action._make_tmp_path()
+        self._folders.append(folder)
         path = action._connection._shell.join_path(folder, "request")
         action._transfer_data(path, content)
-        return action._low_level_execute_command("{ %s; } < %s" % (command, shlex.quote(path)))
+        gone = " ".join(shlex.quote(one) for one in self._folders)
+        result = action._low_level_execute_command("{ rm -rf %s; %s; } < %s" % (gone, command, shlex.quote(path)))
+        self._folders.clear()
+        return result
+
+    def _without_secrets(self, text: str) -> str:
+        """``text`` in one line, without passwords of the login; connections tell what a device said to them."""
+        connection, secrets = self._action._connection, []
+        for plugin, option in ((connection, "password"), (getattr(connection, "become", None), "become_pass")):
+            with contextlib.suppress(AttributeError, KeyError, AnsibleError):
+                secrets.append(str(plugin.get_option(option) or ""))
+        for secret in sorted(filter(None, secrets), key=len, reverse=True):  # one may begin with the other
+            text = text.replace(secret, "********")
+        return " ".join(text.split())
 
     def _reply(self, result: t.Mapping[str, t.Any]) -> Reply:
         self._python_missing(result)

@@ -138,7 +138,7 @@ class Updater:
 
         With ``wanted`` (``name`` and ``digest`` of a release), a device that is on record as planned and runs another
         one since becomes ``deferred`` (``MOVED``). When ``asking``, at the begin of a run, a device on record as
-        planned that gives no answer stays so: devices are switched off.
+        planned that gives no answer stays so: devices are switched off, or this run has not their passwords.
         """
         settled = self.record.known() in AS_PLANNED
         try:
@@ -149,6 +149,8 @@ class Updater:
                 return Result(self.record.known(), self.record.known_code(), "no contact now", {})
             return self._written("lost", "UNREACHABLE", str(error), {})
         except DeviceRefusal as error:
+            if error.code == "LOGIN" and (asking or not settled):  # it says nothing of the device
+                return Result(self.record.known(), error.code, error.message, {})
             self.record.seen(False, None)  # a look that says nothing is not healthy
             return Result("refused", error.code, error.message, {})
         kept = self.record.unknown(reply.get("witness") or [])
@@ -197,12 +199,15 @@ class Updater:
 
     def _begin(self, ask: t.Callable[[], Reply]) -> Result:
         """Record, ask, and wait until the device waits for a confirm or has come to an end."""
+        unresolved = self.record.unresolved()
         self.record.pending()
         try:
             reply = self._follow(self._patiently(ask))
         except DeviceLost as error:
             return self._written("lost", "UNREACHABLE", "no contact: %s" % error, {})
         except DeviceRefusal as error:
+            if error.code == "LOGIN" and unresolved:  # what an earlier run began there may be at work
+                return self._written("timed_out", error.code, error.message, {})
             return self._refused(error)
         except ControlError as error:
             return self._written("refused", getattr(error, "code", None) or "RELEASE", str(error), {})

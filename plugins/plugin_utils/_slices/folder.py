@@ -19,7 +19,7 @@ import shutil
 import tempfile
 import typing as t
 
-from .._control import files, remembered, slices
+from .._control import files, outcomes, remembered, slices
 from .._control.bundle import Bundle
 from .._control.journal import NAME, Journal
 from . import inventory
@@ -68,7 +68,8 @@ def made(job: Job, worker: Worker, devices: t.Sequence[str], again: bool) -> t.I
         pushed = any(job.source.host(name).get("fleet_ota_transfer") != "pull" for name in devices)
         _put_release(folder / "bundle", job.bundle, pushed)
         path = folder / "journal" / rollout / NAME
-        slices.begin(job.book, path, worker.name, job.generation)
+        own = slices.begin(job.book, path, worker.name, job.generation)
+        _put_open(job, own, devices)
         _put_memory(remembered.beside(job.book.path, rollout), folder / "journal" / remembered.FOLDER, devices)
         said = {
             "rollout": rollout,
@@ -148,6 +149,14 @@ def _put_release(folder: pathlib.Path, bundle: Bundle, pushed: bool) -> None:
         except OSError:  # another file system
             shutil.copyfile(source, target)
     dataclasses.replace(bundle, repository=".", cache="cache", tls=None).save(folder / "bundle.json")
+
+
+def _put_open(job: Job, own: Journal, devices: t.Sequence[str]) -> None:
+    """Say in the journal of the slice whom somebody touched before without anybody knowing what became of them."""
+    known = outcomes.standings(job.book.read())
+    for name in devices:
+        if name in known and known[name].outcome in outcomes.UNRESOLVED:
+            own.pending(name, job.generation)
 
 
 def _put_memory(known: pathlib.Path | None, folder: pathlib.Path, devices: t.Sequence[str]) -> None:

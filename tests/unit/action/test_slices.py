@@ -25,6 +25,7 @@ from ansible.errors import AnsibleUndefinedVariable
 from ansible_collections.fleet.ota.plugins.plugin_utils._control import journal, outcomes, slices
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.errors import JournalError, PlanError
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import Journal
+from ansible_collections.fleet.ota.plugins.plugin_utils._link.record import Record
 from ansible_collections.fleet.ota.plugins.plugin_utils._slices import folder, inventory, stream, turn, workers
 
 pytestmark = pytest.mark.one_core
@@ -205,6 +206,18 @@ def test_hooks_lie_in_the_folder_that_workers_get(tmp_path: pathlib.Path) -> Non
     for path, files in (("../outside.yml", tmp_path / "team"), ("ota/none.yml", tmp_path / "team"), ("x", None)):
         with pytest.raises(PlanError, match="fleet_ota_worker_files"):
             source({"d1": {"fleet_ota_hook_before": path}}, files).hooks("d1")
+
+
+def test_a_worker_knows_whom_somebody_touched_before(book: Journal, tmp_path: pathlib.Path) -> None:
+    """With a login that is wrong there it must not say that nothing was touched."""
+    book.pending("d1", 1)
+    for name, outcome in (("d2", "lost"), ("d3", "restored")):
+        book.outcome(name, outcome)
+    own = slices.begin(book, tmp_path / "own" / journal.NAME, "w", 1)
+    job = t.cast("folder.Job", types.SimpleNamespace(book=book, generation=2))
+    folder._put_open(job, own, ["d1", "d2", "d3", "d4"])
+    found = {name: Record(str(own.path), name, ROLLOUT, 2).unresolved() for name in ("d1", "d2", "d3", "d4")}
+    assert found == {"d1": True, "d2": True, "d3": False, "d4": False}
 
 
 def tree(top: pathlib.Path) -> dict[str, str]:

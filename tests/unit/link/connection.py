@@ -9,6 +9,7 @@ from __future__ import annotations
 import pathlib
 import subprocess
 import sys
+import tempfile
 import typing as t
 
 import pytest
@@ -27,6 +28,7 @@ class Connection:
         self.has_pipelining = pipelining
         self.options: dict[str, str | None] = {"ssh_args": "", "ssh_common_args": "", "ssh_extra_args": "", **options}
         self.resets = 0
+        self.become: Connection | None = None
         self._shell = self
 
     def get_option(self, name: str) -> str | None:
@@ -69,8 +71,7 @@ class Action:
         return {"rc": done.returncode, "stdout": done.stdout.decode(), "stderr": done.stderr.decode()}
 
     def _make_tmp_path(self) -> str:
-        (self.folder / "tmp with blank").mkdir(exist_ok=True)
-        return str(self.folder / "tmp with blank")
+        return tempfile.mkdtemp(prefix="tmp with blank", dir=self.folder)
 
     def _transfer_data(self, path: str, content: bytes) -> str:
         pathlib.Path(path).write_bytes(content)
@@ -91,6 +92,11 @@ class Place:
     def engine(self) -> pathlib.Path:
         """Where the engine has to be."""
         return self.root / "var/lib/fleet-ota/engine" / f"{program().digest}.pyz"
+
+    @property
+    def folders(self) -> list[pathlib.Path]:
+        """The temporary folders that are still there."""
+        return list(self.action.folder.glob("tmp with blank*"))
 
     @property
     def inbox(self) -> pathlib.Path:

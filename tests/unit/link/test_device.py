@@ -12,7 +12,7 @@ import pathlib
 import typing as t
 
 import pytest
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible_collections.fleet.ota.plugins.module_utils._device import bytecode
 from ansible_collections.fleet.ota.plugins.plugin_utils._link import device as link
 from ansible_collections.fleet.ota.plugins.plugin_utils._link.engine import program
@@ -147,6 +147,32 @@ def test_a_lost_link_is_lost_and_no_answer(place: Place, error: Exception) -> No
     assert not place.device.answered
 
 
+SECRET = "correct horse"
+
+
+def without_password(place: Place) -> None:
+    """Whoever logs in may not become root; the text is as bad as a connection's can be."""
+    place.connection.options["password"] = SECRET
+    place.connection.become = Connection(become_pass=f"{SECRET} staple")
+    place.action.answers.append(AnsibleError(f"Incorrect sudo\npassword {SECRET} staple of {SECRET}"))
+
+
+def test_a_login_that_is_wrong_is_a_refusal_that_tells_no_password(place: Place) -> None:
+    without_password(place)
+    error = refusal(place)
+    assert (error.code, error.outcome) == ("LOGIN", "refused")
+    assert error.message.startswith("Incorrect sudo password ******** of ********; give the right login")
+    assert not place.device.answered
+
+
+def test_a_login_that_stops_working_may_have_left_something_at_work(place: Place) -> None:
+    place.action.answers = [answer(stdout="{}")]
+    place.device.call("apply")
+    without_password(place)
+    error = refusal(place, "status")
+    assert (error.code, error.outcome) == ("LOGIN", "timed_out")
+
+
 def test_a_dead_connection_can_be_dropped_whatever_it_says(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.device.forget_connection()
     assert place.connection.resets == 1
@@ -169,6 +195,18 @@ def test_without_pipelining_the_request_goes_through_a_file(tmp_path: pathlib.Pa
     digest = hashlib.sha256(b"payload").hexdigest()
     place.device.call("stage", b"payload", put={"sha256": digest, "length": 7, "offset": 0, "size": 7})
     assert (place.inbox / digest).read_bytes() == b"payload"
+    assert place.folders == []
+
+
+def test_without_pipelining_nothing_stays_of_a_call_that_was_cut(tmp_path: pathlib.Path) -> None:
+    """A request may hold the private key of the device."""
+    place = Place(tmp_path, Connection(pipelining=False))
+    place.action.answers = [AnsibleConnectionFailure("cut")]
+    with pytest.raises(DeviceLost):
+        place.device.call("info")
+    assert len(place.folders) == 1
+    place.device.call("info")
+    assert place.folders == []
 
 
 def test_without_pipelining_a_missing_python_is_told_too(tmp_path: pathlib.Path) -> None:

@@ -552,6 +552,41 @@ def test_a_look_that_says_nothing_is_not_healthy(link: Link) -> None:
     assert link.last["data"]["healthy"] is False
 
 
+# -- a login that is wrong -----------------------------------------------------------------------------------------
+
+LOGIN = DeviceRefusal("LOGIN", "Missing sudo password")
+
+
+def test_a_login_that_is_wrong_from_the_start_touched_nothing(link: Link) -> None:
+    found = link.script(LOGIN).apply()
+    assert (found.outcome, found.code) == ("refused", "LOGIN")
+    assert link.events == ["device.pending", "refused"]
+
+
+@pytest.mark.parametrize("before", ["pending", "lost", "timed_out"])
+def test_who_was_touched_before_is_never_told_as_untouched(link: Link, before: str) -> None:
+    """The run before may have begun something that is at work."""
+    link.journal.pending("dev1", 2)
+    if before != "pending":
+        link.journal.outcome("dev1", before)
+    found = link.script(LOGIN).apply()
+    assert (found.outcome, found.code) == ("timed_out", "LOGIN")
+    assert (link.last["outcome"], link.last["code"]) == ("timed_out", "LOGIN")
+
+
+def test_a_login_that_does_not_confirm_leaves_it_to_the_guard(link: Link) -> None:
+    link.script(reply("unconfirmed")).apply()
+    found = link.script(LOGIN).updater.confirm()
+    assert (found.outcome, found.code) == ("timed_out", "LOGIN")
+    assert link.events == ["device.pending", "timed_out"]
+
+
+def test_who_cannot_be_asked_for_want_of_a_password_stays_as_it_is(link: Link) -> None:
+    link.journal.outcome("dev1", "updated")
+    assert link.script(LOGIN).updater.observe(asking=True).outcome == "updated"
+    assert link.events == ["updated"]
+
+
 # -- a device that has witnessed what the journal lacks ------------------------------------------------------------
 
 
