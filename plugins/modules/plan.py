@@ -133,7 +133,7 @@ options:
   back_from:
     description:
       - Instead of a release, the id of a recorded rollout. The plan then takes back, in one wave, those of the hosts
-        that this rollout left on its release.
+        that this rollout left on its release, whichever of its runs did.
     type: str
   approved:
     description:
@@ -143,7 +143,7 @@ options:
     type: bool
     default: false
   wave:
-    description: With O(back_from), only the devices of the wave of that name.
+    description: With O(back_from), only the devices that any run of that rollout had in the wave of that name.
     type: str
 seealso:
   - module: fleet.ota.release

@@ -12,7 +12,8 @@ import hashlib
 import pathlib
 import typing as t
 
-from . import journal, outcomes, plan, rollouts
+from . import entries, journal, outcomes, plan, rollouts
+from .entries import Record
 from .errors import PlanError
 
 #: A device that could not go back must not keep the others from going back.
@@ -30,24 +31,25 @@ def make(
     """The plan to take the devices of ``rollout`` back, a plan as :func:`plan.make` gives it.
 
     ``directory`` is the journal directory; of ``hosts`` those are taken that the rollout left on its release, with
-    ``wave`` only those of the wave with that name. Going back from the same rollout gives the same plan id, so that
-    running it again resumes it. Raises :class:`PlanError`, or JournalError if there is no such rollout.
+    ``wave`` only those that one of its plans has in the wave with that name, in the order of the newest plan that has
+    them. Going back from the same rollout gives the same plan id, so that running it again resumes it. Raises
+    :class:`PlanError`, or JournalError if there is no such rollout.
     """
     records = journal.Journal(rollouts.path_of_id(directory, rollout)).verify()
-    made = rollouts.current_plan(records)
-    names = [entry["name"] for entry in made["waves"]]
+    release = rollouts.current_plan(records)["release"]
+    waves = _waves(records)
+    names = list(dict.fromkeys(entry["name"] for entry in waves))
     if wave is not None and wave not in names:
         raise PlanError(f"rollout {rollout} has no wave {wave!r}; it has {', '.join(names)}")
-    wanted = {name for entry in made["waves"] if wave in (None, entry["name"]) for name in entry["hosts"]}
-    standings = outcomes.standings(records)
+    planned = dict.fromkeys(name for entry in waves if wave in (None, entry["name"]) for name in entry["hosts"])
+    standings, here = outcomes.standings(records), set(hosts)
     touched = [
         name
-        for name in hosts
-        if name in wanted and name in standings and standings[name].outcome in ("updated", "current")
+        for name in planned
+        if name in here and name in standings and standings[name].outcome in outcomes.AS_PLANNED
     ]
     if not touched:
         raise PlanError(f"no device of these hosts runs what rollout {rollout} brought; nothing is to go back")
-    release = made["release"]
     back = dict(
         release,
         version=f"{release['version']}.back",
@@ -59,3 +61,12 @@ def make(
     planned["back_from"] = rollout
     planned["digest"] = plan.digest(planned)
     return planned
+
+
+def _waves(records: t.Sequence[Record]) -> list[dict[str, t.Any]]:
+    """The waves of every plan that a run followed, the newest plan first.
+
+    The newest alone does not have whom a run with a limit, or an inventory from which hosts are gone, left out.
+    """
+    begins = [record["data"] for record in reversed(records) if record["event"] in entries.BEGINS]
+    return [wave for data in begins if "plan" in data for wave in data["plan"]["waves"]]

@@ -40,6 +40,20 @@ def test_only_who_runs_the_release_goes_back(directory: pathlib.Path) -> None:
     assert plan.order(make(directory, hosts=["d1", "d4"])) == ["d1"]
 
 
+def test_who_a_later_run_left_out_goes_back_too(directory: pathlib.Path) -> None:
+    """A run with ``--limit`` follows a plan of its own, and so does one after hosts were taken from the inventory."""
+    waves = [{"name": "canary", "hosts": ["d4"]}, {"name": "south", "percent": 100}]
+    for hosts in (HOSTS[2:], ["d4"]):
+        made = plan.make(hosts=hosts, groups={"all": HOSTS}, release=RELEASE, waves=waves)
+        Journal(rollouts.start(directory, made, {}).path).outcome("d4", "updated")
+    # in the order of the newest plan that has each
+    assert plan.order(make(directory)) == ["d4", "d3", "d1"]
+    assert plan.order(make(directory, wave="canary")) == ["d4", "d1"]
+    assert plan.order(make(directory, wave="south")) == ["d3"]
+    assert plan.order(make(directory, wave="rest")) == ["d3", "d4"]
+    assert plan.order(make(directory, hosts=["d1", "d2"])) == ["d1"]
+
+
 def test_the_way_back_is_a_rollout_of_its_own(directory: pathlib.Path) -> None:
     made = make(directory)
     assert made["rollout"] != "gateway-2.0-1a2b3c4d"
