@@ -9,8 +9,11 @@ from __future__ import annotations
 import datetime
 import typing as t
 
+from ansible.inventory.manager import split_host_pattern
+
 from ..plugin_utils._control import approvals, compatibility, estimates, paths, plan, rollback, rollouts, schedules
 from ..plugin_utils._control.bundle import Bundle
+from ..plugin_utils._control.errors import PlanError
 from ..plugin_utils._control.steering import Steering
 from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, forks, here, plain, targets
 from ..plugin_utils._inventory import Inventory
@@ -29,6 +32,8 @@ _STEERING: Arguments = {
     "back_minutes": {"type": "float"},
     "urgent": {"type": "bool", "default": False},
 }
+#: What makes a pattern or a template of a host's name, beside what :func:`split_host_pattern` takes apart.
+_MARKS = ("*", "?", "[", "{{", "{%", "{#")
 
 
 class ActionModule(ControllerAction):
@@ -82,6 +87,7 @@ class ActionModule(ControllerAction):
             explain = plan.placed(made)
         else:
             bundle = Bundle.load(here(arguments["bundle"])) if arguments["bundle"] else fetched(arguments)
+            _insist_on_names(hosts)
             made, explain = self._planned(arguments, bundle, hosts, groups, inventory)
             ways = self._ways(arguments, bundle, hosts)
             explain = [{**one, **ways[one["host"]].as_dict()} if one["host"] in ways else one for one in explain]
@@ -153,6 +159,18 @@ class ActionModule(ControllerAction):
             read=lambda calendar: here(calendar).read_text(encoding="utf-8"),
         )
         return found.plan, found.explain
+
+
+def _insist_on_names(hosts: t.Iterable[str]) -> None:
+    """Raise :class:`PlanError` for names that plays take for patterns or templates: nobody, or others, would be touched."""
+    problems = [
+        f"hosts: Ansible takes the name {name!r} for a pattern; rename it in the inventory, where ansible_host keeps its "
+        "address"
+        for name in hosts
+        if split_host_pattern([name]) != [name] or name[0] in "!&~" or any(mark in name for mark in _MARKS)
+    ]
+    if problems:
+        raise PlanError(f"the rollout cannot be planned: {'; '.join(problems)}", problems=problems)
 
 
 def identities(names: t.Iterable[str], task_vars: Arguments) -> dict[str, dict[str, str]]:

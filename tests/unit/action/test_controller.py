@@ -221,6 +221,17 @@ def test_a_plan_for_named_hosts(folder: Folder) -> None:
     assert "no device is targeted" in failure(lambda: folder.plan(hosts=[])).message
 
 
+def test_names_that_are_patterns_to_ansible_are_refused(folder: Folder) -> None:
+    """A play on them touches nobody, or others, and says that all is well."""
+    odd = ["edge gw 7", "north,south", "a:b", "gw[1]", "{{ x }}", "{% x %}", "gw*", "gw?", "~gw", "!gw", "&gw"]
+    error = failure(lambda: folder.plan(hosts=["d1", *odd]))
+    assert error.result["code"] == "PLAN"
+    assert len(error.result["problems"]) == len(odd)
+    assert "the name 'edge gw 7' for a pattern; rename it in the inventory, where ansible_host" in error.message
+    usual = ["d1", "gw-7.example", "192.0.2.7", "2001:db8::7", "gw_7", "Gerät-7", "gw@7"]
+    assert folder.plan(hosts=usual)["order"] == usual
+
+
 def test_every_mistake_in_waves_is_in_the_result(folder: Folder) -> None:
     error = failure(lambda: folder.plan(waves=[{"group": "nowhere"}, {"percent": 0}], limits={"max_fail": 1}))
     assert error.result["code"] == "PLAN"
