@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from . import analysis, rules
-from .numbers import is_number, is_whole
+from .numbers import from_text, is_number, is_whole
 
 #: What a halt does beside stopping.
 STOP, WAVE, ALL = "stop", "roll_back_wave", "roll_back_all"
@@ -34,6 +34,7 @@ def check(conditions: t.Any, problems: list[str]) -> dict[str, t.Any]:
     known = ", ".join(sorted(DEFAULTS))
     problems += [f"conditions.{key}: unknown; there are {known}" for key in conditions if key not in DEFAULTS]
     found = {**DEFAULTS, **{key: value for key, value in conditions.items() if value is not None}}
+    found["soak"] = from_text(found["soak"])
     if not (is_number(found["soak"]) and found["soak"] >= 0):
         problems.append(f"conditions.soak: must be seconds, 0 or more, not {found['soak']!r}")
     if found["on_halt"] not in _CHOICES:

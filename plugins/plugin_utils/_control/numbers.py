@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import math
+import re
 import typing as t
 
 
@@ -23,3 +24,10 @@ def is_number(value: t.Any) -> bool:
         return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     except OverflowError:  # a whole number of hundreds of digits
         return False
+
+
+def from_text(value: t.Any) -> t.Any:
+    """The number that a text names, as C(-e name=value) and surveys give them; anything else as it is."""
+    if not (isinstance(value, str) and re.fullmatch(r"[0-9]+([.][0-9]+)?", value.strip())):
+        return value
+    return float(value) if "." in value else int(value)

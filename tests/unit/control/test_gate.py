@@ -399,6 +399,8 @@ def test_a_rule_that_does_not_fit_holds() -> None:
         ({"rules": [{"when": "a", "decision": "hold", "reason": 5}]}, "reason: must be a text"),
         ({"on_halt": "explode"}, "roll_back_all"),
         ({"soak": -1}, "soak"),
+        ({"soak": "10m"}, "soak: must be seconds, 0 or more, not '10m'"),
+        ({"soak": "-1"}, "soak"),
         ({"breaker": {"halts": 0}}, "breaker"),
         ({"breaker": 3}, "breaker"),
         ({"sook": 1}, "sook"),
@@ -407,6 +409,12 @@ def test_a_rule_that_does_not_fit_holds() -> None:
 def test_wrong_conditions_are_told(conditions: t.Any, part: str) -> None:
     with pytest.raises(PlanError, match=part):
         plan.make(hosts=HOSTS, groups={"all": HOSTS}, release=RELEASE, conditions=conditions)
+
+
+@pytest.mark.parametrize(("text", "number"), [("600", 600), (" 0", 0), ("0.5", 0.5)])
+def test_a_soak_may_be_a_text_as_extra_variables_are(text: str, number: float) -> None:
+    made = plan.make(hosts=HOSTS, groups={"all": HOSTS}, release=RELEASE, conditions={"soak": text})
+    assert made == plan.make(hosts=HOSTS, groups={"all": HOSTS}, release=RELEASE, conditions={"soak": number})
 
 
 def test_every_mistake_is_told_at_once() -> None:

@@ -67,6 +67,16 @@ def test_enroll_and_info(make_fleet: MakeFleet) -> None:
     assert (device.root / STATE / "trust" / "root.json").read_bytes() == fleet.publisher.trust_root.read_bytes()
 
 
+def test_enroll_takes_what_was_said_on_the_command_line(make_fleet: MakeFleet) -> None:
+    """There, and in surveys, every value is a text."""
+    fleet = make_fleet("d1", bare=True)
+    ran = fleet.play("enroll", "-e", "fleet_ota_sealed=false")
+    assert ran.rc == 0, ran.text
+    state = fleet.devices["d1"].root / STATE
+    assert (state / "identity.json").exists()
+    assert not (state / "sealed.json").exists()
+
+
 def test_enroll_shows_the_difference(fleet: Fleet) -> None:
     moved = task("enroll", identity={"hardware": HARDWARE, "site": "south"}, trust_root=str(fleet.publisher.trust_root))
     [result] = fleet.tasks({**moved, "diff": True, **CHECK})
