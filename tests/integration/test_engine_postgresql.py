@@ -152,7 +152,7 @@ def test_no_committed_row_is_lost(engine: Engine, project: Project) -> None:
 
     # the power is cut while the new configuration runs and is not proven yet; on a disk of its own, what was not
     # synced is gone too
-    call = engine.start_apply(release(device, project, 44, waits_for="/srv/go"))
+    call = engine.start_apply(release(device, project, 44, waits_for="/srv/go", timeout=300))
     engine.wait_for("checking")
     told = wait_for_more(device)
     assert device.run([*SQL, "show work_mem"]).stdout == "44MB\n"

@@ -52,7 +52,7 @@ def due(plan: Plan, records: t.Sequence[Record], decision: gate.Decision, *, wav
 
 
 def _passed(records: t.Sequence[Record]) -> set[str]:
-    """The devices whose wave was promoted, under whichever plan, after they were updated, and that did not get worse."""
+    """The devices whose wave was promoted, under any plan, after they were updated, and that did not get worse."""
     plan: t.Mapping[str, t.Any] = {}
     healthy: dict[str, bool] = {}
     passed: dict[str, bool] = {}

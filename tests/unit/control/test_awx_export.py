@@ -307,7 +307,7 @@ def test_everything_that_a_rollout_reads_is_handed_on_or_is_known_not_to_be() ->
     # what the workflow's nodes say, or a person; what passes between tasks; what asks for approvals
     nodes = {"until_wave", "open_wave", "approved_wave", "plan_digest", "take_over", "confirm"}
     inner = {"action", "bundle", "decision", "generation", "info", "infos", "journal", "name", "now", "overwrite"}
-    inner |= {"asked_devices", "planned", "rollout", "rollout_id", "started", "turn"}
+    inner |= {"asked_devices", "own_rollout_id", "planned", "rollout", "rollout_id", "started", "turn"}
     asking = {"approval_hours", "remark", "request_approval", "request_wave", "requested_by", "requested_by_key"}
     assert read - awx_variables.HANDED == nodes | inner | asking
     secret = {"fleet_ota_keys": ["k"], "fleet_ota_pin_file": "p", "fleet_ota_until_wave": "w", "hosts": "x", "order": 1}
