@@ -162,10 +162,10 @@ class ActionModule(ControllerAction):
 
 
 def _insist_on_names(hosts: t.Iterable[str]) -> None:
-    """Raise :class:`PlanError` for names that plays take for patterns or templates: nobody, or others, would be touched."""
+    """Raise :class:`PlanError` for names that plays take for patterns: nobody, or others, would be touched."""
     problems = [
-        f"hosts: Ansible takes the name {name!r} for a pattern; rename it in the inventory, where ansible_host keeps its "
-        "address"
+        f"hosts: Ansible takes the name {name!r} for a pattern; rename it in the inventory, where ansible_host keeps "
+        "its address"
         for name in hosts
         if split_host_pattern([name]) != [name] or name[0] in "!&~" or any(mark in name for mark in _MARKS)
     ]

@@ -183,8 +183,9 @@ class Device:
     def _without_secrets(self, text: str) -> str:
         """``text`` in one line, without passwords of the login; connections tell what a device said to them."""
         connection, secrets = self._action._connection, []
-        for plugin, option in ((connection, "password"), (getattr(connection, "become", None), "become_pass")):
-            with contextlib.suppress(AttributeError, KeyError, AnsibleError):
+        become: t.Any = getattr(connection, "become", None)
+        for plugin, option in ((connection, "password"), (become, "become_pass")):
+            with contextlib.suppress(AttributeError, KeyError, AnsibleError):  # some have neither
                 secrets.append(str(plugin.get_option(option) or ""))
         for secret in sorted(filter(None, secrets), key=len, reverse=True):  # one may begin with the other
             text = text.replace(secret, "********")

@@ -251,7 +251,14 @@ def test_links_travel_as_what_they_lead_to(tmp_path: pathlib.Path) -> None:
     for name in ("team/roles/one.yml", "outside/two.yml"):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text(name)
-    links = {"near.yml": "roles/one.yml", "env": "../outside", "gone": "none", "self": ".", "up": "..", "roles/up": ".."}
+    links = {
+        "near.yml": "roles/one.yml",
+        "env": "../outside",
+        "gone": "none",
+        "self": ".",
+        "up": "..",
+        "roles/up": "..",
+    }
     for name, led in {**links, "loop": "loop", "../outside/back": "../team"}.items():
         (team / name).symlink_to(led)
     folder._put_project(tmp_path / "project", team)

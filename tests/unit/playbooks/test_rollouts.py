@@ -208,7 +208,9 @@ def test_a_device_with_another_become_password_is_refused_and_keeps_nobody(make_
     """Without sshd: its client is a program that runs the command here."""
     fleet = make_fleet("d1", "d2")
     before = fleet.devices["d2"].tree(state=True)
-    ssh = fleet.file("ssh", '#!/bin/sh\ncase " $* " in *" -O "*) exit 0;; esac\nfor last; do :; done\nexec sh -c "$last"\n')
+    ssh = fleet.file(
+        "ssh", '#!/bin/sh\ncase " $* " in *" -O "*) exit 0;; esac\nfor last; do :; done\nexec sh -c "$last"\n'
+    )
     sudo = fleet.file("sudo", '#!/bin/sh\necho "sudo: a password is required" >&2\nexit 1\n')
     for program in (ssh, sudo):
         pathlib.Path(program).chmod(0o755)
