@@ -159,8 +159,9 @@ class Device:
             raise DeviceLost(str(error)) from error
         except AnsibleError as error:  # a password of sudo that is wrong or missing, for one
             message = "%s; give the right login, or become password (--ask-become-pass, ansible_become_password)"
-            # once it has answered, nobody knows here what it is at
-            outcome = "timed_out" if self.answered else "refused"
+            # the device is not to blame, and the next run has the right one; once it has answered, nobody knows here
+            # what it is at
+            outcome = "timed_out" if self.answered else "deferred"
             raise DeviceRefusal("LOGIN", message % self._without_secrets(str(error)), outcome) from error
         self.answered = True
         return t.cast("dict[str, t.Any]", result)

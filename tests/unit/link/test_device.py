@@ -160,7 +160,7 @@ def without_password(place: Place) -> None:
 def test_a_login_that_is_wrong_is_a_refusal_that_tells_no_password(place: Place) -> None:
     without_password(place)
     error = refusal(place)
-    assert (error.code, error.outcome) == ("LOGIN", "refused")
+    assert (error.code, error.outcome) == ("LOGIN", "deferred")
     assert error.message.startswith("Incorrect sudo password ******** of ********; give the right login")
     assert not place.device.answered
 

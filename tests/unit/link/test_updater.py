@@ -554,13 +554,13 @@ def test_a_look_that_says_nothing_is_not_healthy(link: Link) -> None:
 
 # -- a login that is wrong -----------------------------------------------------------------------------------------
 
-LOGIN = DeviceRefusal("LOGIN", "Missing sudo password")
+LOGIN = DeviceRefusal("LOGIN", "Missing sudo password", "deferred")
 
 
 def test_a_login_that_is_wrong_from_the_start_touched_nothing(link: Link) -> None:
     found = link.script(LOGIN).apply()
-    assert (found.outcome, found.code) == ("refused", "LOGIN")
-    assert link.events == ["device.pending", "refused"]
+    assert (found.outcome, found.code) == ("deferred", "LOGIN")
+    assert link.events == ["device.pending", "deferred"]
 
 
 @pytest.mark.parametrize("before", ["pending", "lost", "timed_out"])
