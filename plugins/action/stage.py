@@ -14,13 +14,13 @@ from ansible_collections.fleet.ota.plugins.plugin_utils._link import action, off
 class ActionModule(action.EngineAction):
     """Nothing is installed; what is staged is checked again when it is used."""
 
-    SPEC: t.ClassVar[dict[str, t.Any]] = {**action.RELEASE, **action.TRANSFER, "until": {"type": "str"}}
+    SPEC: t.ClassVar[dict[str, t.Any]] = {**action.RELEASE, **action.TRANSFER, "window_end": {"type": "str"}}
     RULES: t.ClassVar[dict[str, t.Any]] = action.RELEASE_RULES
 
     def work(self) -> action.Result:
         """Ask what is missing, then push it or let the device pull it, unless it is too late for that."""
         try:
-            return self._staged(offer.Until(self.arguments["until"]))
+            return self._staged(offer.Until(self.arguments["window_end"]))
         except offer.TooLate as error:
             return {"changed": False, "skipped": True, "staged": [], "bytes": 0, "msg": f"{self.host}: {error}"}
 

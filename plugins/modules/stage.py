@@ -22,7 +22,7 @@ extends_documentation_fragment:
   - fleet.ota.device.release
   - fleet.ota.device.transfer
 options:
-  until:
+  window_end:
     description:
       - The moment, as C(2030-03-07T05:00:00Z), after which nothing is begun; RV(fleet.ota.plan#module:download_until)
         says it of each device. What has begun by then goes on to its end.
@@ -54,7 +54,7 @@ bytes:
   type: int
 msg:
   description: Why nothing was brought, and what to do.
-  returned: failure, or after O(until)
+  returned: failure, or after O(window_end)
   type: str
 code:
   description: Why it failed, a code of the outcomes reference.

@@ -30,7 +30,7 @@ def _free_port() -> int:
     The machine needs it again after each power cut.
     """
     first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    for _ in range(100):
+    for _attempt in range(100):
         port = random.randrange(1024, first)
         with socket.socket() as handle, contextlib.suppress(OSError):
             handle.bind(("127.0.0.1", port))

@@ -187,7 +187,7 @@ def _reduced(calendar: t.Any) -> str:
     happening = {str(part.get("UID")) for part in parts if not _cancelled(part)}
     if not happening:
         raise ValueError("it has no event")
-    events: dict[tuple[str, ...], t.Any] = {}
+    events: dict[tuple[t.Any, ...], t.Any] = {}
     for part in parts:
         if str(part.get("UID")) not in happening:
             continue
@@ -199,7 +199,7 @@ def _reduced(calendar: t.Any) -> str:
             event["STATUS"] = part["STATUS"]
         if "DTSTART" not in event:
             raise ValueError("an event has no DTSTART")
-        same = tuple(event[key].to_ical().decode() if key in event else "" for key in _IDENTITY)
+        same = tuple(event[key].to_ical() if key in event else b"" for key in _IDENTITY)
         if same in events:
             raise ValueError(f"two events have the UID {event.get('UID', '')!s}, of which one would not count")
         events[same] = event

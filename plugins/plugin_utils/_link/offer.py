@@ -36,7 +36,7 @@ class Until:
         except ValueError:
             self._end = None
         if text is not None and (self._end is None or self._end.tzinfo is None):
-            raise ControlError(f"until is {text!r}; give a moment with its offset, such as 2030-03-07T05:00:00Z")
+            raise ControlError(f"window_end is {text!r}; give a moment with its offset, such as 2030-03-07T05:00:00Z")
 
     def insist(self, seconds: int = 0) -> None:
         """Raise :class:`TooLate` if it is over in so many ``seconds``."""

@@ -438,7 +438,7 @@ def frozen(entries: list[dict[str, t.Any]], now: str) -> str | None:
 def test_a_zone_of_one_calendar_is_not_that_of_another_by_the_same_name() -> None:
     times = "DTSTART;TZID=Customized Time Zone:20261201T100000", "DTEND;TZID=Customized Time Zone:20261201T110000"
     east, west = (kept({"calendar": "x.ics"}, text=event(*times, before=ZONE.format(o))) for o in ("+0100", "-0500"))
-    for _ in range(2):
+    for _again in range(2):
         assert frozen(east, "2026-12-01T09:30") and not frozen(east, "2026-12-01T15:30")
         assert frozen(west, "2026-12-01T15:30") and not frozen(west, "2026-12-01T09:30")
 

@@ -127,7 +127,7 @@ MOMENT = datetime.datetime(2026, 11, 29, 5, 0, tzinfo=datetime.UTC)
 
 @pytest.mark.parametrize("text", ["", "soon", "2026-11-29T05:00:00", "05:00"])
 def test_a_moment_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(ControlError, match=r"until is .*; give a moment"):
+    with pytest.raises(ControlError, match=r"window_end is .*; give a moment"):
         Until(text)
 
 

@@ -140,13 +140,13 @@ def test_stage_begins_nothing_after_its_moment(fleet: Fleet, device: Device, pub
     before = device.tree(state=True)
     bundle = publisher.saved(2)
     late, wrong, early = fleet.tasks(
-        task("stage", bundle=bundle, until="2026-01-01T00:00:00Z"),
-        task("stage", bundle=bundle, until="soon"),
-        task("stage", CHECK, bundle=bundle, until="9999-12-31T23:59:59Z"),
+        task("stage", bundle=bundle, window_end="2026-01-01T00:00:00Z"),
+        task("stage", bundle=bundle, window_end="soon"),
+        task("stage", CHECK, bundle=bundle, window_end="9999-12-31T23:59:59Z"),
     )
     assert (late["skipped"], late["changed"], late["staged"], late["bytes"]) == (True, False, [], 0)
     assert late["msg"].startswith("d1: nothing was brought") and "stage again in its next window" in late["msg"]
-    assert "until is 'soon'" in failure(wrong)
+    assert "window_end is 'soon'" in failure(wrong)
     assert early["changed"] and "skipped" not in early
     assert device.tree(state=True) == before
 

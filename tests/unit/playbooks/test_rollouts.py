@@ -98,7 +98,7 @@ def test_limit_from_rollout_to_rollback(make_fleet: MakeFleet) -> None:
     assert fleet.trees() == before
 
     # nor does the rollout take the way back for an update, or bring anybody forward again by itself
-    for _ in range(2):
+    for _again in range(2):
         ran = fleet.play("rollout")
         assert ran.rc != 0, ran.text
         assert "taken back from this release" in ran.text
