@@ -140,8 +140,8 @@ def test_a_wave_that_passed_stays_when_a_later_one_goes_back(tmp_path: pathlib.P
     made = make(on_halt="roll_back_wave")
     book = begin(tmp_path, made)
 
-    def due(wave: int, *, before: bool, of: plan.Plan = made) -> list[str]:
-        return takeback.due(of, book.read(), HALT, wave=wave, before=before)
+    def due(wave: int, *, before: bool, of: plan.Plan | None = None) -> list[str]:
+        return takeback.due(of or made, book.read(), HALT, wave=wave, before=before)
 
     book.outcome("d1", "updated")
     ended(book, 0)
