@@ -19,9 +19,8 @@ import math
 import re
 import threading
 import typing as t
-import urllib.parse
 
-from . import comparison, expressions
+from . import comparison, expressions, web
 from .numbers import is_number, is_whole
 from .sources import Source, SourceError, Subject
 
@@ -271,13 +270,9 @@ def _place_problems(settings: t.Mapping[str, t.Any]) -> t.Iterator[str]:
 
 
 def _address_problems(url: str) -> t.Iterator[str]:
-    try:
-        parts = urllib.parse.urlsplit(url)
-        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # brackets around what is no address, a port that is no number
-        fits = False
+    parts = web.split(url)
     # the plan is stored, shown and signed, and its mistakes are shown
     if "@" in re.split("[/?#]", url.partition("//")[2])[0]:
         yield "url: must not hold credentials; put a token into a file and name it as token_file"
-    elif not fits:
+    elif parts is None or parts.port == 0:
         yield f"url: {url!r} is no http or https address; correct scheme, host and port"

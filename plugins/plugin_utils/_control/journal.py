@@ -16,7 +16,7 @@ import os
 import pathlib
 import typing as t
 
-from . import checkpoints, entries, files
+from . import checkpoints, entries, files, outcomes
 from .entries import Record
 from .errors import JournalError
 
@@ -162,6 +162,11 @@ class Journal:
     def latest_record(self, device: str) -> Record | None:
         """The ``device.pending`` or ``device.outcome`` that counts for one device; None if there is none."""
         return self._last_of(device, ("device.pending", "device.outcome"))
+
+    def unresolved(self, device: str) -> bool:
+        """Whether one device was touched and nobody knows yet what became of it."""
+        last = self.latest_record(device)
+        return last is not None and last.get("outcome", "pending") in outcomes.UNRESOLVED
 
     def sight(self, device: str) -> tuple[bool, str | None] | None:
         """How the device looked (healthy, release) if it was looked at since it was touched; None if it was not."""

@@ -194,9 +194,10 @@ def conclude(records: t.Sequence[Record]) -> Conclusion:
         result = {gate.PROMOTE: COMPLETE, gate.HOLD: HELD, gate.HALT: HALTED}[final.decision]
         reason = final.reason
         # the records may allow what an analysis or a rule refused, and a run may end before it comes to that again
-        left = [entry["name"] for entry in plan["waves"] if not clearance.settled(records, entry)]
-        if result == COMPLETE and left:
-            result, reason = HELD, f"ended before wave {left[0]} passed its gate; run the rollout again"
+        if result == COMPLETE:
+            left = next((entry["name"] for entry in plan["waves"] if not clearance.settled(records, entry)), None)
+            if left is not None:
+                result, reason = HELD, f"ended before wave {left} passed its gate; run the rollout again"
     else:
         final = gate.decide(plan, known, wave=max(last, 0), before=last < 0, untouched=untouched(records))
         result = HALTED if decision == gate.HALT else HELD

@@ -70,6 +70,16 @@ def ask(
     return answer.status, content
 
 
+def split(url: t.Any) -> urllib.parse.SplitResult | None:
+    """The parts of an http or https address with a host and, if any, a port that is a number; None for what is none."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        _port = parts.port  # raises for what is none
+    except (ValueError, TypeError, AttributeError):
+        return None
+    return parts if parts.scheme in ("http", "https") and parts.hostname else None
+
+
 def token(path: str) -> str:
     """The bearer token in a file. Raises :class:`WebError`."""
     try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._control import checkpoints, outcomes, remembered, runs
+from .._control import checkpoints, remembered, runs
 from .._control.journal import Journal
 
 Reply = t.Mapping[str, t.Any]
@@ -66,8 +66,7 @@ class Record:
 
     def unresolved(self) -> bool:
         """Whether the device was touched and nobody knows yet what became of it."""
-        last = self._journal.latest_record(self._device) if self._journal else None
-        return last is not None and last.get("outcome", "pending") in outcomes.UNRESOLVED
+        return self._journal is not None and self._journal.unresolved(self._device)
 
     def known_code(self) -> str | None:
         """The reason code of :meth:`known`."""

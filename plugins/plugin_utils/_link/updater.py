@@ -140,17 +140,18 @@ class Updater:
         one since becomes ``deferred`` (``MOVED``). When ``asking``, at the begin of a run, a device on record as
         planned that gives no answer stays so: devices are switched off, or this run has not their passwords.
         """
-        settled = self.record.known() in AS_PLANNED
+        known = self.record.known()
+        settled = known in AS_PLANNED
         try:
             reply = self._patiently(lambda: self.device.call("health", own=True))
         except DeviceLost as error:
             # whoever was not touched is not lost: it waits for its turn, on or off
-            if self.record.known() == "deferred" or (asking and settled):
-                return Result(self.record.known(), self.record.known_code(), "no contact now", {})
+            if known == "deferred" or (asking and settled):
+                return Result(known, self.record.known_code(), "no contact now", {})
             return self._written("lost", "UNREACHABLE", str(error), {})
         except DeviceRefusal as error:
             if error.code == "LOGIN" and (asking or not settled):  # it says nothing of the device
-                return Result(self.record.known(), error.code, error.message, {})
+                return Result(known, error.code, error.message, {})
             self.record.seen(False, None)  # a look that says nothing is not healthy
             return Result("refused", error.code, error.message, {})
         kept = self.record.unknown(reply.get("witness") or [])
@@ -161,9 +162,9 @@ class Updater:
             return Result("deferred", "AHEAD", why, {})
         found = reply.get("transaction") or {}
         ours = found.get("rollout") is not None and found.get("rollout") == self.record.rollout
-        if ours and found.get("outcome") and found["outcome"] != self.record.known() and not settled:
+        if ours and found.get("outcome") and found["outcome"] != known and not settled:
             self.record.outcome(found["outcome"], found.get("code"), found.get("message"), found)
-        if asking and not ours and self.record.known() == "lost":
+        if asking and not ours and known == "lost":
             return self._written("deferred", "MISSED", "gave no answer in its turn, and nothing was begun on it", {})
         releases = [entry["current"] for entry in (reply.get("releases") or {}).values() if entry["current"]]
         shown = ", ".join("%s %s" % (entry["name"], entry["version"]) for entry in releases)

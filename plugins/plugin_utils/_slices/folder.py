@@ -19,7 +19,7 @@ import shutil
 import tempfile
 import typing as t
 
-from .._control import files, outcomes, remembered, slices
+from .._control import files, remembered, slices
 from .._control.bundle import Bundle
 from .._control.journal import NAME, Journal
 from . import inventory
@@ -153,9 +153,8 @@ def _put_release(folder: pathlib.Path, bundle: Bundle, pushed: bool) -> None:
 
 def _put_open(job: Job, own: Journal, devices: t.Sequence[str]) -> None:
     """Say in the journal of the slice whom somebody touched before without anybody knowing what became of them."""
-    known = outcomes.standings(job.book.read())
     for name in devices:
-        if name in known and known[name].outcome in outcomes.UNRESOLVED:
+        if job.book.unresolved(name):
             own.pending(name, job.generation)
 
 

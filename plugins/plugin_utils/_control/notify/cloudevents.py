@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import re
 import typing as t
-import urllib.parse
 
 from .. import fetchers, web
 from ..errors import ControlError
@@ -26,7 +25,7 @@ _TLS = ("ca", "certificate", "key")
 def problems(receiver: Receiver) -> list[str]:
     """What keeps this receiver from ever getting anything: its address, its token, its TLS files."""
     found = []
-    if receiver.get("url") and not _is_address(receiver["url"]):
+    if receiver.get("url") and (not web.split(receiver["url"]) or re.search(r"[\s\\]", receiver["url"])):
         # without the address, whose end is often the secret
         found.append(".url: must be an http or https address with a host, such as https://events.example.com/ota")
     if receiver.get("token_file") is not None:
@@ -55,15 +54,6 @@ def send(receiver: Receiver, message: Message, timeout: float) -> None:
     if 200 <= status < 300:
         return
     raise (Temporary if status >= 500 or status in _AGAIN else Refused)(f"answered with status {status}")
-
-
-def _is_address(url: t.Any) -> bool:
-    try:
-        place = urllib.parse.urlsplit(url)
-        _port = place.port  # raises for what is none
-    except (ValueError, TypeError, AttributeError):
-        return False
-    return place.scheme in ("http", "https") and bool(place.hostname) and not re.search(r"[\s\\]", url)
 
 
 def _token_problems(path: t.Any) -> list[str]:
