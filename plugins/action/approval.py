@@ -9,11 +9,7 @@ from __future__ import annotations
 import getpass
 import typing as t
 
-from ..plugin_utils._control import approvals, keys
-from ..plugin_utils._control.approvals import Requester
-from ..plugin_utils._control.desk import Desk
-from ..plugin_utils._control.repository import Repository
-from ..plugin_utils._controller_action import (
+from ..plugin_utils._actions.controller import (
     SIGNING,
     Arguments,
     ControllerAction,
@@ -24,6 +20,11 @@ from ..plugin_utils._controller_action import (
     pinned_root,
     signing_ring,
 )
+from ..plugin_utils._control.approvals import approval
+from ..plugin_utils._control.approvals.approval import Requester
+from ..plugin_utils._control.approvals.requests import Desk
+from ..plugin_utils._control.keys.ring import public
+from ..plugin_utils._control.repository.repository import Repository
 
 
 class ActionModule(ControllerAction):
@@ -38,7 +39,7 @@ class ActionModule(ControllerAction):
         "wave": {"type": "str"},
         "requested_by": {"type": "str"},
         "requested_by_key": {"type": "str", "no_log": False},
-        "hours": {"type": "float", "default": float(approvals.HOURS)},
+        "hours": {"type": "float", "default": float(approval.HOURS)},
         "proposals": {"type": "list", "elements": "str"},
         "rollout": {"type": "str"},
         "remark": {"type": "str"},
@@ -79,7 +80,7 @@ class ActionModule(ControllerAction):
 
     def _requester(self, arguments: Arguments) -> Requester:
         key = arguments["requested_by_key"]
-        keyid = keys.public(key_place(key), passphrase(arguments)).keyid if key else None
+        keyid = public(key_place(key), passphrase(arguments)).keyid if key else None
         return Requester(arguments["requested_by"] or getpass.getuser(), keyid, arguments["remark"])
 
 

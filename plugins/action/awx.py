@@ -11,9 +11,10 @@ import typing as t
 from ansible.parsing.vault import EncryptedString
 from ansible.utils.vars import load_extra_vars
 
-from ..plugin_utils._control import awx_export, awx_variables, files
-from ..plugin_utils._control.errors import PlanError
-from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, here, plain
+from ..plugin_utils._actions.controller import Arguments, ControllerAction, Result, here, plain
+from ..plugin_utils._control.base import files
+from ..plugin_utils._control.base.errors import PlanError
+from ..plugin_utils._control.integrations.awx import variables, workflow
 
 
 class ActionModule(ControllerAction):
@@ -44,8 +45,8 @@ class ActionModule(ControllerAction):
         if arguments.pop("extra_variables"):
             arguments["variables"] = {**self._extra(), **arguments["variables"]}
         limit = plain(task_vars.get("ansible_limit"))
-        tasks = awx_export.tasks(made, awx_export.Settings(**arguments, limit=limit))
-        content = awx_export.render(made, tasks)
+        tasks = workflow.tasks(made, workflow.Settings(**arguments, limit=limit))
+        content = workflow.render(made, tasks)
         result: Result = {"changed": False, "tasks": tasks, "content": content, "dest": None}
         if place is None:
             return result
@@ -60,7 +61,7 @@ class ActionModule(ControllerAction):
 
     def _extra(self) -> dict[str, t.Any]:
         """The extra variables of this run that a rollout needs, as they were given: a template stays one."""
-        given = awx_variables.handed(load_extra_vars(self._loader))
+        given = variables.handed(load_extra_vars(self._loader))
         secret = sorted(name for name, value in given.items() if _encrypted(value))
         if secret:
             raise PlanError(

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ..plugin_utils._control import census
-from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, here, targets
+from ..plugin_utils._actions.controller import Arguments, ControllerAction, Result, here, targets
+from ..plugin_utils._control.reports import fleet
 
 
 class ActionModule(ControllerAction):
@@ -27,16 +27,16 @@ class ActionModule(ControllerAction):
         hosts = arguments["hosts"]
         if hosts is None:
             hosts = targets(task_vars)
-        known: dict[str, census.Place] = {}
+        known: dict[str, fleet.Place] = {}
         problems: list[str] = []
         if arguments["journal_dir"]:
-            known, problems = census.places(here(arguments["journal_dir"]), hosts)
-        rows = census.rows(hosts, arguments["info"], arguments["health"], known)
+            known, problems = fleet.places(here(arguments["journal_dir"]), hosts)
+        rows = fleet.rows(hosts, arguments["info"], arguments["health"], known)
         return {
             "changed": False,
             "devices": rows,
-            "totals": census.totals(rows),
+            "totals": fleet.totals(rows),
             "unreached": [row["device"] for row in rows if not row["reached"]],
             "problems": problems,
-            "summary_lines": [*census.lines(rows), *problems],
+            "summary_lines": [*fleet.lines(rows), *problems],
         }

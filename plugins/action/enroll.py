@@ -9,10 +9,10 @@ from __future__ import annotations
 import typing as t
 from pathlib import Path
 
-from ansible_collections.fleet.ota.plugins.plugin_utils._link import action
+from ansible_collections.fleet.ota.plugins.plugin_utils._actions import device
 
 
-class ActionModule(action.EngineAction):
+class ActionModule(device.EngineAction):
     """A trust root that is pinned stays; only an identity is ever rewritten."""
 
     SPEC: t.ClassVar[dict[str, t.Any]] = {
@@ -47,7 +47,7 @@ class ActionModule(action.EngineAction):
         },
     }
 
-    def work(self) -> action.Result:
+    def work(self) -> device.Result:
         """One call."""
         identity = dict(self.arguments["identity"])
         identity["name"] = identity.get("name") or self.host
@@ -66,7 +66,7 @@ class ActionModule(action.EngineAction):
         request["sealed"] = _given(self.arguments["sealed"], lambda value: value)
         reply = self.call("enroll", **request)
         diff = {"before": reply["before"] or {}, "after": reply["after"]}
-        return {"changed": reply["changed"], "root_version": reply["root_version"], "diff": action.shown(diff)}
+        return {"changed": reply["changed"], "root_version": reply["root_version"], "diff": device.shown(diff)}
 
 
 def _text(path: str) -> str:

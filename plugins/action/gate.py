@@ -10,26 +10,18 @@ import datetime
 import hashlib
 import typing as t
 
-from ..plugin_utils._control import (
-    analysis,
-    clearance,
-    deferrals,
-    entries,
-    evidence,
-    gate,
-    journal,
-    notify,
-    outcomes,
-    penalties,
-    plan,
-    rollouts,
-    runs,
-    takeback,
-)
-from ..plugin_utils._control.errors import PlanError
-from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, forks, here, plain
-from ..plugin_utils._inventory import Inventory
-from ..plugin_utils._slices import workers
+from ..plugin_utils._actions.controller import Arguments, ControllerAction, Result, forks, here, plain
+from ..plugin_utils._actions.hostvars import Inventory
+from ..plugin_utils._control.base.errors import PlanError
+from ..plugin_utils._control.gate import analysis
+from ..plugin_utils._control.gate.decision import HALT, HOLD, PROMOTE, Decision, Finding, decide, weigh
+from ..plugin_utils._control.integrations import notify
+from ..plugin_utils._control.journal import journal, outcomes, record, runs
+from ..plugin_utils._control.planning import plan
+from ..plugin_utils._control.rollout import deferrals, evidence, on_halt, penalties
+from ..plugin_utils._control.rollout import wave as clearance
+from ..plugin_utils._control.rollout.rollout import current_plan, untouched
+from ..plugin_utils._workers import worker
 
 
 class ActionModule(ControllerAction):
@@ -45,7 +37,7 @@ class ActionModule(ControllerAction):
         "penalty": {"type": "dict"},
         "hosts": {"type": "list", "elements": "str"},
         "open_wave": {"type": "str"},
-        "workers": {"type": "list", "elements": "dict", "options": workers.OPTIONS, "default": []},
+        "workers": {"type": "list", "elements": "dict", "options": worker.OPTIONS, "default": []},
     }
     constraints: t.ClassVar[Arguments] = {"required_if": [("point", "turn", ("turn",))]}
 
@@ -54,16 +46,16 @@ class ActionModule(ControllerAction):
         path, point = here(arguments["journal"]), arguments["point"]
         book = journal.Journal(path)
         batch = plain(task_vars.get("ansible_play_batch", []))
-        most = workers.together(arguments["workers"], forks(task_vars))
+        most = worker.together(arguments["workers"], forks(task_vars))
         if self.check and not path.exists():
             # a dry run has no journal: nothing was touched, so nothing can have failed
-            decision = gate.Decision(gate.PROMOTE, "check mode: nothing is recorded yet", {}, [])
+            decision = Decision(PROMOTE, "check mode: nothing is recorded yet", {}, [])
             turns = _turns([batch], most)
             rest = {"soak": 0, "idle": False, "go": batch, "deferred": [], "approval_wanted": False}
             return {**_result(decision, None), "turns": turns, "turn_of": _turn_of(turns), **rest}
         records = book.verify()
         runs.insist(runs.newest(records), arguments["generation"])
-        made = rollouts.current_plan(records)
+        made = current_plan(records)
         index = plan.wave_of(made, batch) if arguments["wave"] is None else arguments["wave"]
         if not 0 <= index < len(made["waves"]):
             raise PlanError(f"wave {index} is not in the plan, which has {len(made['waves'])}; count from 0")
@@ -75,17 +67,15 @@ class ActionModule(ControllerAction):
         results: list[analysis.Result] = []
         if self.check:
             # a dry run leaves no outcomes: only what real runs recorded can speak
-            decision = gate.decide(made, known, wave=0, before=True)
+            decision = decide(made, known, wave=0, before=True)
         else:
-            decision = gate.decide(
-                made, known, wave=index, before=point == "before", untouched=rollouts.untouched(records)
-            )
+            decision = decide(made, known, wave=index, before=point == "before", untouched=untouched(records))
             if wanted:
                 why = f"wave {wave['name']} begins when somebody approves it (docs/gates.md)"
-                decision = gate.weigh(decision, [gate.Finding(gate.HOLD, why, "approval")])
+                decision = weigh(decision, [Finding(HOLD, why, "approval")])
             if point == "after":
                 decision, results = self._evidence(book, records, made, wave, known, decision, task_vars)
-        back = [] if self.check else takeback.due(made, records, decision, wave=index, before=point == "before")
+        back = [] if self.check else on_halt.due(made, records, decision, wave=index, before=point == "before")
         opened = point == "before" and arguments["open_wave"] == wave["name"] and not (decision.stop or idle)
         if not self.check:
             event = "wave.started" if point == "before" else "wave.ended"
@@ -101,7 +91,7 @@ class ActionModule(ControllerAction):
             "idle": idle,
             "opened": opened,
             "soak": 0 if self.check else clearance.soak(records, made, wave),
-            "approval_wanted": wanted and decision.decision == gate.HOLD,
+            "approval_wanted": wanted and decision.decision == HOLD,
             "roll_back": back,
             "analysis": [result.as_dict() for result in results],
         }
@@ -109,13 +99,13 @@ class ActionModule(ControllerAction):
     def _evidence(
         self,
         book: journal.Journal,
-        records: list[entries.Record],
+        records: list[record.Record],
         made: plan.Plan,
         wave: t.Mapping[str, t.Any],
         known: t.Mapping[str, outcomes.Standing],
-        decision: gate.Decision,
+        decision: Decision,
         task_vars: Arguments,
-    ) -> tuple[gate.Decision, list[analysis.Result]]:
+    ) -> tuple[Decision, list[analysis.Result]]:
         """The decision once analysis and rules have spoken, and what the analysis measured."""
         results: list[analysis.Result] = []
         passed = clearance.settled(records, wave)
@@ -127,20 +117,20 @@ class ActionModule(ControllerAction):
         inventory = Inventory(task_vars["hostvars"] if made["conditions"]["rules"] else {})
         sites = {name: str(inventory[name].get("fleet_ota_site", "")) for name in wave["hosts"] if name in inventory}
         told = evidence.remembered(records, wave) if passed else results
-        return gate.weigh(decision, evidence.findings(made, wave, decision, known, told, sites)), results
+        return weigh(decision, evidence.findings(made, wave, decision, known, told, sites)), results
 
     def _tell(
         self,
         book: journal.Journal,
         receivers: list[t.Any],
         wave: t.Mapping[str, t.Any],
-        decision: gate.Decision,
+        decision: Decision,
         wanted: bool,
     ) -> None:
         """Tell people when they are needed; whoever cannot be reached stops nothing."""
         if not (receivers and decision.stop):
             return
-        event = notify.HALTED if decision.decision == gate.HALT else notify.WANTED if wanted else notify.HELD
+        event = notify.HALTED if decision.decision == HALT else notify.WANTED if wanted else notify.HELD
         rollout = book.last()["rollout"]
         text = f"{rollout}, wave {wave['name']}: {decision.decision}, {decision.reason}"
         for problem in notify.tell(book, receivers, notify.Message(event, rollout, text, _recorded(wave, decision))):
@@ -149,7 +139,7 @@ class ActionModule(ControllerAction):
     def _turn(
         self,
         book: journal.Journal,
-        records: t.Sequence[entries.Record],
+        records: t.Sequence[record.Record],
         made: plan.Plan,
         wave: t.Mapping[str, t.Any],
         known: t.Mapping[str, outcomes.Standing],
@@ -163,7 +153,7 @@ class ActionModule(ControllerAction):
             raise PlanError(f"turn {turn} is not in wave {wave['name']}, which has {len(turns)}; count from 0")
         hosts = turns[turn] if arguments["hosts"] is None else [n for n in turns[turn] if n in arguments["hosts"]]
         open_ = [name for name in hosts if name not in known or not known[name].as_planned]
-        decision = gate.decide(made, known, wave=wave["index"], before=True)
+        decision = decide(made, known, wave=wave["index"], before=True)
         inventory = Inventory(task_vars["hostvars"])
         now = datetime.datetime.now(datetime.UTC)
         held = penalties.find(records, open_, penalty, now)
@@ -171,7 +161,7 @@ class ActionModule(ControllerAction):
         held.update(deferrals.find(made, known, [name for name in open_ if name not in held], inventory, now))
         held = {name: held[name] for name in open_ if name in held}
         if not self.check:
-            back = takeback.due(made, records, decision, wave=wave["index"], before=False)
+            back = on_halt.due(made, records, decision, wave=wave["index"], before=False)
             book.append(
                 "wave.turn", data={**_recorded(wave, decision), "turn": turn, "hosts": hosts, "roll_back": back}
             )
@@ -212,7 +202,7 @@ def _turn_of(turns: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, dict[str, li
     return table
 
 
-def _recorded(wave: t.Mapping[str, t.Any], decision: gate.Decision) -> dict[str, t.Any]:
+def _recorded(wave: t.Mapping[str, t.Any], decision: Decision) -> dict[str, t.Any]:
     return {
         "wave": wave["index"],
         "name": wave["name"],
@@ -222,7 +212,7 @@ def _recorded(wave: t.Mapping[str, t.Any], decision: gate.Decision) -> dict[str,
     }
 
 
-def _result(decision: gate.Decision, wave: t.Mapping[str, t.Any] | None) -> Result:
+def _result(decision: Decision, wave: t.Mapping[str, t.Any] | None) -> Result:
     keys = ("device", "outcome", "code", "message", "healthy")
     return {
         # recording what is true already is no change of anything that a person cares for

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.fleet.ota.plugins.plugin_utils._link import action
+from ansible_collections.fleet.ota.plugins.plugin_utils._actions import device
 
 
-class ActionModule(action.EngineAction):
+class ActionModule(device.EngineAction):
     """Without ``checks``, those of every release that is confirmed on the device."""
 
     SPEC: t.ClassVar[dict[str, t.Any]] = {
@@ -22,7 +22,7 @@ class ActionModule(action.EngineAction):
         "settle": {"type": "float", "default": 0.0},
     }
 
-    def work(self) -> action.Result:
+    def work(self) -> device.Result:
         """One call; not healthy is a failure that says which check and why."""
         keys = ("passes", "interval", "timeout", "settle")
         given = {key: self.arguments[key] for key in keys} if self.arguments["checks"] is not None else {}

@@ -6,19 +6,19 @@
 
 from __future__ import annotations
 
-from ansible_collections.fleet.ota.plugins.plugin_utils._link import action
+from ansible_collections.fleet.ota.plugins.plugin_utils._actions import device
 
 
-class ActionModule(action.EngineAction):
+class ActionModule(device.EngineAction):
     """Asks, changes nothing."""
 
-    def work(self) -> action.Result:
+    def work(self) -> device.Result:
         """One call."""
         reply = self.call("info")
         return {"changed": False, **reply, "summary": _summary(reply)}
 
 
-def _summary(reply: action.Result) -> str:
+def _summary(reply: device.Result) -> str:
     """The device in one line."""
     if not reply["enrolled"]:
         return "not enrolled"

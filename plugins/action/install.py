@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.fleet.ota.plugins.plugin_utils._link import action
+from ansible_collections.fleet.ota.plugins.plugin_utils._actions import device
 
 
-class ActionModule(action.EngineAction):
+class ActionModule(device.EngineAction):
     """For teams that bring their own way back; everybody else takes ``fleet.ota.update``."""
 
     SPEC: t.ClassVar[dict[str, t.Any]] = {
-        **action.RELEASE,
-        **action.TRANSFER,
+        **device.RELEASE,
+        **device.TRANSFER,
         "retry_rejected": {"type": "bool", "default": False},
         "repair": {"type": "bool", "default": False},
     }
-    RULES: t.ClassVar[dict[str, t.Any]] = action.RELEASE_RULES
+    RULES: t.ClassVar[dict[str, t.Any]] = device.RELEASE_RULES
 
-    def work(self) -> action.Result:
+    def work(self) -> device.Result:
         """Stage what is missing, then install."""
         offer = self.offer()
         request = {**offer.request(), **{key: self.arguments[key] for key in ("retry_rejected", "repair")}}
@@ -30,4 +30,4 @@ class ActionModule(action.EngineAction):
         if reply["missing"] and not self.check:
             request.update(offer.bring(self.device, reply["missing"]))
             reply = self.call("install", **request)
-        return {"changed": reply["changed"], "release": reply["release"], "diff": action.shown(reply["diff"])}
+        return {"changed": reply["changed"], "release": reply["release"], "diff": device.shown(reply["diff"])}

@@ -13,25 +13,16 @@ import typing as t
 
 from ansible.release import __version__ as ansible_version
 
-from ..plugin_utils._control import (
-    breaker,
-    checkpoints,
-    clearance,
-    entries,
-    joining,
-    journal,
-    notify,
-    outcomes,
-    penalties,
-    plan,
-    plantext,
-    rollouts,
-    runs,
-    takeback,
-)
-from ..plugin_utils._control.bundle import Bundle
-from ..plugin_utils._control.errors import PlanError
-from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, forks, here, targets
+from ..plugin_utils._actions.controller import Arguments, ControllerAction, Result, forks, here, targets
+from ..plugin_utils._control.base.errors import PlanError
+from ..plugin_utils._control.client.bundle import Bundle
+from ..plugin_utils._control.integrations import notify
+from ..plugin_utils._control.journal import checkpoints, journal, outcomes, runs
+from ..plugin_utils._control.journal.record import Record
+from ..plugin_utils._control.planning import plan
+from ..plugin_utils._control.planning.text import some
+from ..plugin_utils._control.rollout import breaker, join, on_halt, penalties, rollout
+from ..plugin_utils._control.rollout.wave import approve, approved
 
 STATES = ["started", "joined", "left", "recorded", "concluded", "read", "approved", "settled", "reset"]
 
@@ -97,7 +88,7 @@ class ActionModule(ControllerAction):
             return self._join(arguments, task_vars)
         book = journal.Journal(here(arguments["path"]))
         if arguments["state"] == "left":
-            return {"changed": True, "open": [] if self.check else joining.leave(book, arguments["slice"])}
+            return {"changed": True, "open": [] if self.check else join.leave(book, arguments["slice"])}
         if arguments["state"] == "recorded":
             return self._record(book, arguments)
         if arguments["state"] == "concluded":
@@ -105,7 +96,7 @@ class ActionModule(ControllerAction):
         if arguments["state"] == "approved":
             return self._approve(book, arguments)
         if arguments["state"] == "settled":
-            done = [] if self.check else takeback.settle(here(arguments["journal_dir"]), book)
+            done = [] if self.check else on_halt.settle(here(arguments["journal_dir"]), book)
             return {"changed": bool(done), "rolled_back": done}
         return {"changed": False, **_told(book.verify())}
 
@@ -116,9 +107,9 @@ class ActionModule(ControllerAction):
         notify.check(arguments["notify"])
         controller = _controller()
         if self.check:
-            started = rollouts.look(directory, made)
+            started = rollout.look(directory, made)
         else:
-            started = rollouts.start(directory, made, controller, take_over=arguments["take_over"])
+            started = rollout.start(directory, made, controller, take_over=arguments["take_over"])
             self._started(directory, started, made, arguments)
         return {
             "changed": True,
@@ -133,21 +124,21 @@ class ActionModule(ControllerAction):
         }
 
     def _started(
-        self, directory: pathlib.Path, started: rollouts.Started, made: plan.Plan, arguments: Arguments
+        self, directory: pathlib.Path, started: rollout.Started, made: plan.Plan, arguments: Arguments
     ) -> None:
         """What else is on record when a run begins: who went back meanwhile, and which waves were approved."""
         book = journal.Journal(started.path)
         if started.resumed:
-            takeback.settle(directory, book)
+            on_halt.settle(directory, book)
         for name, paths in arguments["approved_waves"].items():
-            clearance.approve(book, made, name, how="signed", by=", ".join(paths))
+            approve(book, made, name, how="signed", by=", ".join(paths))
         if arguments["wave"]:
             # AWX starts this run only once its approval node has let the wave begin
-            clearance.approve(book, made, arguments["wave"], how="awx", by=arguments["by"] or "AWX")
+            approve(book, made, arguments["wave"], how="awx", by=arguments["by"] or "AWX")
         release = made["release"]
         if arguments["open_wave"]:
             # those who join may be on other machines, which share no more than the journal's disk
-            Bundle.load(here(arguments["bundle"])).save(started.path.with_name(joining.BUNDLE))
+            Bundle.load(here(arguments["bundle"])).save(started.path.with_name(join.BUNDLE))
         text = (
             f"{release['name']} {release['version']}: run {started.generation} begins, {len(plan.order(made))} devices"
         )
@@ -159,9 +150,9 @@ class ActionModule(ControllerAction):
         directory, hosts = here(arguments["journal_dir"]), targets(task_vars)
         place, controller = (directory, arguments["rollout"], arguments["wave"], hosts), _controller()
         if self.check:
-            joined = joining.look(*place, "check mode")
+            joined = join.look(*place, "check mode")
         else:
-            joined = joining.join(*place, controller, take_over=arguments["take_over"])
+            joined = join.join(*place, controller, take_over=arguments["take_over"])
         return {
             "changed": bool(joined.hosts),
             "rollout": joined.rollout,
@@ -178,12 +169,12 @@ class ActionModule(ControllerAction):
             self._display.warning(f"not notified: {problem}")
 
     def _approve(self, book: journal.Journal, arguments: Arguments) -> Result:
-        made, name = rollouts.current_plan(book.verify()), arguments["wave"]
+        made, name = rollout.current_plan(book.verify()), arguments["wave"]
         self._known(made, name)
         who = {"how": arguments["how"], "by": arguments["by"] or getpass.getuser(), "remark": arguments["remark"]}
-        changed = name not in clearance.approved(book.read(), made)
+        changed = name not in approved(book.read(), made)
         if changed and not self.check:
-            clearance.approve(book, made, name, **who, data=arguments["data"] or None)
+            approve(book, made, name, **who, data=arguments["data"] or None)
         return {"changed": changed, "wave": name, **who}
 
     def _meant(self, made: plan.Plan, arguments: Arguments) -> None:
@@ -246,7 +237,7 @@ class ActionModule(ControllerAction):
             }
         records = book.verify()
         runs.insist(runs.newest(records), arguments["generation"])
-        end = rollouts.conclude(records)
+        end = rollout.conclude(records)
         data = {"result": end.result, "counts": end.counts, "not_as_planned": end.not_as_planned}
         if not self.check:
             records.append(book.append("rollout.ended", data=data))
@@ -274,7 +265,7 @@ def _nobody(made: plan.Plan) -> str:
     reasons: dict[str, list[str]] = {}
     for entry in made["skipped"]:
         reasons.setdefault(entry["reason"], []).append(entry["host"])
-    shown = [f"{plantext.some(names, 3)} ({reason})" for reason, names in list(reasons.items())[:5]]
+    shown = [f"{some(names, 3)} ({reason})" for reason, names in list(reasons.items())[:5]]
     more = "; ..." if len(reasons) > 5 else ""
     return (
         f"no device is left to update: {made['rollout']} skips {'; '.join(shown)}{more}; correct waves, hosts or "
@@ -282,10 +273,10 @@ def _nobody(made: plan.Plan) -> str:
     )
 
 
-def _told(records: list[entries.Record], until: str | None = None) -> Result:
+def _told(records: list[Record], until: str | None = None) -> Result:
     """What a journal says, for results. A run that was to go ``until`` a wave leaves those after it out of account."""
-    made = rollouts.current_plan(records)
-    end = rollouts.conclude(records)
+    made = rollout.current_plan(records)
+    end = rollout.conclude(records)
     release, guilty = made["release"], _convicted(end, made, until)
     lines = [
         f"{release['name']} {release['version']}: {end.result}, {end.reason}",
@@ -297,7 +288,7 @@ def _told(records: list[entries.Record], until: str | None = None) -> Result:
         "release": release,
         "plan": made,
         "order": plan.order(made),
-        "generation": rollouts.generation(records),
+        "generation": rollout.generation(records),
         "result": end.result,
         "reason": end.reason,
         "counts": end.counts,
@@ -305,14 +296,14 @@ def _told(records: list[entries.Record], until: str | None = None) -> Result:
         "not_as_planned": end.not_as_planned,
         "as_planned": not end.not_as_planned,
         "convicted": guilty,
-        "roll_back": takeback.wanted(records),
+        "roll_back": on_halt.wanted(records),
         "sentences": {row["device"]: _line(row) for row in end.devices} | _blame(end, guilty),
         "checkpoint": checkpoints.of(records),
         "summary_lines": lines,
     }
 
 
-def _convicted(end: rollouts.Conclusion, made: plan.Plan, until: str | None) -> list[str]:
+def _convicted(end: rollout.Conclusion, made: plan.Plan, until: str | None) -> list[str]:
     """The devices that the last play fails, so that the run's exit code is not zero if anything is not as planned.
 
     Those that failed; where none did but something is still open, the first of these, so that a halted rollout of
@@ -329,10 +320,10 @@ def _convicted(end: rollouts.Conclusion, made: plan.Plan, until: str | None) -> 
     if until in ends and end.ended >= ends[until]:
         due = [name for wave in made["waves"][: ends[until] + 1] for name in wave["hosts"]]
         return [name for name in end.not_as_planned if name in due][:1]
-    return end.not_as_planned[:1] or ([end.devices[0]["device"]] if end.result != rollouts.COMPLETE else [])
+    return end.not_as_planned[:1] or ([end.devices[0]["device"]] if end.result != rollout.COMPLETE else [])
 
 
-def _blame(end: rollouts.Conclusion, guilty: list[str]) -> dict[str, str]:
+def _blame(end: rollout.Conclusion, guilty: list[str]) -> dict[str, str]:
     """What to say of a device that stands for the whole rollout."""
     stands = [
         row["device"] for row in end.devices if row["device"] in guilty and row["device"] not in end.not_as_planned

@@ -11,13 +11,18 @@ import typing as t
 
 from ansible.inventory.manager import split_host_pattern
 
-from ..plugin_utils._control import approvals, compatibility, estimates, paths, plan, rollback, rollouts, schedules
-from ..plugin_utils._control.bundle import Bundle
-from ..plugin_utils._control.errors import PlanError
-from ..plugin_utils._control.steering import Steering
-from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, forks, here, plain, targets
-from ..plugin_utils._inventory import Inventory
-from ..plugin_utils._slices import workers
+from ..plugin_utils._actions.controller import Arguments, ControllerAction, Result, forks, here, plain, targets
+from ..plugin_utils._actions.hostvars import Inventory
+from ..plugin_utils._control.approvals import approval
+from ..plugin_utils._control.base.errors import PlanError
+from ..plugin_utils._control.client.bundle import Bundle
+from ..plugin_utils._control.planning import compatibility, paths, plan
+from ..plugin_utils._control.planning.settings import Steering
+from ..plugin_utils._control.reports import estimates
+from ..plugin_utils._control.rollout import rollback
+from ..plugin_utils._control.rollout.rollout import stored_plan
+from ..plugin_utils._control.schedule import schedule
+from ..plugin_utils._workers import worker
 from .release import CACHE, TLS, bundle_path, fetched
 
 _TRUST = ("repository", "trust_root", "channel", "release")
@@ -55,7 +60,7 @@ class ActionModule(ControllerAction):
         "cache": {"type": "path", "default": CACHE},
         "tls": TLS,
         "journal_dir": {"type": "path"},
-        "workers": {"type": "list", "elements": "dict", "options": workers.OPTIONS, "default": []},
+        "workers": {"type": "list", "elements": "dict", "options": worker.OPTIONS, "default": []},
         "back_from": {"type": "str"},
         "wave": {"type": "str"},
         "approved": {"type": "bool", "default": False},
@@ -76,7 +81,7 @@ class ActionModule(ControllerAction):
         if hosts is None:
             hosts = targets(task_vars)
         inventory, now = Inventory(task_vars.get("hostvars", {})), datetime.datetime.now(datetime.UTC)
-        bundle, path, verdict = None, None, approvals.Verdict({}, [], None)
+        bundle, path, verdict = None, None, approval.Verdict({}, [], None)
         approved_waves: dict[str, list[str]] = {}
         ways: dict[str, paths.Way] = {}
         if arguments["back_from"]:
@@ -91,19 +96,19 @@ class ActionModule(ControllerAction):
             made, explain = self._planned(arguments, bundle, hosts, groups, inventory)
             ways = self._ways(arguments, bundle, hosts)
             explain = [{**one, **ways[one["host"]].as_dict()} if one["host"] in ways else one for one in explain]
-            verdict = approvals.judge(
+            verdict = approval.judge(
                 bundle.policy, bundle.approved(), made, lambda: identities(plan.order(made), task_vars), now
             )
-            approved_waves = approvals.waves(verdict.needed, bundle.approved(), made, now)
+            approved_waves = approval.waves(verdict.needed, bundle.approved(), made, now)
             if arguments["approved"]:
                 verdict.insist(made)
             bundle = bundle.with_approvals(verdict.paths)
             path = bundle.save(bundle_path(bundle))
         stored, journals = None, here(arguments["journal_dir"]) if arguments["journal_dir"] else None
         if journals:
-            stored = rollouts.stored_plan(journals, made["rollout"])
+            stored = stored_plan(journals, made["rollout"])
         seconds = estimates.history(journals, made["release"]["name"])
-        estimate = estimates.make(made, seconds, workers.together(arguments["workers"], forks(task_vars)))
+        estimate = estimates.make(made, seconds, worker.together(arguments["workers"], forks(task_vars)))
         return {
             # planning itself changes nothing; with a journal it says whether starting would change what is followed
             "changed": bool(arguments["journal_dir"]) and stored != made,
@@ -112,8 +117,8 @@ class ActionModule(ControllerAction):
             "order": plan.order(made),
             "explain": explain,
             "estimate": estimate,
-            "download_now": schedules.downloading(made, now),
-            "download_until": schedules.download_ends(made, now),
+            "download_now": schedule.downloading(made, now),
+            "download_until": schedule.download_ends(made, now),
             "bundle": str(path) if path else None,
             "approvals": verdict.needed,
             "missing_approvals": verdict.missing,

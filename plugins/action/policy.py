@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..plugin_utils._control import policies
-from ..plugin_utils._control.desk import Desk
-from ..plugin_utils._control.repository import Repository
-from ..plugin_utils._controller_action import (
+from ..plugin_utils._actions.controller import (
     PROPOSING,
     SIGNING,
     Arguments,
@@ -22,6 +19,9 @@ from ..plugin_utils._controller_action import (
     request,
     signing_ring,
 )
+from ..plugin_utils._control.approvals.requests import Desk
+from ..plugin_utils._control.policy import policy
+from ..plugin_utils._control.repository.repository import Repository
 
 
 class ActionModule(ControllerAction):
@@ -40,13 +40,13 @@ class ActionModule(ControllerAction):
         """List the policy in the repository's top-level targets."""
         place = here(arguments["repository"])
         desk = Desk(Repository(place, trust_root=pinned_root(arguments, place)))
-        content = policies.read(here(arguments["source"]))
-        before = policies.lines(desk.policy())
+        content = policy.read(here(arguments["source"]))
+        before = policy.lines(desk.policy())
         change = desk.publish(content, signing_ring(arguments), propose=request(arguments), check=self.check)
-        after = policies.lines(policies.parse(content))
+        after = policy.lines(policy.parse(content))
         return {
             "changed": change.changed,
             "proposal": change.proposal.id if change.proposal else None,
             "summary_lines": after,
-            **self.diff(before, after, policies.TARGET),
+            **self.diff(before, after, policy.TARGET),
         }

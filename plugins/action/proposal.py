@@ -9,11 +9,7 @@ from __future__ import annotations
 import getpass
 import typing as t
 
-from ..plugin_utils._control import libraries
-from ..plugin_utils._control.errors import RepositoryError
-from ..plugin_utils._control.proposals import Proposals
-from ..plugin_utils._control.repository import Repository
-from ..plugin_utils._controller_action import (
+from ..plugin_utils._actions.controller import (
     SIGNING,
     Arguments,
     ControllerAction,
@@ -22,9 +18,13 @@ from ..plugin_utils._controller_action import (
     pinned_root,
     signing_ring,
 )
+from ..plugin_utils._control.base import libraries
+from ..plugin_utils._control.base.errors import RepositoryError
+from ..plugin_utils._control.repository.proposals.proposals import Proposals
+from ..plugin_utils._control.repository.repository import Repository
 
 if t.TYPE_CHECKING:
-    from ..plugin_utils._control.proposal import Proposal
+    from ..plugin_utils._control.repository.proposals.proposal import Proposal
 
 _WAITING = ("open", "ready")
 

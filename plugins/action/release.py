@@ -10,11 +10,7 @@ import hashlib
 import pathlib
 import typing as t
 
-from ..plugin_utils._control import custody, fetch, fetchers, rederive
-from ..plugin_utils._control.bundle import Bundle
-from ..plugin_utils._control.errors import RepositoryError
-from ..plugin_utils._control.repository import Change, Repository
-from ..plugin_utils._controller_action import (
+from ..plugin_utils._actions.controller import (
     PROPOSING,
     SIGNING,
     Arguments,
@@ -25,6 +21,13 @@ from ..plugin_utils._controller_action import (
     request,
     signing_ring,
 )
+from ..plugin_utils._control.base import urls
+from ..plugin_utils._control.base.errors import RepositoryError
+from ..plugin_utils._control.client import updater
+from ..plugin_utils._control.client.bundle import Bundle
+from ..plugin_utils._control.policy import attestations
+from ..plugin_utils._control.repository import reproduce
+from ..plugin_utils._control.repository.repository import Change, Repository
 
 #: For the controller's user alone; the same default for every module that fetches.
 CACHE = "~/.cache/fleet-ota"
@@ -72,8 +75,8 @@ class ActionModule(ControllerAction):
         """Bring the release to the wanted state."""
         if arguments["state"] == "fetched":
             return self._fetch(arguments)
-        if fetchers.is_url(arguments["repository"]):
-            shown = fetchers.shown(arguments["repository"])
+        if urls.is_url(arguments["repository"]):
+            shown = urls.shown(arguments["repository"])
             raise RepositoryError(f"{shown} cannot be changed over HTTP; give the directory that is served there")
         if arguments["state"] == "verified":
             return self._verify(arguments)
@@ -94,7 +97,7 @@ class ActionModule(ControllerAction):
         if arguments["state"] == "refreshed":
             return repository.refresh(ring, check=self.check, propose=propose)
         more: t.Any = {
-            "attachments": [custody.read(here(path)) for path in arguments["attachments"]],
+            "attachments": [attestations.read(here(path)) for path in arguments["attachments"]],
             "check": self.check,
             "propose": propose,
         }
@@ -108,7 +111,7 @@ class ActionModule(ControllerAction):
     def _verify(self, arguments: Arguments) -> Result:
         place = here(arguments["repository"])
         repository = Repository(place, trust_root=pinned_root(arguments, place))
-        found = rederive.derive(repository, arguments["channel"], here(arguments["source"]))
+        found = reproduce.derive(repository, arguments["channel"], here(arguments["source"]))
         return {"changed": False, "digest": found.digest, "standing": found.where, "payloads": found.lines}
 
     def _fetch(self, arguments: Arguments) -> Result:
@@ -122,7 +125,7 @@ class ActionModule(ControllerAction):
 
 def fetched(arguments: Arguments) -> Bundle:
     """The verified bundle that the options C(repository), C(trust_root), C(channel), C(release), C(cache) name."""
-    return fetch.prepare(
+    return updater.prepare(
         repository=arguments["repository"],
         trust_root=here(arguments["trust_root"]),
         channel=arguments["channel"],

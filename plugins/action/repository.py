@@ -9,13 +9,7 @@ from __future__ import annotations
 import pathlib
 import typing as t
 
-from ..plugin_utils._control import keys, libraries, overview
-from ..plugin_utils._control.editing import Holders
-from ..plugin_utils._control.errors import KeyFileError
-from ..plugin_utils._control.keys import Ring
-from ..plugin_utils._control.repository import Config, Repository
-from ..plugin_utils._control.store import PERIODS, TOP
-from ..plugin_utils._controller_action import (
+from ..plugin_utils._actions.controller import (
     PROPOSING,
     SIGNING,
     Arguments,
@@ -28,6 +22,13 @@ from ..plugin_utils._controller_action import (
     pinned_root,
     request,
 )
+from ..plugin_utils._control.base import libraries
+from ..plugin_utils._control.base.errors import KeyFileError
+from ..plugin_utils._control.keys.ring import KINDS, URI_SUFFIX, Ring, generate, public
+from ..plugin_utils._control.repository import overview
+from ..plugin_utils._control.repository.metadata.edit import Holders
+from ..plugin_utils._control.repository.metadata.store import PERIODS, TOP
+from ..plugin_utils._control.repository.repository import Config, Repository
 
 Place = pathlib.Path | str
 
@@ -53,7 +54,7 @@ class ActionModule(ControllerAction):
         "channels": _NAMED,
         "approvals": _NAMED,
         "generate_keys": {"type": "bool", "default": False, "no_log": False},
-        "key_type": {"type": "str", "choices": list(keys.KINDS), "default": "ecdsa", "no_log": False},
+        "key_type": {"type": "str", "choices": list(KINDS), "default": "ecdsa", "no_log": False},
         "expiry_days": {"type": "dict", "options": {name: {"type": "int"} for name in sorted(PERIODS)}},
         "state": {"type": "str", "choices": ["present", "shown"], "default": "present"},
         "trust_root": {"type": "path"},
@@ -90,9 +91,9 @@ class ActionModule(ControllerAction):
         if missing and self.check:
             return {"changed": True, "generated": names, **self.diff([], [f"new key {name}" for name in names], "keys")}
         for path in missing:
-            keys.generate(path, arguments["key_type"], secret)
+            generate(path, arguments["key_type"], secret)
         holders = {
-            name: Holders(tuple(keys.public(place, secret, number) for place in wanted[name]), entry["threshold"])
+            name: Holders(tuple(public(place, secret, number) for place in wanted[name]), entry["threshold"])
             for name, entry in entries.items()
         }
         config = Config(
@@ -122,7 +123,7 @@ def _places(folder: pathlib.Path, name: str, entry: Arguments) -> list[Place]:
         place = key_place(text)
         if isinstance(place, pathlib.Path) and "/" not in text:
             place = folder / f"{text}.pem"
-            beside = place.with_suffix(keys.URI_SUFFIX)
+            beside = place.with_suffix(URI_SUFFIX)
             if beside.is_file() and not place.is_file():
                 place = beside
         found.append(place)

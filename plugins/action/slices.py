@@ -9,11 +9,12 @@ from __future__ import annotations
 import importlib.util
 import typing as t
 
-from ..plugin_utils._control import journal
-from ..plugin_utils._control.bundle import Bundle
-from ..plugin_utils._control.errors import PlanError
-from ..plugin_utils._controller_action import Arguments, ControllerAction, Result, forks, here, targets
-from ..plugin_utils._slices import folder, inventory, turn, workers
+from ..plugin_utils._actions.controller import Arguments, ControllerAction, Result, forks, here, targets
+from ..plugin_utils._control.base.errors import PlanError
+from ..plugin_utils._control.client.bundle import Bundle
+from ..plugin_utils._control.journal import journal
+from ..plugin_utils._workers import dispatch, inventory, parcel
+from ..plugin_utils._workers import worker as workers
 
 #: Outcomes of devices that nothing was changed on.
 UNTOUCHED = ("current", "refused", "deferred")
@@ -48,14 +49,14 @@ class ActionModule(ControllerAction):
             for name in arguments["hosts"] or targets(task_vars):
                 source.hooks(name)
             return {"changed": False, "forks": sum(worker.forks for worker in known)}
-        job = folder.Job(
+        job = parcel.Job(
             book=journal.Journal(here(arguments["journal"])),
             generation=arguments["generation"],
             bundle=Bundle.load(here(arguments["bundle"])),
             source=source,
             files=files,
         )
-        over = turn.Turn(job, known, workers.here(most), arguments["silence"]).run(arguments["hosts"])
+        over = dispatch.Turn(job, known, workers.here(most), arguments["silence"]).run(arguments["hosts"])
         for slice_ in over:
             if slice_.open:
                 said = f"; Ansible said there: {slice_.said}" if slice_.said else ""

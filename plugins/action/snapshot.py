@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.fleet.ota.plugins.plugin_utils._link import action
+from ansible_collections.fleet.ota.plugins.plugin_utils._actions import device
 
 
-class ActionModule(action.EngineAction):
+class ActionModule(device.EngineAction):
     """``state``: present, absent, restored, proven or listed."""
 
     SPEC: t.ClassVar[dict[str, t.Any]] = {
@@ -40,7 +40,7 @@ class ActionModule(action.EngineAction):
         "listed": "list",
     }
 
-    def work(self) -> action.Result:
+    def work(self) -> device.Result:
         """One call."""
         args = self.arguments
         verb = self.ACTIONS[args["state"]]

@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.fleet.ota.plugins.plugin_utils._link import action, offer
+from ansible_collections.fleet.ota.plugins.plugin_utils._actions import device
+from ansible_collections.fleet.ota.plugins.plugin_utils._targets import offer
 
 
-class ActionModule(action.EngineAction):
+class ActionModule(device.EngineAction):
     """Nothing is installed; what is staged is checked again when it is used."""
 
-    SPEC: t.ClassVar[dict[str, t.Any]] = {**action.RELEASE, **action.TRANSFER, "window_end": {"type": "str"}}
-    RULES: t.ClassVar[dict[str, t.Any]] = action.RELEASE_RULES
+    SPEC: t.ClassVar[dict[str, t.Any]] = {**device.RELEASE, **device.TRANSFER, "window_end": {"type": "str"}}
+    RULES: t.ClassVar[dict[str, t.Any]] = device.RELEASE_RULES
 
-    def work(self) -> action.Result:
+    def work(self) -> device.Result:
         """Ask what is missing, then push it or let the device pull it, unless it is too late for that."""
         try:
             return self._staged(offer.Until(self.arguments["window_end"]))
         except offer.TooLate as error:
             return {"changed": False, "skipped": True, "staged": [], "bytes": 0, "msg": f"{self.host}: {error}"}
 
-    def _staged(self, until: offer.Until) -> action.Result:
+    def _staged(self, until: offer.Until) -> device.Result:
         until.insist()
         way = self.offer()
         files = way.bundle.payloads()

@@ -9,9 +9,9 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.fleet.ota.plugins.plugin_utils._link import action
-from ansible_collections.fleet.ota.plugins.plugin_utils._link.record import Record
-from ansible_collections.fleet.ota.plugins.plugin_utils._link.updater import Options, Result, Updater
+from ansible_collections.fleet.ota.plugins.plugin_utils._actions import device
+from ansible_collections.fleet.ota.plugins.plugin_utils._targets.record import Record
+from ansible_collections.fleet.ota.plugins.plugin_utils._targets.updater import Options, Result, Updater
 
 #: Outcomes after which there is nothing to send back.
 SETTLED = ("current", "refused", "deferred", "restored", "broken")
@@ -22,12 +22,12 @@ DATA: dict[str, t.Any] = {
 }
 
 
-class ActionModule(action.EngineAction):
+class ActionModule(device.EngineAction):
     """``state``: applied, extended, confirmed, restored, observed or rolled_back."""
 
     SPEC: t.ClassVar[dict[str, t.Any]] = {
-        **action.RELEASE,
-        **action.TRANSFER,
+        **device.RELEASE,
+        **device.TRANSFER,
         "state": {
             "type": "str",
             "choices": ["applied", "extended", "confirmed", "restored", "observed", "rolled_back"],
@@ -57,11 +57,11 @@ class ActionModule(action.EngineAction):
         "wanted": {"type": "dict"},
         "asking": {"type": "bool", "default": False},
     }
-    RULES: t.ClassVar[dict[str, t.Any]] = action.RELEASE_RULES
+    RULES: t.ClassVar[dict[str, t.Any]] = device.RELEASE_RULES
 
     _record: Record | None = None
 
-    def run(self, tmp: t.Any = None, task_vars: t.Any = None) -> action.Result:
+    def run(self, tmp: t.Any = None, task_vars: t.Any = None) -> device.Result:
         """The step, and with the journal of a slice what was written there, however the step went."""
         result = super().run(tmp, task_vars)
         if self._record and self._record.of_slice:
@@ -70,7 +70,7 @@ class ActionModule(action.EngineAction):
             result["remembered"] = {key: reply.get(key) for key in ("instance", "sequence")}
         return result
 
-    def work(self) -> action.Result:
+    def work(self) -> device.Result:
         """One step of the transaction; see the module's documentation."""
         args, state = self.arguments, self.arguments["state"]
         if self.check:
@@ -105,7 +105,7 @@ class ActionModule(action.EngineAction):
         # A way back that was asked for is no failure of this task: the outcome is recorded, and the gate reads it.
         return dict(self._result(found), failed=False)
 
-    def _checked(self) -> action.Result:
+    def _checked(self) -> device.Result:
         state, args = self.arguments["state"], self.arguments
         if state == "applied":
             wanted = {key: args[key] for key in ("interlocks", "retry_rejected", "repair")}
@@ -117,18 +117,18 @@ class ActionModule(action.EngineAction):
         else:
             return {"changed": False, "skipped": True, "msg": "state %s has nothing to do in check mode" % state}
         changed = reply.get("outcome") != "current"
-        return {"changed": changed, "outcome": reply.get("outcome"), "diff": action.shown(reply.get("diff")),
+        return {"changed": changed, "outcome": reply.get("outcome"), "diff": device.shown(reply.get("diff")),
                 "release": reply.get("release"), "before": reply.get("before")}  # fmt: skip
 
     def _data(self) -> list[dict[str, t.Any]]:
         """The data paths, each with what was said about it and nothing else: the release decides the rest."""
         return [{key: value for key, value in one.items() if value is not None} for one in self.arguments["data"]]
 
-    def _result(self, found: Result) -> action.Result:
+    def _result(self, found: Result) -> device.Result:
         reply = found.reply
         keys = ("transaction", "state", "release", "before", "health", "seconds")
         result = {key: reply.get(key) for key in keys}
-        result.update(outcome=found.outcome, code=found.code, diff=action.shown(reply.get("diff")))
+        result.update(outcome=found.outcome, code=found.code, diff=device.shown(reply.get("diff")))
         untouched = reply.get("again") or found.outcome in ("current", "refused", "deferred")
         result["changed"] = bool(reply.get("transaction")) and not untouched
         if found.failed:
@@ -136,7 +136,7 @@ class ActionModule(action.EngineAction):
             result["msg"] = "%s: %s (%s): %s" % (self.host, found.outcome, found.code, found.message)
         return result
 
-    def _seen(self, found: Result) -> action.Result:
+    def _seen(self, found: Result) -> device.Result:
         reply = found.reply
         return {
             "changed": False,

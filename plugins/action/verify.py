@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.fleet.ota.plugins.plugin_utils._link import action
+from ansible_collections.fleet.ota.plugins.plugin_utils._actions import device
 
 
-class ActionModule(action.EngineAction):
+class ActionModule(device.EngineAction):
     """Signatures, freshness, compatibility and memory, decided by the device; changes nothing."""
 
-    SPEC: t.ClassVar[dict[str, t.Any]] = {**action.RELEASE, "retry_rejected": {"type": "bool", "default": False}}
-    RULES: t.ClassVar[dict[str, t.Any]] = action.RELEASE_RULES
+    SPEC: t.ClassVar[dict[str, t.Any]] = {**device.RELEASE, "retry_rejected": {"type": "bool", "default": False}}
+    RULES: t.ClassVar[dict[str, t.Any]] = device.RELEASE_RULES
 
-    def work(self) -> action.Result:
+    def work(self) -> device.Result:
         """One call."""
         reply = self.call("verify", bundle=self.bundle().wire(), retry_rejected=self.arguments["retry_rejected"])
         return {"changed": False, **reply}

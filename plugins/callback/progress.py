@@ -47,8 +47,8 @@ import typing as t
 
 from ansible.plugins.callback import CallbackBase
 
-from ..plugin_utils import _progress_table as table
-from ..plugin_utils._control import progress
+from ..plugin_utils._actions import progress_table
+from ..plugin_utils._control.reports import progress
 
 
 class CallbackModule(CallbackBase):
@@ -70,12 +70,12 @@ class CallbackModule(CallbackBase):
         """Ansible's hook: decide how to show it."""
         super().set_options(task_keys=task_keys, var_options=var_options, direct=direct)
         wanted = self.get_option("display")
-        if wanted == "table" and not table.AVAILABLE:
+        if wanted == "table" and not progress_table.AVAILABLE:
             self._display.warning(
                 "fleet.ota.progress: the library rich is missing, lines are printed instead of a table"
             )
-        if table.AVAILABLE and (wanted == "table" or (wanted == "auto" and sys.stdout.isatty())):
-            self._table = table.Table()
+        if progress_table.AVAILABLE and (wanted == "table" or (wanted == "auto" and sys.stdout.isatty())):
+            self._table = progress_table.Table()
 
     def v2_runner_on_ok(self, result: t.Any) -> None:
         """A task gave a result: another journal may have begun, and this one may have grown."""

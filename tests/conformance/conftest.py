@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from tuf.ngclient._internal import trusted_metadata_set
 
-from plugins.module_utils._device.errors import OtaError
+from plugins.module_utils._device.base.errors import OtaError
 
 from . import controller, device, protocol
 from .simulator import Simulator

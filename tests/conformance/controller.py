@@ -15,7 +15,7 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.fetchers import HttpFetcher
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.transports.tuf import HttpFetcher
 from tuf.ngclient import Updater
 
 from tests.conformance import protocol

@@ -23,12 +23,11 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from plugins.module_utils._device import durable
-from plugins.module_utils._device.errors import OtaError
-from plugins.module_utils._device.trust import contents
-from plugins.module_utils._device.trust.source import Source
+from plugins.module_utils._device.base.errors import OtaError
+from plugins.module_utils._device.system import durable
+from plugins.module_utils._device.trust import metadata
 from plugins.module_utils._device.trust.store import Store
-from plugins.module_utils._device.trust.workflow import Workflow
+from plugins.module_utils._device.trust.workflow import Source, Workflow
 from tests.conformance import protocol
 
 #: Seconds that one file may take in all, and that a server may be silent.
@@ -117,7 +116,7 @@ def _download(workflow: Workflow, name: str, base_url: str, folder: Path, deadli
     path = folder / ("=" + urllib.parse.quote(name, safe=""))
     if path.is_file():
         try:
-            contents.check(name, path.read_bytes(), entry)
+            metadata.check(name, path.read_bytes(), entry)
             return
         except OtaError:
             pass  # another content than the repository has now
@@ -128,7 +127,7 @@ def _download(workflow: Workflow, name: str, base_url: str, folder: Path, deadli
     content = get(url, t.cast(int, entry.length), deadline)
     if content is None:
         raise OtaError("FETCH", "%s is not there" % url)
-    contents.check(name, content, entry)
+    metadata.check(name, content, entry)
     durable.write(str(path), content)
 
 

@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.bundle import Bundle
-from ansible_collections.fleet.ota.plugins.plugin_utils._link.device import RECEIVE
-from ansible_collections.fleet.ota.plugins.plugin_utils._link.engine import program
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.client.bundle import Bundle
+from ansible_collections.fleet.ota.plugins.plugin_utils._targets.engine.connection import RECEIVE
+from ansible_collections.fleet.ota.plugins.plugin_utils._targets.engine.zipapp import program
 
 from tests.lab import Device
 from tests.lab.errors import LabError

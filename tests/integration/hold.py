@@ -21,7 +21,7 @@ HOLD, HELD = "/run/fleet-ota-hold", "/run/fleet-ota-held"
 def main() -> None:
     sys.argv = sys.argv[1:]
     sys.path.insert(0, sys.argv[0])
-    transaction = importlib.import_module("fleet_ota.transaction")
+    transaction = importlib.import_module("fleet_ota.records.transaction")
     engine = importlib.import_module("fleet_ota.main").main
 
     advance = transaction.Transaction.advance

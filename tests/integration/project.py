@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.fleet.ota.plugins.plugin_utils._control import keys
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.bundle import Bundle
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.editing import Holders
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.fetch import prepare
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository import Config, Repository
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.client.bundle import Bundle
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.client.updater import prepare
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.keys import ring
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository.metadata.edit import Holders
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository.repository import Config, Repository
 
 from tests.lab import archives, debs, service
 
@@ -35,10 +35,10 @@ class Project:
         self.repository = folder / "repository"
         self.keys = folder / "keys"
         self.trust_root = folder / "root.json"
-        holders = {role: Holders((keys.generate(self.keys / f"{role}.pem"),)) for role in ROLES}
-        channel = tuple(keys.generate(self.keys / f"stable-{number}.pem") for number in (1, 2))
+        holders = {role: Holders((ring.generate(self.keys / f"{role}.pem"),)) for role in ROLES}
+        channel = tuple(ring.generate(self.keys / f"stable-{number}.pem") for number in (1, 2))
         self._config = Config(holders, {"stable": Holders(channel, 2)}, {})
-        self.ring = keys.Ring.load([self.keys])
+        self.ring = ring.Ring.load([self.keys])
         Repository(self.repository).ensure(self._config, self.ring)
         self.trust_root.write_bytes((self.repository / "metadata/1.root.json").read_bytes())
 

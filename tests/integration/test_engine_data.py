@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.bundle import Bundle
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.client.bundle import Bundle
 
 from tests.lab import Device, archives, evidence
 

@@ -13,7 +13,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.bundle import Bundle
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.client.bundle import Bundle
 
 from tests.lab import Device, debs, evidence, service
 

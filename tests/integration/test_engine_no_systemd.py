@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.bundle import Bundle
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.client.bundle import Bundle
 
 from tests.lab import Device, archives, evidence, host
 

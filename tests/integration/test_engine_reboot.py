@@ -11,7 +11,7 @@ import tempfile
 import time
 
 import pytest
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.bundle import Bundle
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.client.bundle import Bundle
 
 from tests.lab import Device, evidence
 from tests.lab.archives import PORT

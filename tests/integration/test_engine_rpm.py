@@ -145,10 +145,10 @@ def test_a_held_lock_is_not_now_and_a_damaged_database_is_refused_and_mended(sit
 
 
 def test_the_controller_reads_packages_without_rpm(kept: Project) -> None:
-    from ansible_collections.fleet.ota.plugins.module_utils._device import rpmfile
+    from ansible_collections.fleet.ota.plugins.module_utils._device.kinds.payloads import _rpmfile
 
     (path,) = (kept.folder / "build/2").glob("meter-2-*.rpm")
-    found = rpmfile.read(path)
+    found = _rpmfile.read(path)
     assert (found.name, found.version, found.architecture) == ("meter", "2-1", "noarch")
     assert ("/usr/lib/meter", True) in found.files and (debs.PROGRAM, False) in found.files
     assert found.size > 1000
@@ -156,4 +156,4 @@ def test_the_controller_reads_packages_without_rpm(kept: Project) -> None:
     for length in (0, 90, 200, 400):
         broken.write_bytes(path.read_bytes()[:length])
         with pytest.raises(ValueError, match="not a"):
-            rpmfile.read(broken)
+            _rpmfile.read(broken)

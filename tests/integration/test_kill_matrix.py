@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.fleet.ota.plugins.module_utils._device import transaction
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.bundle import Bundle
+from ansible_collections.fleet.ota.plugins.module_utils._device.records import transaction
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.client.bundle import Bundle
 
 from tests.lab import Device, Fleet, archives, debs, evidence, service
 from tests.reliability.report import Report

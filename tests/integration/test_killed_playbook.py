@@ -18,8 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from ansible_collections.fleet.ota.plugins.module_utils._device import transaction
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import Journal
+from ansible_collections.fleet.ota.plugins.module_utils._device.records import transaction
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.journal import Journal
 
 from tests.lab import Device, evidence, processes, service
 

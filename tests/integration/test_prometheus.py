@@ -18,8 +18,9 @@ import urllib.error
 import urllib.request
 
 import pytest
-from ansible_collections.fleet.ota.plugins.plugin_utils._control import analysis, plan
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.sources import Subject
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.gate import analysis
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.gate.sources import Subject
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.planning import plan
 
 from tests.lab import host
 

@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.fleet.ota.plugins.plugin_utils._control import keys, plan, policies
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.approvals import Requester
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.desk import Desk
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.editing import Holders
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository import Config, Repository
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.approvals.approval import Requester
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.approvals.requests import Desk
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.keys import ring
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.planning import plan
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.policy import policy
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository.metadata.edit import Holders
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository.repository import Config, Repository
 
 from tests.lab import Device, Fleet, archives, evidence
 
@@ -37,14 +39,14 @@ class Office:
 
     def __init__(self, project: Project, folder: Path) -> None:
         self.project = project
-        people = tuple(keys.generate(folder / f"{name}.pem") for name in PEOPLE)
-        self.ring = keys.Ring.load([folder])
-        both = keys.Ring({**project.ring.signers, **self.ring.signers})
+        people = tuple(ring.generate(folder / f"{name}.pem") for name in PEOPLE)
+        self.ring = ring.Ring.load([folder])
+        both = ring.Ring({**project.ring.signers, **self.ring.signers})
         Repository(project.repository).ensure(Config({}, {}, {}, {"approvals": Holders(people, 2)}), both)
         self.everybody = both
         path = project.folder / "policy.yml"
         path.write_text(json.dumps({"format": 1, "rules": [{"name": "all", "approvals": {"approvals": 2}}]}))
-        self.desk().publish(policies.read(path), project.ring)
+        self.desk().publish(policy.read(path), project.ring)
 
     def desk(self, now: datetime.datetime | None = None) -> Desk:
         return Desk(Repository(self.project.repository, now=now))
@@ -92,7 +94,7 @@ def test_nothing_unapproved_reaches_a_sealed_device(site: Site, tmp_path: Path) 
     refused({**other, "approvals": wire["approvals"], "documents": {**other["documents"], **wire["documents"]},
              "roles": {**other["roles"], **wire["roles"]}}, "PLAN_MISMATCH")  # fmt: skip
     refused({**wire, "approvals": []}, "APPROVAL")
-    hidden = {path: text for path, text in wire["documents"].items() if path != policies.TARGET}
+    hidden = {path: text for path, text in wire["documents"].items() if path != policy.TARGET}
     refused({**wire, "documents": hidden}, "METADATA")
     (path,) = wire["approvals"]
     stretched = wire["documents"][path].replace('"expires":"2', '"expires":"3')

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import Journal
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.journal import Journal
 
 from tests.lab import Device, evidence, host, service
 

@@ -33,12 +33,12 @@ from .mutants import Mutant
 
 ROOT = Path(__file__).resolve().parents[2]
 DEVICE = ROOT / "plugins" / "module_utils" / "_device"
-MODULES = [*sorted((DEVICE / "trust").glob("*.py")), DEVICE / "crypto.py", DEVICE / "publickey.py"]
+MODULES = sorted((DEVICE / "trust").glob("*.py"))
 TESTS = [
     "tests/conformance",
-    "tests/unit/device/test_bundle.py",
-    "tests/unit/device/test_store.py",
-    "tests/unit/device/test_crypto.py",
+    "tests/unit/device/trust/test_bundle.py",
+    "tests/unit/device/trust/test_store.py",
+    "tests/unit/device/trust/test_crypto.py",
 ]
 EQUIVALENT = Path(__file__).with_name("equivalent.txt")
 #: Seconds after which a mutant counts as noticed: it does not come to an end.

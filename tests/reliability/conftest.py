@@ -11,20 +11,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.fleet.ota.plugins.module_utils._device import bytecode, detach, transaction
-from ansible_collections.fleet.ota.plugins.plugin_utils._link import engine
+from ansible_collections.fleet.ota.plugins.module_utils._device.records import transaction
+from ansible_collections.fleet.ota.plugins.module_utils._device.system import background, boot, bytecode
+from ansible_collections.fleet.ota.plugins.plugin_utils._targets.engine import zipapp
 
 from .device import Directory, Driven
 from .releases import Releases
 
-CLOCK = transaction.clock
+CLOCK = boot.clock
 
 
 @pytest.fixture(scope="session")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The engine's zipapp."""
     path = tmp_path_factory.mktemp("engine") / "engine.pyz"
-    path.write_bytes(engine.program().content)
+    path.write_bytes(zipapp.program().content)
     bytecode.write(str(path))
     return path
 
@@ -41,7 +42,7 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> Releases:
 @pytest.fixture(autouse=True)
 def queued(monkeypatch: pytest.MonkeyPatch) -> None:
     """Detached work of devices driven in this process waits in their queues."""
-    monkeypatch.setattr(detach, "start", Driven.start)
+    monkeypatch.setattr(background, "start", Driven.start)
 
 
 @pytest.fixture

@@ -20,8 +20,11 @@ import time
 import typing as t
 from pathlib import Path
 
-from ansible_collections.fleet.ota.plugins.module_utils._device import detach, transaction, tree, verbs, watch, worker
-from ansible_collections.fleet.ota.plugins.module_utils._device.layout import Layout
+from ansible_collections.fleet.ota.plugins.module_utils._device import verbs
+from ansible_collections.fleet.ota.plugins.module_utils._device.records import transaction
+from ansible_collections.fleet.ota.plugins.module_utils._device.system import background, tree
+from ansible_collections.fleet.ota.plugins.module_utils._device.system.layout import Layout
+from ansible_collections.fleet.ota.plugins.module_utils._device.transaction import recover, worker
 
 from .releases import Release
 
@@ -69,7 +72,7 @@ class Directory:
                 if kind == "worker":
                     worker.work(self.layout, arguments[2])
                 elif arguments[3] != "wait":  # a guard that waits for its deadline is a step of the test
-                    watch.run(self.layout, arguments[2], arguments[3])
+                    recover.run(self.layout, arguments[2], arguments[3])
 
     def guard(self, mode: str) -> None:
         """What the guard does at boot or at the deadline; nothing without a transaction."""
@@ -78,7 +81,7 @@ class Directory:
             self.queue = []
             self.pass_time(mode)
             with self._driven():
-                watch.run(self.layout, found["id"], mode)
+                recover.run(self.layout, found["id"], mode)
             self.run()
 
     def pass_time(self, mode: str) -> None:
@@ -164,10 +167,10 @@ class Directory:
         Otherwise it would meet the next device at the same place, and settle that.
         """
         for pid in [int(name) for name in os.listdir("/proc") if name.isdigit()]:
-            if str(self.root) in detach._arguments(pid):
+            if str(self.root) in background._arguments(pid):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-                while str(self.root) in detach._arguments(pid):
+                while str(self.root) in background._arguments(pid):
                     time.sleep(0.001)
 
 

@@ -10,7 +10,7 @@ import tarfile
 import typing as t
 from pathlib import Path
 
-from ansible_collections.fleet.ota.plugins.module_utils._device import release
+from ansible_collections.fleet.ota.plugins.module_utils._device.documents import release
 
 from tests.unit.device.signing import Key, Repository
 

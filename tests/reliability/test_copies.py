@@ -9,7 +9,8 @@ import json
 from pathlib import Path
 
 import pytest
-from ansible_collections.fleet.ota.plugins.module_utils._device import binding, mounts
+from ansible_collections.fleet.ota.plugins.module_utils._device.enrolment import machine as binding
+from ansible_collections.fleet.ota.plugins.module_utils._device.system import mounts
 
 from .device import Directory, differences
 from .releases import Releases

@@ -17,8 +17,13 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.fleet.ota.plugins.module_utils._device import detach, transaction, verbs, watch, worker
-from ansible_collections.fleet.ota.plugins.module_utils._device.layout import Layout
+from ansible_collections.fleet.ota.plugins.module_utils._device import verbs
+from ansible_collections.fleet.ota.plugins.module_utils._device.records import transaction
+from ansible_collections.fleet.ota.plugins.module_utils._device.system import background
+from ansible_collections.fleet.ota.plugins.module_utils._device.system import boot as _boot
+from ansible_collections.fleet.ota.plugins.module_utils._device.system.layout import Layout
+from ansible_collections.fleet.ota.plugins.module_utils._device.transaction import recover as watch
+from ansible_collections.fleet.ota.plugins.module_utils._device.transaction import worker
 
 from .device import Directory, differences, leftovers
 from .releases import Releases
@@ -26,7 +31,7 @@ from .report import Report
 from .strace import Point, Program
 
 #: The engine's own, which starts processes.
-START, CLOCK = detach.start, transaction.clock
+START, CLOCK = background.start, _boot.clock
 #: What can be wrong with a disk.
 ERRORS = ("ENOSPC", "EIO", "EROFS")
 #: Points of each program and fault that a short run takes; a long one takes all.
@@ -53,10 +58,10 @@ class Case:
         layout, arguments, request = Layout(str(self.work)), self.arguments, self.request
 
         def run() -> None:
-            transaction.clock = CLOCK
+            _boot.clock = CLOCK
             sys.argv = [str(self.template.program)]
             # A worker that a request starts would work on beside the test: it is as good as killed at once.
-            detach.start = START if request is None else lambda *_: None
+            background.start = START if request is None else lambda *_: None
             if request is not None:
                 verbs.answer({"v": 1, "root": str(self.work), **request}, io.BytesIO())
             elif arguments[0] == "worker":

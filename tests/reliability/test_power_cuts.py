@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.fleet.ota.plugins.module_utils._device import transaction
+from ansible_collections.fleet.ota.plugins.module_utils._device.records import transaction
 
 from tests.lab import host, processes
 

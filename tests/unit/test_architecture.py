@@ -2,127 +2,223 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The arrows between the parts (docs/reference): they run one way, and this is where that is checked."""
+"""The map of the house (CONTRIBUTING.md), as a rule: which folder may import which, and how large a room may be."""
 
 from __future__ import annotations
 
 import ast
+import collections
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-DEVICE = ROOT / "plugins" / "module_utils" / "_device"
-CONTROL = ROOT / "plugins" / "plugin_utils" / "_control"
 COLLECTION = "ansible_collections.fleet.ota"
-#: The documents that both sides read, and so read alike.
-SHARED = ("release", "policy", "approval")
+DEVICE = "plugins/module_utils/_device"
+CONTROL = "plugins/plugin_utils/_control"
+#: From the top down, per engine: a folder imports itself and what stands below it.
+FLOORS: dict[str, tuple[str, ...]] = {
+    DEVICE: (
+        "main",
+        "verbs",
+        "admission",
+        "transaction",
+        "records",
+        "documents",
+        "transfer",
+        "kinds",
+        "trust",
+        "enrolment",
+        "system",
+        "base",
+    ),
+    CONTROL: (
+        "reports",
+        "client",
+        "rollout",
+        "integrations",
+        "approvals",
+        "planning",
+        "repository",
+        "gate",
+        "policy",
+        "journal",
+        "schedule",
+        "transports",
+        "keys",
+        "base",
+    ),
+}
+#: What each part imports beside itself, of the collection. Plugins of Ansible's kinds stand above all of them.
+PARTS: dict[str, tuple[str, ...]] = {
+    DEVICE: (),
+    CONTROL: (f"{DEVICE}/documents",),
+    "plugins/plugin_utils/_targets": (CONTROL, f"{DEVICE}/base/protocol"),
+    "plugins/plugin_utils/_actions": (CONTROL, "plugins/plugin_utils/_targets"),
+    "plugins/plugin_utils/_workers": (CONTROL, "plugins/plugin_utils/_targets", "plugins/plugin_utils/_actions"),
+}
 #: What the control engine may use beside the standard library; requirements.txt gives the bounds.
 CONTROL_LIBRARIES = {"apprise", "cronsim", "cryptography", "google", "icalendar", "in_toto_attestation", "jmespath"}
 CONTROL_LIBRARIES |= {"paramiko", "recurring_ical_events", "requests", "securesystemslib", "tuf", "urllib3", "yaml"}
+#: The device engine uses this one where a device has it.
+DEVICE_LIBRARIES = {"cryptography"}
+LIBRARIES = {DEVICE: DEVICE_LIBRARIES, CONTROL: CONTROL_LIBRARIES}
+#: Ansible finds plugins by the names of files that lie side by side; these folders are as large as the public surface.
+SURFACE = ("plugins/modules", "plugins/action")
+MODULES_PER_FOLDER, LINES_PER_MODULE = 14, 350
 
 
-def imports(path: Path, root: Path = ROOT) -> Iterator[tuple[int, str]]:
-    """All modules that a file imports, with their line, relative ones under their full name."""
-    package = ".".join((COLLECTION, *path.relative_to(root).parent.parts))
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield node.lineno, alias.name
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                parents = package.split(".")[: len(package.split(".")) - node.level + 1]
-                base = ".".join([*parents, base] if base else parents)
-            for alias in node.names:
-                yield node.lineno, f"{base}.{alias.name}"
-
-
-def under(name: str, *parents: str) -> bool:
-    return any(name == parent or name.startswith(parent + ".") for parent in parents)
-
-
-def device_problem(name: str) -> str | None:
-    if under(name, f"{COLLECTION}.plugins.module_utils._device"):
-        return None
-    if name.split(".")[0] in sys.stdlib_module_names:
-        return None
-    # The one library that a device may have and that is used when it is there.
-    if under(name, "cryptography"):
-        return None
-    return f"{name}: the device engine uses the standard library and itself, nothing else"
-
-
-def control_problem(name: str) -> str | None:
-    device = f"{COLLECTION}.plugins.module_utils._device"
-    if under(name, *(f"{device}.{part}" for part in SHARED)) or under(
-        name, f"{COLLECTION}.plugins.plugin_utils._control"
-    ):
-        return None
-    if name.split(".")[0] in sys.stdlib_module_names | CONTROL_LIBRARIES:
-        return None
-    return f"{name}: the control engine never imports Ansible, and of the device engine only the documents"
-
-
-def problems(folder: Path, judge: object) -> list[str]:
-    assert callable(judge)
-    found = []
-    for path in sorted(folder.rglob("*.py")):
-        for line, name in imports(path):
-            problem = judge(name)
-            if problem:
-                found.append(f"{path.relative_to(ROOT)}:{line}: {problem}")
+def files(folder: Path) -> list[Path]:
+    found = sorted(folder.rglob("*.py"))
+    assert found, f"{folder} is empty; nothing would be checked"
     return found
 
 
-@pytest.mark.parametrize(
-    ("folder", "judge"), [(DEVICE, device_problem), (CONTROL, control_problem)], ids=["device", "control"]
-)
-def test_engines_import_only_what_they_may(folder: Path, judge: object) -> None:
-    assert list(folder.rglob("*.py")), f"{folder} is empty; nothing would be checked"
-    assert problems(folder, judge) == []
+def imports(path: Path, root: Path = ROOT) -> Iterator[tuple[int, str]]:
+    """All modules and names that a file imports, with their line: of the collection as paths, others dotted."""
+    package = path.relative_to(root).parent.parts
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name.removeprefix(f"{COLLECTION}.").replace(".", "/") if alias.name.startswith(
+                    COLLECTION
+                ) else alias.name
+        elif isinstance(node, ast.ImportFrom):
+            name = node.module or ""
+            if node.level:
+                parts = [*package[: len(package) - node.level + 1], *(name.split(".") if name else [])]
+            elif name.startswith(COLLECTION):
+                parts = name.removeprefix(COLLECTION).strip(".").split(".")
+            else:
+                yield node.lineno, name
+                continue
+            for alias in node.names:
+                yield node.lineno, "/".join([*parts, alias.name])
+
+
+def under(name: str, *parents: str) -> bool:
+    return any(name == parent or name.startswith(parent + "/") for parent in parents)
+
+
+def room(path: str, engine: str) -> str:
+    """The folder (or the module beside the folders) of an engine that ``path`` belongs to."""
+    return path.removeprefix(engine).strip("/").split("/")[0]
+
+
+def problem(source: str, name: str) -> str | None:
+    """What is wrong with the import of ``name`` in the file ``source`` (both below the root, without ``.py``)."""
+    part = next(part for part in PARTS if under(source, part))
+    if under(name, "plugins"):
+        if not under(name, part):
+            return None if under(name, *PARTS[part]) else f"{part} knows nothing of {name}"
+        floors = FLOORS.get(part, ())
+        here, there = room(source, part), room(name, part)
+        if here == there or not there or not floors:
+            return None
+        unknown = [one for one in (here, there) if one not in floors]
+        if unknown:
+            return f"{unknown[0]} has no place in the list of {part}"
+        return None if floors.index(here) < floors.index(there) else f"{here} stands below {there}"
+    top = name.split(".")[0]
+    if part not in LIBRARIES or top in sys.stdlib_module_names or top in LIBRARIES[part]:
+        return None
+    return f"{part} uses the standard library and {', '.join(sorted(LIBRARIES[part]))}, not {top}"
+
+
+def problems(folders: Iterable[str], root: Path = ROOT) -> list[str]:
+    found = []
+    for path in [path for folder in folders for path in files(root / folder)]:
+        source = path.relative_to(root).with_suffix("").as_posix()
+        for line, name in imports(path, root):
+            text = problem(source, name)
+            if text:
+                found.append(f"{source}.py:{line}: {text}")
+    return found
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_imports_run_down_the_list_only(part: str) -> None:
+    assert problems([part]) == []
+
+
+def test_every_folder_has_its_place() -> None:
+    for engine, floors in FLOORS.items():
+        here = {path.name for path in (ROOT / engine).iterdir() if path.is_dir() and path.name != "__pycache__"}
+        here |= {path.stem for path in (ROOT / engine).glob("*.py") if path.stem != "__init__"}
+        assert here == set(floors)
+    known = {Path(part).name for part in PARTS if part.startswith("plugins/plugin_utils")}
+    assert {path.name for path in (ROOT / "plugins/plugin_utils").iterdir() if path.name != "__pycache__"} == known
+
+
+def test_no_circle_of_modules() -> None:
+    """Also not behind TYPE_CHECKING: who needs a type of a module that needs this one has cut it in the wrong place."""
+    names = {path.relative_to(ROOT).with_suffix("").as_posix() for path in files(ROOT / "plugins")}
+    arrows: dict[str, set[str]] = collections.defaultdict(set)
+    for name in names:
+        for _line, target in imports(ROOT / f"{name}.py"):
+            arrows[name].update(one for one in (target, target.rpartition("/")[0]) if one in names and one != name)
+    left = dict(arrows)
+    while left:
+        ends = [name for name in left if not left[name] & left.keys()]
+        assert ends, "a circle among " + ", ".join(sorted(left))
+        for name in ends:
+            del left[name]
+
+
+def test_a_folder_is_seen_at_a_glance() -> None:
+    sizes = collections.Counter(path.parent for path in files(ROOT / "plugins") if path.stem != "__init__")
+    large = {str(folder.relative_to(ROOT)): size for folder, size in sizes.items() if size > MODULES_PER_FOLDER}
+    assert sorted(large) == sorted(SURFACE)
+
+
+def test_a_folder_says_what_it_is() -> None:
+    """In one sentence, where a reader of the tree looks first."""
+    for folder in {path.parent for engine in PARTS for path in files(ROOT / engine)}:
+        text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text("utf-8")))
+        assert text and text.partition("\n")[0].rstrip(".") != "", folder
+
+
+def test_a_module_is_read_in_one_go() -> None:
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for path in files(ROOT / "plugins")
+        if (lines := path.read_text("utf-8").count("\n")) > LINES_PER_MODULE
+    }
+    assert long == {}
 
 
 @pytest.mark.parametrize(
-    ("line", "allowed"),
+    ("source", "line", "allowed"),
     [
-        ("import os.path", True),
-        ("from ansible.errors import AnsibleError", False),
-        ("import yaml", False),
-        ("from . import errors", True),
-        ("from .checks import http", True),
-        ("from ...plugin_utils._control import plan", False),
-        ("from cryptography.hazmat.primitives import hashes", True),
+        (f"{DEVICE}/system", "import os.path", True),
+        (f"{DEVICE}/system", "from ansible.errors import AnsibleError", False),
+        (f"{DEVICE}/system", "import yaml", False),
+        (f"{DEVICE}/trust", "from cryptography.hazmat.primitives import hashes", True),
+        (f"{DEVICE}/system", "from ..base import errors", True),
+        (f"{DEVICE}/base", "from ..system import durable", False),
+        (f"{DEVICE}/kinds/checks", "from ...system.units import show", True),
+        (f"{DEVICE}/kinds/checks", "from ....plugin_utils._control.planning import plan", False),
+        (f"{DEVICE}/elsewhere", "from ..base import errors", False),
+        (f"{CONTROL}/gate", "import json", True),
+        (f"{CONTROL}/gate", "from tuf.api import metadata", True),
+        (f"{CONTROL}/gate", "from ansible.utils.display import Display", False),
+        (f"{CONTROL}/gate", "import ansible", False),
+        (f"{CONTROL}/gate", "from ..journal import journal", True),
+        (f"{CONTROL}/journal", "from ..gate import decision", False),
+        (f"{CONTROL}/policy", "from ....module_utils._device.documents import policy", True),
+        (f"{CONTROL}/policy", "from ....module_utils._device.documents.policy import parse", True),
+        (f"{CONTROL}/policy", f"from {COLLECTION}.plugins.module_utils._device.documents import policy", True),
+        (f"{CONTROL}/policy", "from ....module_utils._device import trust", False),
+        (f"{CONTROL}/policy", "from ....module_utils import _device", False),
+        (f"{CONTROL}/policy", "from ..._targets import updater", False),
+        ("plugins/plugin_utils/_targets", "from .._control.journal import journal", True),
+        ("plugins/plugin_utils/_targets", "from .._actions import device", False),
     ],
 )
-def test_the_device_rule_itself(tmp_path: Path, line: str, allowed: bool) -> None:
-    assert (device_problem(_one_import(tmp_path, "module_utils/_device", line)) is None) is allowed
-
-
-@pytest.mark.parametrize(
-    ("line", "allowed"),
-    [
-        ("import json", True),
-        ("from tuf.api import metadata", True),
-        ("from ansible.utils.display import Display", False),
-        ("import ansible", False),
-        ("from . import journal", True),
-        ("from ...module_utils._device import release", True),
-        ("from ...module_utils._device.release import parse", True),
-        ("from ...module_utils._device import policy", True),
-        ("from ...module_utils._device import trust", False),
-        ("from ...module_utils import _device", False),
-    ],
-)
-def test_the_control_rule_itself(tmp_path: Path, line: str, allowed: bool) -> None:
-    assert (control_problem(_one_import(tmp_path, "plugin_utils/_control", line)) is None) is allowed
-
-
-def _one_import(root: Path, folder: str, line: str) -> str:
-    path = root / "plugins" / folder / "example.py"
+def test_the_rule_itself(tmp_path: Path, source: str, line: str, allowed: bool) -> None:
+    path = tmp_path / source / "example.py"
     path.parent.mkdir(parents=True)
     path.write_text(line + "\n")
-    [(_line, name)] = imports(path, root)
-    return name
+    assert (problems([source], tmp_path) == []) is allowed

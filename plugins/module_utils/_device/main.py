@@ -22,7 +22,8 @@ def main() -> None:
     os.umask(0o022)  # what maintainer scripts expect; our own files name their modes
     if sys.version_info < (3, 8):  # noqa: UP036 - a device may have less
         raise SystemExit("fleet-ota: Python 3.8 or newer is needed, this is %s" % sys.version.split()[0])
-    from . import layout, verbs  # only now: an older Python could not read it
+    from . import verbs
+    from .system import layout
 
     arguments = sys.argv[1:]
     # The program of a sealed device says where the state is; its caller cannot give arguments.

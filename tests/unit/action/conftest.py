@@ -17,7 +17,7 @@ import types
 import typing as t
 
 import pytest
-from ansible_collections.fleet.ota.plugins.plugin_utils._controller_action import ControllerAction
+from ansible_collections.fleet.ota.plugins.plugin_utils._actions.controller import ControllerAction
 
 Result = dict[str, t.Any]
 

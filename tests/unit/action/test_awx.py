@@ -13,7 +13,7 @@ import pytest
 from ansible.errors import AnsibleActionFail
 from ansible.parsing.vault import EncryptedString
 from ansible_collections.fleet.ota.plugins.action import awx
-from ansible_collections.fleet.ota.plugins.plugin_utils._control import plan
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.planning import plan
 
 if t.TYPE_CHECKING:
     from .conftest import Act, Result

@@ -13,8 +13,8 @@ import typing as t
 import pytest
 from ansible.errors import AnsibleActionFail
 from ansible_collections.fleet.ota.plugins.action import proposal, release, repository
-from ansible_collections.fleet.ota.plugins.plugin_utils import _controller_action
-from ansible_collections.fleet.ota.plugins.plugin_utils._control import keys
+from ansible_collections.fleet.ota.plugins.plugin_utils._actions import controller
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.keys import ring
 
 if t.TYPE_CHECKING:
     from .conftest import Act, Result
@@ -30,10 +30,10 @@ class Team:
         self.path, self.act, self.document = path, act, document
         (path / "public").mkdir()
         for name in (*PEOPLE, "dora"):
-            keys.generate(path / name / f"{name}.pem")
+            ring.generate(path / name / f"{name}.pem")
             (path / name / f"{name}.pub").rename(path / "public" / f"{name}.pub")
         for name in ONLINE:
-            keys.generate(path / "online" / f"{name}.pem")
+            ring.generate(path / "online" / f"{name}.pem")
             (path / "online" / f"{name}.pub").rename(path / "public" / f"{name}.pub")
 
     def repository(self, who: str, *, check: bool = False, **more: t.Any) -> Result:
@@ -205,8 +205,8 @@ def test_the_pin_of_a_token_comes_from_file_or_environment(
         arguments["pin_file"] = str(tmp_path / "pin")
     else:
         monkeypatch.setenv("FLEET_OTA_KEY_PIN", "734652")
-    assert _controller_action.pin(arguments) == b"734652"
-    assert _controller_action.passphrase(arguments) is None
+    assert controller.pin(arguments) == b"734652"
+    assert controller.passphrase(arguments) is None
 
 
 def test_a_proposal_needs_time(team: Team) -> None:

@@ -13,8 +13,8 @@ import typing as t
 import pytest
 from ansible.errors import AnsibleActionFail
 from ansible_collections.fleet.ota.plugins.action import gate, journal, plan, release, repository
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.bundle import Bundle
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import Journal
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.client.bundle import Bundle
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.journal import Journal
 
 if t.TYPE_CHECKING:
     from .conftest import Act, Result

@@ -12,9 +12,11 @@ import typing as t
 import pytest
 from ansible.errors import AnsibleActionFail
 from ansible_collections.fleet.ota.plugins.action import journal, plan
-from ansible_collections.fleet.ota.plugins.plugin_utils._control import gate, outcomes, rollouts
-from ansible_collections.fleet.ota.plugins.plugin_utils._control import plan as planning
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import Journal
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.gate import decision as gate
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import outcomes
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.journal import Journal
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.planning import plan as planning
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.rollout import rollout
 
 if t.TYPE_CHECKING:
     from .conftest import Act, Result
@@ -31,7 +33,7 @@ class Back:
         self._act, self.folder = act, folder
         waves = [{"name": "canary", "count": 1}, {"name": "north", "count": 2}, {"name": "rest", "percent": 100}]
         made = planning.make(hosts=HOSTS, groups={"all": HOSTS}, release=RELEASE, waves=waves)
-        book = Journal(rollouts.start(folder, made, {}).path)
+        book = Journal(rollout.start(folder, made, {}).path)
         for device, outcome in (("d1", "updated"), ("d2", "restored"), ("d3", "updated")):
             book.outcome(device, outcome)
 

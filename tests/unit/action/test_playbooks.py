@@ -4,7 +4,7 @@
 
 """Gate and journal in real playbooks, on the ansible-core that is installed.
 
-The truth table of the decision itself is in tests/unit/control/test_gate.py; here every row goes through
+The truth table of the decision itself is in tests/unit/control/gate/test_decision.py; here every row goes through
 ``ansible-playbook``, and waves are really stopped.
 """
 
@@ -16,7 +16,9 @@ import pathlib
 import typing as t
 
 import pytest
-from ansible_collections.fleet.ota.plugins.plugin_utils._control import journal, outcomes, plan, rollouts
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import journal, outcomes
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.planning import plan
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.rollout import rollout
 
 if t.TYPE_CHECKING:
     from .conftest import Play, Result
@@ -39,7 +41,7 @@ def rows(folder: pathlib.Path) -> list[Result]:
         itertools.product(STATES, (False, True), (0, 1), ("before", "after"))
     ):
         made = make(limits={"max_failures": allowed})
-        book = journal.Journal(rollouts.start(folder / str(number), made, {}).path)
+        book = journal.Journal(rollout.start(folder / str(number), made, {}).path)
         device, wave = ("d3", 1) if later else ("d1", 0)
         for name in ("d1", "d2") if later else ():
             book.outcome(name, "updated")
@@ -131,7 +133,7 @@ def test_waves_stop_where_the_gate_says_so(
     play: Play, bad: dict[str, str | None], touched: list[str], result: str
 ) -> None:
     made = make()
-    path = str(rollouts.start(play.folder / "journals", made, {}).path)
+    path = str(rollout.start(play.folder / "journals", made, {}).path)
     outcome = {name: value for name, value in {**dict.fromkeys(HOSTS, "updated"), **bad}.items() if value}
     ran = play(*waves_of(play, path, made, outcome), hosts=HOSTS)
     records = journal.Journal(path).verify()
@@ -145,12 +147,12 @@ def test_a_killed_run_is_resumed_by_the_same_plays(play: Play) -> None:
     """The first run ends in the middle of wave 2; the second does the rest and judges it all."""
     made = make()
     folder = play.folder / "journals"
-    path = str(rollouts.start(folder, made, {}).path)
+    path = str(rollout.start(folder, made, {}).path)
     book = journal.Journal(path)
     book.outcome("d1", "updated")
     book.outcome("d2", "updated")
     book.pending("d3", 1)
-    again = rollouts.start(folder, made, {})
+    again = rollout.start(folder, made, {})
     assert (again.done, again.unresolved) == (["d1", "d2"], ["d3"])
     ran = play(*waves_of(play, path, made, dict.fromkeys(HOSTS, "updated")), hosts=HOSTS)
     assert (ran.rc, ran.kept["end"]["result"], ran.kept["end"]["generation"]) == (0, "complete", 2), ran.text
@@ -160,7 +162,7 @@ def test_hostile_names_and_texts_stay_texts(play: Play, tmp_path: pathlib.Path) 
     names = ["../../escaped", "{{ 7 * 7 }}x".replace(" ", "")]
     marker = tmp_path / "marker"
     made = make(hosts=names, groups={"all": names}, waves=[{"percent": 100}])
-    path = str(rollouts.start(play.folder / "journals", made, {}).path)
+    path = str(rollout.start(play.folder / "journals", made, {}).path)
     book = journal.Journal(path)
     text = "{{ lookup('pipe', 'touch %s') }}\n\x1b[31m" % marker
     for name in names:

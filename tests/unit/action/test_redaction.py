@@ -10,8 +10,8 @@ import types
 import typing as t
 
 import pytest
-from ansible_collections.fleet.ota.plugins.plugin_utils._control import fetchers
-from ansible_collections.fleet.ota.plugins.plugin_utils._controller_action import ControllerAction
+from ansible_collections.fleet.ota.plugins.plugin_utils._actions.controller import ControllerAction
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.base import urls
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ from ansible_collections.fleet.ota.plugins.plugin_utils._controller_action impor
     ],
 )
 def test_addresses_lose_their_credentials(value: object, expected: object) -> None:
-    assert fetchers.hidden(value) == expected
+    assert urls.hidden(value) == expected
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_addresses_lose_their_credentials(value: object, expected: object) -> No
     ],
 )
 def test_of_an_address_only_the_host_is_left(address: str, expected: str) -> None:
-    assert fetchers.host_of(address) == expected
+    assert urls.host_of(address) == expected
 
 
 class Teller(ControllerAction):

@@ -22,11 +22,13 @@ import zipfile
 import pytest
 import yaml
 from ansible.errors import AnsibleUndefinedVariable
-from ansible_collections.fleet.ota.plugins.plugin_utils._control import journal, outcomes, slices
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.errors import JournalError, PlanError
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import Journal
-from ansible_collections.fleet.ota.plugins.plugin_utils._link.record import Record
-from ansible_collections.fleet.ota.plugins.plugin_utils._slices import folder, inventory, stream, turn, workers
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.base.errors import JournalError, PlanError
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import journal, outcomes
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.journal import Journal
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.rollout import slices
+from ansible_collections.fleet.ota.plugins.plugin_utils._targets.record import Record
+from ansible_collections.fleet.ota.plugins.plugin_utils._workers import dispatch, inventory, parcel, stream
+from ansible_collections.fleet.ota.plugins.plugin_utils._workers import worker as workers
 
 pytestmark = pytest.mark.one_core
 
@@ -169,7 +171,7 @@ def test_a_worker_gets_its_devices_and_what_they_need(tmp_path: pathlib.Path) ->
 #: Has a folder for a slice until it is killed.
 HOLDER = """
 import pathlib, sys
-from ansible_collections.fleet.ota.plugins.plugin_utils._control import files
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.base import files
 place = pathlib.Path(sys.argv[1])
 with files.lock(place / "owner"):
     (place / "folder").mkdir()
@@ -187,12 +189,12 @@ def test_what_a_killed_run_left_is_cleared_away(tmp_path: pathlib.Path) -> None:
     (worker / "folder").mkdir()
     with subprocess.Popen([sys.executable, "-c", HOLDER, killed], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run:
         assert run.stdout is not None and run.stdout.readline() == b"made\n"
-        folder._sweep(tmp_path)
+        parcel._sweep(tmp_path)
         assert killed.exists()
         run.kill()
         # its process id is in use until somebody asks how it ended
         os.waitid(os.P_PID, run.pid, os.WEXITED | os.WNOWAIT)
-        folder._sweep(tmp_path)
+        parcel._sweep(tmp_path)
     assert sorted(tmp_path.iterdir()) == [worker, begun]
 
 
@@ -214,8 +216,8 @@ def test_a_worker_knows_whom_somebody_touched_before(book: Journal, tmp_path: pa
     for name, outcome in (("d2", "lost"), ("d3", "restored")):
         book.outcome(name, outcome)
     own = slices.begin(book, tmp_path / "own" / journal.NAME, "w", 1)
-    job = t.cast("folder.Job", types.SimpleNamespace(book=book, generation=2))
-    folder._put_open(job, own, ["d1", "d2", "d3", "d4"])
+    job = t.cast("parcel.Job", types.SimpleNamespace(book=book, generation=2))
+    parcel._put_open(job, own, ["d1", "d2", "d3", "d4"])
     found = {name: Record(str(own.path), name, ROLLOUT, 2).unresolved() for name in ("d1", "d2", "d3", "d4")}
     assert found == {"d1": True, "d2": True, "d3": False, "d4": False}
 
@@ -237,7 +239,7 @@ def test_what_the_team_s_folder_links_to_stays_as_it_is(tmp_path: pathlib.Path, 
     (team / link).parent.mkdir(parents=True)
     (team / link).symlink_to(installed / link)
     before = tree(installed)
-    folder._put_project(tmp_path / "project", team)
+    parcel._put_project(tmp_path / "project", team)
     assert tree(installed) == before
     found = tree(tmp_path / "project")
     assert "installed" not in (found["slice.yml"], found["collections/ansible_collections/fleet/ota/galaxy.yml"])
@@ -261,7 +263,7 @@ def test_links_travel_as_what_they_lead_to(tmp_path: pathlib.Path) -> None:
     }
     for name, led in {**links, "loop": "loop", "../outside/back": "../team"}.items():
         (team / name).symlink_to(led)
-    folder._put_project(tmp_path / "project", team)
+    parcel._put_project(tmp_path / "project", team)
     found = {name: text for name, text in tree(tmp_path / "project").items() if text.startswith(("team/", "outside/"))}
     one, two = "team/roles/one.yml", "outside/two.yml"
     assert found == {"roles/one.yml": one, "near.yml": one, "env/two.yml": two}
@@ -278,7 +280,7 @@ class Plant:
         self.given: list[tuple[str, list[str], bool]] = []
         self.outcomes: dict[str, dict[str, str]] = {}
         self.before: t.Callable[[str], None] = lambda worker: None
-        monkeypatch.setattr(folder, "made", self.made)
+        monkeypatch.setattr(parcel, "made", self.made)
 
     @contextlib.contextmanager
     def made(self, _job: t.Any, worker: workers.Worker, devices: list[str], again: bool) -> t.Iterator[str]:
@@ -297,11 +299,11 @@ class Plant:
                 adoption.take([own.outcome(device, known[device])])
         return (None if known else "gone"), ""
 
-    def run(self, *forks: int, devices: t.Sequence[str] = ("d1", "d2", "d3", "d4")) -> list[turn.Slice]:
+    def run(self, *forks: int, devices: t.Sequence[str] = ("d1", "d2", "d3", "d4")) -> list[dispatch.Slice]:
         entries = [{"name": f"w{number}", "command": ["c"], "forks": most} for number, most in enumerate(forks, 1)]
-        job = t.cast("folder.Job", types.SimpleNamespace(book=self.book, generation=1))
+        job = t.cast("parcel.Job", types.SimpleNamespace(book=self.book, generation=1))
         last = workers.here(4)
-        return turn.Turn(job, workers.parse(entries, 1), last, 60, self.start).run(devices)
+        return dispatch.Turn(job, workers.parse(entries, 1), last, 60, self.start).run(devices)
 
 
 @pytest.fixture

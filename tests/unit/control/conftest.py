@@ -18,11 +18,13 @@ import tarfile
 import typing as t
 
 import pytest
-from ansible_collections.fleet.ota.plugins.plugin_utils._control import fetch, keys, store
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.bundle import Bundle
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.editing import Holders
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.keys import Ring
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository import Change, Config, Repository
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.client import updater
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.client.bundle import Bundle
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.keys import ring as keys
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.keys.ring import Ring
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository.metadata import store
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository.metadata.edit import Holders
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository.repository import Change, Config, Repository
 
 from .receiver import Receiver
 
@@ -90,7 +92,7 @@ class Site:
         return self.repository().publish(channel, self.document(version, counter, **more), self.ring())
 
     def fetch(self, release: str = "gateway", channel: str = "stable", **changes: t.Any) -> Bundle:
-        return fetch.prepare(
+        return updater.prepare(
             **{
                 "repository": str(self.path),
                 "trust_root": self.trust_root,

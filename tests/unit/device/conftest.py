@@ -18,8 +18,9 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.fleet.ota.plugins.module_utils._device import bytecode, release
-from ansible_collections.fleet.ota.plugins.plugin_utils._link import engine
+from ansible_collections.fleet.ota.plugins.module_utils._device.documents import release
+from ansible_collections.fleet.ota.plugins.module_utils._device.system import bytecode
+from ansible_collections.fleet.ota.plugins.plugin_utils._targets.engine import zipapp
 
 from .signing import Key, Repository
 
@@ -58,7 +59,7 @@ def repository(keys: list[Key]) -> Repository:
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The engine's zipapp."""
     path = tmp_path_factory.mktemp("engine") / "engine.pyz"
-    path.write_bytes(engine.program().content)
+    path.write_bytes(zipapp.program().content)
     bytecode.write(str(path))
     return path
 

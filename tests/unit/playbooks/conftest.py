@@ -18,12 +18,14 @@ import tarfile
 import typing as t
 
 import pytest
-from ansible_collections.fleet.ota.plugins.module_utils._device import bytecode
-from ansible_collections.fleet.ota.plugins.plugin_utils._control import fetch, keys, store
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.bundle import Bundle
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.editing import Holders
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository import Config, Repository
-from ansible_collections.fleet.ota.plugins.plugin_utils._link import engine
+from ansible_collections.fleet.ota.plugins.module_utils._device.system import bytecode
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.client import updater
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.client.bundle import Bundle
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.keys import ring
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository.metadata import store
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository.metadata.edit import Holders
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository.repository import Config, Repository
+from ansible_collections.fleet.ota.plugins.plugin_utils._targets.engine import zipapp
 
 Result = dict[str, t.Any]
 #: Every path below a device and what is there.
@@ -39,9 +41,9 @@ class Publisher:
         self.folder = folder
         self.repository = folder / "repository"
         self.trust_root = self.repository / "metadata" / "1.root.json"
-        holders = {name: Holders((keys.generate(folder / "keys" / f"{name}.pem"),)) for name in store.TOP}
-        channel = Holders((keys.generate(folder / "keys" / "stable.pem"),))
-        self._ring = keys.Ring.load([folder / "keys"])
+        holders = {name: Holders((ring.generate(folder / "keys" / f"{name}.pem"),)) for name in store.TOP}
+        channel = Holders((ring.generate(folder / "keys" / "stable.pem"),))
+        self._ring = ring.Ring.load([folder / "keys"])
         Repository(self.repository).ensure(Config(holders, {"stable": channel}, {}), self._ring)
         for version in (1, 2, 3):
             Repository(self.repository).publish("stable", self._document(version), self._ring)
@@ -57,7 +59,7 @@ class Publisher:
 
     def bundle(self, version: int) -> Bundle:
         """A release as a controller verified it."""
-        return fetch.prepare(
+        return updater.prepare(
             repository=str(self.repository),
             trust_root=self.trust_root,
             channel="stable",
@@ -95,9 +97,9 @@ class Device:
 
     def bring_to(self, bundle: Bundle, trust_root: pathlib.Path) -> None:
         """Enroll it and install a release, by the engine alone."""
-        program = self.root / STATE / "engine" / f"{engine.program().digest}.pyz"
+        program = self.root / STATE / "engine" / f"{zipapp.program().digest}.pyz"
         program.parent.mkdir(parents=True)
-        program.write_bytes(engine.program().content)
+        program.write_bytes(zipapp.program().content)
         bytecode.write(str(program))
 
         def call(verb: str, data: bytes = b"", **request: t.Any) -> Result:

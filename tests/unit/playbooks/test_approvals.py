@@ -11,9 +11,9 @@ import pathlib
 import typing as t
 
 import pytest
-from ansible_collections.fleet.ota.plugins.plugin_utils._control import keys
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.editing import Holders
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository import Config, Repository
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.keys import ring as keys
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository.metadata.edit import Holders
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository.repository import Config, Repository
 
 from .conftest import Device, Fleet, Publisher, Ran
 

@@ -19,9 +19,10 @@ import sys
 import typing as t
 
 import pytest
-from ansible_collections.fleet.ota.plugins.plugin_utils._control import fetch, keys
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.proposals import Proposals
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository import Repository
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.client import updater
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.keys import ring
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository.proposals.proposals import Proposals
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository.repository import Repository
 
 from .conftest import STATE, Fleet, Publisher, Ran
 
@@ -80,7 +81,7 @@ class Office:
         self.ben, self.carla = Desk(folder / "ben", self.shared), Desk(folder / "carla", self.shared)
         self.server = Desk(folder / "server", self.shared)
         for desk, name in ((self.ben, "ben"), (self.carla, "carla"), (self.server, "online")):
-            keys.generate(desk.folder / "keys" / f"{name}.pem")
+            ring.generate(desk.folder / "keys" / f"{name}.pem")
             shutil.move(desk.folder / "keys" / f"{name}.pub", people)
 
     def waiting(self) -> list[str]:
@@ -89,7 +90,7 @@ class Office:
 
     def version(self, cache: pathlib.Path) -> str:
         root = self.shared / "repository" / "metadata" / "1.root.json"
-        found = fetch.prepare(
+        found = updater.prepare(
             repository=str(self.shared / "repository"),
             trust_root=root,
             channel="stable",

@@ -12,7 +12,7 @@ import pathlib
 import typing as t
 
 import pytest
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import Journal
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.journal import Journal
 
 from .conftest import STATE
 

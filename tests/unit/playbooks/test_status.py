@@ -10,8 +10,9 @@ import pathlib
 import typing as t
 
 import pytest
-from ansible_collections.fleet.ota.plugins.plugin_utils._control import plan, rollouts
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import Journal
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.journal import Journal
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.planning import plan
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.rollout import rollout
 
 from .test_catch_up import OFF
 
@@ -30,7 +31,7 @@ def test_every_device_is_a_row_and_nothing_changes(make_fleet: MakeFleet) -> Non
     fleet.variables["d3"] = {"ansible_python_interpreter": "/nowhere/python3"}
     waves = [{"name": "canary", "hosts": ["d1"]}, {"name": "rest", "percent": 100}]
     made = plan.make(hosts=["d1", "d2", "d3"], groups={}, release=RELEASE, waves=waves)
-    book = Journal(rollouts.start(pathlib.Path(fleet.common["fleet_ota_journal_dir"]), made, ME).path)
+    book = Journal(rollout.start(pathlib.Path(fleet.common["fleet_ota_journal_dir"]), made, ME).path)
     book.outcome("d2", "deferred", code="WINDOW")
     fleet.environment = {"ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}  # YAML would fold the lines
     trees, kept = fleet.trees(state=True), book.path.read_bytes()

@@ -12,8 +12,8 @@ import pathlib
 import typing as t
 
 import pytest
-from ansible_collections.fleet.ota.plugins.plugin_utils._control import keys
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository import Repository
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.keys import ring
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository.repository import Repository
 
 from .conftest import Fleet, MakeFleet, Publisher
 
@@ -107,7 +107,7 @@ def test_a_plan_says_which_release_comes_first_for_who_cannot_take_it_directly(
     own = Publisher.copy(publisher, tmp_path / "publisher")
     path = own.folder / "releases/3/release.yml"
     path.write_text(json.dumps({**json.loads(path.read_text()), "version": "4", "counter": 4, "from": {"counter": 3}}))
-    Repository(own.repository).publish("stable", path, keys.Ring.load([own.folder / "keys"]))
+    Repository(own.repository).publish("stable", path, ring.Ring.load([own.folder / "keys"]))
     fleet = make_fleet("d1")
     changed = {"repository": own.repository, "trust_root": own.trust_root, "cache": own.folder / "cache"}
     fleet.common.update({f"fleet_ota_{key}": str(value) for key, value in changed.items()})

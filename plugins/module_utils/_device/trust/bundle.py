@@ -11,15 +11,13 @@ from __future__ import annotations
 import hashlib
 import typing as t
 
-from ..errors import OtaError
-from ..layout import Layout
-from ..publickey import Value
-from . import contents
+from ..base.errors import OtaError
+from ..system.layout import Layout
 from .canonical import strict
-from .metadata import LIMITS, Members
-from .source import Source
+from .metadata import LIMITS, Members, check
+from .publickey import Value
 from .store import Store
-from .workflow import Found, Workflow
+from .workflow import Found, Source, Workflow
 
 _MANY_ROOTS = 1024
 _NO_VERSION = 2**63
@@ -82,7 +80,7 @@ class Accepted:
         if content is None:
             message = "%s is listed by %s, but its content is not in the bundle"
             raise OtaError("METADATA", message % (path, found.role.name))
-        contents.check(path, content, found.entry)
+        check(path, content, found.entry)
         return content
 
 

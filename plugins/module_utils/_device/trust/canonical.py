@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import typing as t
 
-from ..errors import OtaError
+from ..base.errors import OtaError
 
 #: More digits than any version, length or threshold has; Pythons before 3.11 take minutes for millions of them.
 _DIGITS = 18

@@ -13,15 +13,19 @@ and are signed like the others.
 from __future__ import annotations
 
 import calendar
+import hashlib
+import hmac
 import time
 import typing as t
 
-from ..errors import OtaError
+from ..base.errors import OtaError
 from .canonical import strict
 
 Members = t.Dict[str, t.Any]
 #: Bytes of each kind of metadata at most; python-tuf has the same limits.
 LIMITS = {"root": 512_000, "timestamp": 16_384, "snapshot": 2_000_000, "targets": 5_000_000}
+#: The hash functions of the TUF specification. One that is not known cannot be compared, and that is a refusal.
+HASHES = ("sha256", "sha512")
 TOP = ("root", "timestamp", "snapshot", "targets")
 TIME = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -257,3 +261,15 @@ _READERS: dict[str, t.Callable[[Members], Body]] = {
     "snapshot": _snapshot,
     "targets": _targets,
 }
+
+
+def check(name: str, content: bytes, described: Described) -> None:
+    """Compare; raises OtaError ``LENGTH_MISMATCH``, ``HASH_MISMATCH`` or ``METADATA``."""
+    if described.length is not None and len(content) != described.length:
+        message = "%s has %d bytes, not the %d that were signed"
+        raise OtaError("LENGTH_MISMATCH", message % (name, len(content), described.length))
+    for algorithm, wanted in described.hashes.items():
+        if algorithm not in HASHES:
+            raise OtaError("METADATA", "%s is described by the unknown hash %r" % (name, algorithm))
+        if not hmac.compare_digest(hashlib.new(algorithm, content).hexdigest().encode(), wanted.encode()):
+            raise OtaError("HASH_MISMATCH", "%s is not what was signed (%s)" % (name, algorithm))

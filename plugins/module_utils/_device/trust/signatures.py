@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import typing as t
 
-from .. import crypto
-from ..errors import OtaError
-from ..publickey import PublicKey, Value, parse
+from ..base.errors import OtaError
+from . import crypto
 from .canonical import canonical
 from .metadata import Members, Metadata, Role
+from .publickey import PublicKey, Value, parse
 
 
 class Signers(t.NamedTuple):

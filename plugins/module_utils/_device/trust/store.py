@@ -12,8 +12,8 @@ import os
 import time
 import urllib.parse
 
-from .. import durable
-from ..errors import OtaError
+from ..base.errors import OtaError
+from ..system import durable
 
 
 class Store:

@@ -8,11 +8,12 @@
 
 from __future__ import annotations
 
+import abc
 import time
 import typing as t
 
-from ..errors import OtaError
-from . import contents, delegations, signatures
+from ..base.errors import OtaError
+from . import delegations, signatures
 from .metadata import (
     LIMITS,
     TIME,
@@ -27,14 +28,26 @@ from .metadata import (
     Snapshot,
     Targets,
     Timestamp,
+    check,
     read,
 )
 from .signatures import Signers
-from .source import Source
 from .store import Store
 
 #: New roots that one run follows at most; the next run goes on from there.
 MAX_ROOTS = 256
+
+
+class Source(abc.ABC):
+    """Brings metadata files."""
+
+    @abc.abstractmethod
+    def metadata(self, role: str, version: int | None, limit: int) -> bytes | None:
+        """The metadata of ``role``, or None if there is none.
+
+        ``version`` is part of the file's name (``2.root.json``) unless it is None. A source need not bring more than
+        ``limit`` + 1 bytes. Raises OtaError ``FETCH`` when it cannot tell.
+        """
 
 
 class Loaded:
@@ -210,7 +223,7 @@ class Workflow:
         """Metadata exactly as its parent describes it, signed to its threshold, and not expired."""
 
         def verified(content: bytes) -> tuple[Metadata, Signers]:
-            contents.check(name, content, described)
+            check(name, content, described)
             metadata = read(content, name, kind)
             signers = signatures.check(metadata, name, role, keys)
             if metadata.body.version != described.version:

@@ -1,0 +1,172 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""The release document: parse, validate, describe, compare (docs/reference/release.md).
+
+Serves device and controller alike; it is the one file of the device engine that the controller's engine imports.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pathlib
+import typing as t
+
+from ..base import schema
+from ..base.errors import OtaError
+from ..kinds import checks
+from ..kinds import payloads as installers
+from . import data
+
+FORMAT = 1
+
+Document = t.Dict[str, t.Any]
+
+
+class ReleaseError(OtaError):
+    """A release document with mistakes: ``problems`` lists each as ``where: what; what to do``."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("RELEASE", "the release document has errors: %s" % "; ".join(problems), problems=problems)
+        self.problems = problems
+
+
+_RULES: dict[str, schema.Rule] = {
+    "format": schema.choice(FORMAT),
+    "name": schema.matching(schema.NAME),
+    "version": schema.matching(schema.VERSION),
+    "counter": schema.whole(1),
+    "description": schema.text,
+    "compatible": schema.anything,
+    "requires": schema.anything,
+    "from": schema.anything,
+    "payloads": schema.list_of(schema.anything, least=1),
+    "protect": schema.list_of(schema.absolute),
+    "data": schema.anything,
+    "quiesce": schema.anything,
+    "resume": schema.anything,
+    "reboot": schema.choice("never", "if_needed", "always"),
+    "health": schema.anything,
+}
+
+_FROM: dict[str, schema.Rule] = {
+    "counter": schema.whole(1),
+    "versions": schema.list_of(schema.matching(schema.VERSION), least=1),
+    "fresh": schema.choice(True, False),
+}
+
+
+def canonical(document: Document) -> bytes:
+    """The bytes that are signed: UTF-8 JSON, sorted keys, no blanks, one line feed at the end."""
+    return (json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False) + "\n").encode()
+
+
+def digest(content: bytes) -> str:
+    """The release's digest: SHA-256 of its canonical bytes, in hex."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def parse(content: str | bytes) -> Document:
+    """The signed form of a release document from its bytes.
+
+    Raises :class:`ReleaseError` with every mistake.
+    """
+    try:
+        document = json.loads(content, object_pairs_hook=_unique)
+    except ValueError as error:
+        raise ReleaseError(["document: is not JSON (%s); publish it again" % error]) from None
+    problems = validate(document, signed=True)
+    if problems:
+        raise ReleaseError(problems)
+    return t.cast(Document, document)
+
+
+def validate(document: t.Any, *, signed: bool) -> list[str]:
+    """Every mistake in ``document``, in its ``signed`` form or as its author wrote it."""
+    problems = schema.Problems()
+    if not problems.mapping("", document, _RULES, required=("format", "name", "version", "counter", "payloads")):
+        return problems.found
+    compatible = document.get("compatible", {})
+    if not isinstance(compatible, dict):
+        problems.add("compatible", "must be a mapping of identity keys to lists")
+    else:
+        rule = schema.list_of(schema.text, least=1)
+        problems.mapping("compatible", compatible, dict.fromkeys(compatible, rule))
+    problems.mapping("from", document.get("from", {}), _FROM)
+    problems.mapping("requires", document.get("requires", {}), {"free_space": schema.whole(0)})
+    names: list[str] = []
+    payloads = document.get("payloads")
+    for index, payload in enumerate(payloads if isinstance(payloads, list) else []):
+        where = "payloads[%d]" % index
+        installers.validate(where, payload, signed=signed, problems=problems)
+        if isinstance(payload, dict) and isinstance(payload.get("name"), str):
+            if payload["name"] in names:
+                problems.add(where + ".name", "%r is taken by an earlier payload; names are unique" % payload["name"])
+            names.append(payload["name"])
+    data.validate(document, problems)
+    checks.validate("health", document.get("health", {}), problems)
+    return problems.found
+
+
+def describe(source: Document, folder: pathlib.Path) -> tuple[Document, dict[str, pathlib.Path]]:
+    """The signed form of what an author wrote, and the payload files it binds.
+
+    ``source`` is the author's form, ``folder`` is what its ``source`` paths are relative to. The second value maps
+    each file's SHA-256 to the file. Raises :class:`ReleaseError` with every mistake, missing files included.
+    """
+    problems = validate(source, signed=False)
+    if problems:
+        raise ReleaseError(problems)
+    document: Document = {key: value for key, value in source.items() if key != "payloads"}
+    document["payloads"] = []
+    files: dict[str, pathlib.Path] = {}
+    for index, payload in enumerate(source["payloads"]):
+        try:
+            described, found = installers.describe(payload, folder)
+        except ValueError as error:
+            problems.append("payloads[%d].source: %s" % (index, error))
+            continue
+        document["payloads"].append(described)
+        files.update(found)
+    problems = problems or validate(document, signed=True)
+    if problems:
+        raise ReleaseError(problems)
+    return document, files
+
+
+def obstacle(document: Document, current: t.Mapping[str, t.Any] | None) -> str | None:
+    """Why a device whose confirmed release is ``current`` {version, counter} cannot take ``document`` directly.
+
+    None if it can. What must be passed through on the way is what Cincinnati and OS vendors call barrier releases.
+    """
+    wanted = document.get("from", {})
+    if current is None:
+        return None if wanted.get("fresh", True) else "it is an update only, and nothing of that name is installed here"
+    counter, versions = wanted.get("counter", 0), wanted.get("versions")
+    if current["counter"] < counter:
+        message = "it goes over counter %d or newer only, here is %s with counter %d"
+        return message % (counter, current["version"], current["counter"])
+    if versions is not None and current["version"] not in versions:
+        return "it goes over %s only, here is %s" % (", ".join(versions), current["version"])
+    return None
+
+
+def payload_files(document: Document) -> list[dict[str, t.Any]]:
+    """Every payload file of a signed document: ``{name, length, sha256}``, once per digest, in order."""
+    seen: dict[str, dict[str, t.Any]] = {}
+    for payload in document["payloads"]:
+        for entry in payload["files"]:
+            seen.setdefault(entry["sha256"], {key: entry[key] for key in ("name", "length", "sha256")})
+    return list(seen.values())
+
+
+def _unique(pairs: list[tuple[str, t.Any]]) -> dict[str, t.Any]:
+    """A JSON object whose keys are unique: two readers must never see two different values (parser differentials)."""
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("an object has the same key twice")
+    return result

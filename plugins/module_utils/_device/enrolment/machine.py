@@ -1,0 +1,89 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""Which machine the state directory belongs to: one that is found on another machine is a copy (``CLONE``).
+
+``binding.json``: ``{format, instance, machine}``. ``instance`` is made at random at enrolment; ``machine`` is a hash of
+the machine id, or null where there was none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import typing as t
+import uuid
+
+from ..base.errors import OtaError
+from ..system import durable, mounts
+from ..system.layout import Layout
+
+FORMAT = 1
+_MACHINE_ID = re.compile(r"^[0-9a-f]{32}\Z")
+_PURPOSE = b"fleet.ota binding"
+Binding = t.Dict[str, t.Any]
+
+
+def machine(layout: Layout) -> str | None:
+    """What stands for this machine; None if it has no machine id that lasts.
+
+    machine-id(5): the id is confidential, so only a keyed hash of it is kept; and where it cannot be written systemd
+    mounts one over it that is another at every boot.
+    """
+    path = layout.real("/etc/machine-id")
+    try:
+        with open(path, encoding="ascii") as handle:
+            found = handle.read(64).strip()
+    except (OSError, ValueError):
+        return None
+    if not _MACHINE_ID.match(found) or any(entry.point == path for entry in mounts.table()):
+        return None
+    return hmac.new(found.encode(), _PURPOSE, hashlib.sha256).hexdigest()
+
+
+def load(layout: Layout) -> Binding | None:
+    """The binding; None on a device that an older engine enrolled."""
+    return t.cast("Binding | None", durable.read_json(layout.file("binding.json")))
+
+
+def renewed(layout: Layout, found: Binding | None) -> Binding:
+    """The binding after an enrolment here: of a copy, or of a device without one, a new instance."""
+    here = machine(layout)
+    if found is None or (here and found["machine"] and found["machine"] != here):
+        return {"format": FORMAT, "instance": uuid.uuid4().hex, "machine": here}
+    return dict(found, machine=here or found["machine"])
+
+
+def instance(layout: Layout) -> str | None:
+    """The random id of this enrolment."""
+    found = load(layout)
+    return found["instance"] if found else None
+
+
+def store(layout: Layout, binding: Binding) -> None:
+    """Keep it; durable when this returns."""
+    durable.write_json(layout.file("binding.json"), binding)
+
+
+def check(layout: Layout) -> None:
+    """OtaError ``CLONE`` if this state directory was bound to another machine."""
+    found, here = load(layout), machine(layout)
+    if found and here and found["machine"] and found["machine"] != here:
+        message = "%s was enrolled on another machine: this device is a copy, or its machine id was changed; enroll it"
+        raise OtaError("CLONE", (message + " again, under its own name") % layout.state)
+
+
+def compare(layout: Layout, expected: t.Any, sequence: int) -> None:
+    """OtaError ``SET_BACK`` if the controller's journal knows of more transactions of this instance than ``sequence``.
+
+    ``expected`` is ``{instance, sequence}`` or None. Of another instance (it was enrolled anew) nothing is expected.
+    """
+    if not expected or expected["instance"] != instance(layout) or sequence >= expected["sequence"]:
+        return
+    message = "this device knows of %d transactions, the controller's journal of %d: it was set back to an older state;"
+    message += " look what else it lost, then remove %s there and enroll it again"
+    raise OtaError("SET_BACK", message % (sequence, expected["sequence"], layout.file("binding.json")))

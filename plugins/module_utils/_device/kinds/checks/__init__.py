@@ -1,0 +1,80 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""Kinds of health check: one file per kind beside this one, found by its name.
+
+A kind's module has ``RULES`` and ``REQUIRED`` for its own keys, ``complete(check)`` if there is more to say about them
+together, and ``look(check, context)`` which raises :class:`Unhealthy` with a sentence or returns what was measured.
+Anything else that goes wrong in it is unhealthy too: inconclusive is not healthy.
+"""
+
+from __future__ import annotations
+
+import types
+import typing as t
+
+from ... import kinds as registry
+from ...base import schema
+from ...system.layout import Layout
+
+
+class Unhealthy(Exception):
+    """A check that did not pass, with the reason for people."""
+
+
+class Context(t.NamedTuple):
+    """What a check may compare with: whether the device is a whole machine, the baseline's measurements, its root."""
+
+    is_real: bool
+    baseline: t.Mapping[str, t.Any]
+    root: str = "/"
+
+    def real(self, path: str) -> str:
+        """The path in this process's file system of ``path`` as the device sees it."""
+        return Layout(self.root).real(path)
+
+
+def kinds() -> list[str]:
+    """The kinds of check that this engine has."""
+    return registry.names(__path__)
+
+
+def module(kind: t.Any) -> types.ModuleType | None:
+    """The module of check ``kind``, or None."""
+    return registry.module(__name__, __path__, kind)
+
+
+_TIMES: dict[str, schema.Rule] = {
+    "passes": schema.whole(1),
+    "interval": schema.number(0.05),
+    "timeout": schema.number(0),
+    "settle": schema.number(0),
+}
+
+
+def validate(where: str, health: t.Any, problems: schema.Problems) -> None:
+    """Add to ``problems`` every mistake of a ``health`` section."""
+    if not problems.mapping(where, health, dict(_TIMES, checks=schema.list_of(schema.anything))):
+        return
+    names = set()
+    checks = health.get("checks")
+    for index, check in enumerate(checks if isinstance(checks, list) else []):
+        here = "%s.checks[%d]" % (where, index)
+        if not isinstance(check, dict):
+            problems.add(here, "must be a mapping, not %s" % schema.kind(check))
+            continue
+        found = module(check.get("type"))
+        if found is None:
+            problems.add(here + ".type", "%r is not a kind of check (%s)" % (check.get("type"), ", ".join(kinds())))
+            continue
+        rules = dict(found.RULES, name=schema.matching(schema.NAME), type=schema.anything)
+        problems.mapping(here, check, rules, required=("name", "type", *found.REQUIRED))
+        wrong = found.complete(check) if hasattr(found, "complete") else None
+        if wrong:
+            problems.add(here, wrong)
+        if check.get("name") in names:
+            problems.add(here + ".name", "%r is taken by an earlier check; names are unique" % check.get("name"))
+        names.add(check.get("name"))

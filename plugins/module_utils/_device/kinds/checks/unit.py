@@ -1,0 +1,39 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""Check ``unit``: a systemd unit is active and does not restart."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ...base import schema
+from ...system import units
+from . import Context, Unhealthy
+
+REQUIRED = ("unit",)
+RULES: dict[str, schema.Rule] = {
+    "unit": schema.matching(schema.UNIT),
+    "max_restarts": schema.whole(0),
+}
+
+
+def look(check: t.Mapping[str, t.Any], context: Context) -> dict[str, t.Any]:
+    """Active now (a one-shot unit may have ended well)."""
+    if not context.is_real:
+        raise Unhealthy("units can be checked on a whole machine only, not in a directory")
+    found = units.show([check["unit"]])[check["unit"]]
+    if found.get("LoadState") != "loaded":
+        raise Unhealthy("%s is %s" % (check["unit"], found.get("LoadState", "unknown")))
+    if found.get("ActiveState") != "active":
+        raise Unhealthy("%s is %s (%s)" % (check["unit"], found.get("ActiveState"), found.get("SubState")))
+    # A restart between two looks must break the row of passes: the runner compares `restarts` of consecutive looks.
+    restarts = int(found.get("NRestarts") or 0)
+    if restarts > check.get("max_restarts", restarts):
+        raise Unhealthy(
+            "%s was restarted %d times, at most %d are allowed" % (check["unit"], restarts, check["max_restarts"])
+        )
+    return {"restarts": restarts}

@@ -1,0 +1,184 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""Interlocks: a device says *not now* (docs/interlocks.md). One file per kind beside this one, found by its name.
+
+A kind's module has ``RULES`` and ``REQUIRED`` for its own keys, ``HARMLESS`` if a sealed device takes it from a request
+(it runs, asks and reads nothing that the request names), and ``look(entry, context)``: None to go, or why not now. It
+raises :class:`Unknown` when it cannot tell; then the entry's ``unknown`` decides, and anything else that goes wrong in
+it is that too.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import os
+import stat
+import types
+import typing as t
+
+from ... import kinds as registry
+from ...base import schema
+from ...base.errors import OtaError
+from ...system.layout import Layout
+from .. import checks
+from ..checks import Context
+
+#: Seconds that one interlock has by default, and at most: nobody may wait long for a *not now*.
+TIMEOUT, LONGEST = 5, 30
+#: Interlocks of one source at most.
+MOST = 32
+FOLDER = "/etc/fleet-ota/interlocks.d"
+#: Where an interlock of a request says that it comes from.
+REQUEST = "the rollout"
+Entry = t.Mapping[str, t.Any]
+
+
+class Unknown(Exception):
+    """It cannot be told whether the device may go, with the reason for people."""
+
+
+class Held(t.NamedTuple):
+    """An interlock that says not now: its name, its kind, where it comes from, and why."""
+
+    name: str
+    type: str
+    source: str
+    reason: str
+
+
+def kinds() -> list[str]:
+    """The kinds of interlock that this engine has."""
+    return registry.names(__path__)
+
+
+def module(kind: t.Any) -> types.ModuleType | None:
+    """The module of interlock ``kind``, or None."""
+    return registry.module(__name__, __path__, kind)
+
+
+def is_harmless(kind: str) -> bool:
+    """Whether a sealed device takes this kind from a request."""
+    found = module(kind)
+    return found is not None and bool(found.HARMLESS)
+
+
+def _seconds(value: t.Any) -> str | None:
+    return schema.number(0.1)(value) or (None if value <= LONGEST else "%s is more than %d s" % (value, LONGEST))
+
+
+_COMMON: dict[str, schema.Rule] = {
+    "name": schema.matching(schema.NAME),
+    "type": schema.anything,
+    "unknown": schema.choice("go", "hold"),
+    "timeout": _seconds,
+}
+
+
+def validate(where: str, entries: t.Any, problems: schema.Problems) -> None:
+    """Add to ``problems`` every mistake of a list of interlocks."""
+    wrong = schema.list_of(schema.anything)(entries)
+    if wrong is None and len(entries) > MOST:
+        wrong = "more than %d interlocks would take too long" % MOST
+    if wrong:
+        problems.add(where, wrong)
+        return
+    names = set()
+    for index, entry in enumerate(entries):
+        here = "%s[%d]" % (where, index)
+        if not isinstance(entry, dict):
+            problems.add(here, "must be a mapping, not %s" % schema.kind(entry))
+            continue
+        found = module(entry.get("type"))
+        if found is None:
+            problems.add(here + ".type", "%r is not a kind of interlock (%s)" % (entry.get("type"), ", ".join(kinds())))
+            continue
+        problems.mapping(here, entry, dict(_COMMON, **found.RULES), required=("name", "type", *found.REQUIRED))
+        name = str(entry.get("name"))
+        if name in names:
+            problems.add(here + ".name", "%r is taken by an earlier interlock; names are unique" % name)
+        names.add(name)
+
+
+def held(layout: Layout, entries: t.Sequence[Entry], source: str) -> list[Held]:
+    """Those of ``entries`` that say not now. They are asked side by side: all take as long as the slowest."""
+    if not entries:
+        return []
+    context = checks.Context(layout.is_real, {}, layout.root)
+    with concurrent.futures.ThreadPoolExecutor(len(entries)) as pool:
+        reasons = list(pool.map(lambda entry: _reason(entry, context), entries))
+    return [
+        Held(entry["name"], entry["type"], source, reason)
+        for entry, reason in zip(entries, reasons)
+        if reason is not None
+    ]
+
+
+def _reason(entry: Entry, context: Context) -> str | None:
+    found = module(entry["type"])
+    try:
+        return t.cast("str | None", found.look(entry, context)) if found else None
+    except Unknown as error:
+        reason = str(error)
+    except Exception as error:  # a device in a state that nobody thought of: it cannot be told
+        reason = "%s: %s" % (type(error).__name__, error)
+    return None if entry.get("unknown") == "go" else "cannot tell: %s" % reason
+
+
+def demand(found: t.Sequence[Held]) -> None:
+    """OtaError ``INTERLOCK`` if any of them holds."""
+    if found:
+        texts = "; ".join("%s: %s" % (one.name, one.reason) for one in found)
+        message = "not now (%s); nothing was touched, the next run asks again"
+        raise OtaError("INTERLOCK", message % texts, held=[one._asdict() for one in found])
+
+
+def ask(layout: Layout, given: t.Any) -> None:
+    """OtaError ``INTERLOCK`` if one of the device's own or of ``given`` (a list, or None) says not now.
+
+    ``INTERLOCK_SPEC`` if any of them has mistakes: then it is not known what somebody wanted to be held.
+    """
+    problems = schema.Problems()
+    validate("interlocks", given or [], problems)
+    sources = {path: _read(layout, path, problems) for path in _files(layout, problems)}
+    if problems.found:
+        message = "interlocks have errors: %s; nothing is done while it is not known what they hold"
+        raise OtaError("INTERLOCK_SPEC", message % "; ".join(problems.found), problems=problems.found)
+    sources[REQUEST] = list(given or [])
+    demand([one for source, found in sources.items() for one in held(layout, found, source)])
+
+
+def _files(layout: Layout, problems: schema.Problems) -> list[str]:
+    """The device's own files, as the device sees their paths."""
+    folder = layout.real(FOLDER)
+    try:
+        names = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        problems.add(FOLDER, "cannot be read (%s)" % error.strerror)
+        return []
+    _owned(FOLDER, os.stat(folder), problems)
+    return ["%s/%s" % (FOLDER, name) for name in names if name.endswith(".json") and not name.startswith(".")]
+
+
+def _read(layout: Layout, path: str, problems: schema.Problems) -> list[t.Any]:
+    try:
+        with open(layout.real(path), encoding="utf-8") as handle:
+            _owned(path, os.fstat(handle.fileno()), problems)
+            found = json.load(handle)
+    except (OSError, ValueError) as error:
+        problems.add(path, "cannot be read (%s)" % error)
+        return []
+    validate(path, found, problems)
+    return found if isinstance(found, list) else []
+
+
+def _owned(path: str, info: os.stat_result, problems: schema.Problems) -> None:
+    """Who may write here decides what root runs."""
+    if info.st_uid not in (0, os.geteuid()) or info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        problems.add(path, "others than root may write to it; chown root and chmod go-w it")

@@ -1,0 +1,184 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""Payload types: one file per type beside this one, found by its name.
+
+A type's module has
+
+* ``RULES``, ``SIGNED_RULES``, ``FILE_RULES``: rules for its own keys in the author's form, in the signed form, and of
+  its ``files`` entries; ``REQUIRED`` and ``SIGNED_REQUIRED``: which of them must be there;
+* ``describe(payload, files)``: the signed keys it adds, and what it adds to each ``files`` entry;
+* ``Installer``, a subclass of :class:`Base`.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import types
+import typing as t
+
+from ... import kinds
+from ...base import schema
+from ...base.errors import OtaError
+from ...system import hashing
+from ...system.layout import Layout
+
+_COMMON: dict[str, schema.Rule] = {
+    "name": schema.matching(schema.NAME),
+    "type": schema.text,
+    "units": schema.list_of(schema.matching(re.compile(r"^[A-Za-z0-9:_.@-]+\.(service|socket|timer|target|path)$"))),
+}
+_FILE: dict[str, schema.Rule] = {
+    "name": schema.matching(schema.FILE_NAME),
+    "length": schema.whole(0),
+    "sha256": schema.matching(schema.SHA256),
+}
+Log = t.Callable[[str], None]
+
+
+class Scope(t.NamedTuple):
+    """What a change touches: single ``paths`` (content, or a directory's own attributes) and whole ``trees``.
+
+    ``volatile`` paths within them are nobody's state (caches of open databases): never kept, put back or compared.
+    """
+
+    paths: frozenset[str]
+    trees: frozenset[str]
+    volatile: frozenset[str] = frozenset()
+
+
+class Base:
+    """One payload on one device. ``files`` maps each SHA-256 of the payload to its verified file."""
+
+    def __init__(self, layout: Layout, document: dict[str, t.Any], payload: dict[str, t.Any], log: Log) -> None:
+        self.layout = layout
+        self.document = document
+        self.payload = payload
+        self.log = log
+        self.files: dict[str, str] = {}
+
+    def ready(self, *, repair: bool) -> None:
+        """Raise OtaError if the device cannot take such a payload now, whatever its bytes; before they travel.
+
+        With ``repair`` nothing is said of what :meth:`repair` may mend.
+        """
+
+    def repair(self) -> None:
+        """Mend what others left broken, before anything else; OtaError if that fails. Can be run again."""
+
+    def check(self) -> None:
+        """Raise OtaError (``REQUIREMENT``, ``UNSUPPORTED``, ``UNLISTED_FILE`` ...) if this cannot be installed here."""
+
+    def scope(self) -> Scope:
+        """What :meth:`install` will touch."""
+        raise NotImplementedError
+
+    def space(self) -> int:
+        """Bytes that :meth:`install` will need."""
+        raise NotImplementedError
+
+    def observe(self) -> t.Any:
+        """What is installed now, for the diff: JSON-able."""
+        raise NotImplementedError
+
+    def wanted(self) -> t.Any:
+        """What will be installed, in the shape of :meth:`observe`."""
+        raise NotImplementedError
+
+    def install(self) -> None:
+        """Install; can be run again from its start. Raises OtaError ``INSTALL``."""
+        raise NotImplementedError
+
+    def units(self) -> list[str]:
+        """The systemd units that this payload concerns, before or after."""
+        return list(self.payload.get("units", []))
+
+    def quiesce(self) -> None:
+        """Stop what runs from the payload, before a way back changes its files."""
+
+    def activate(self) -> None:
+        """Make running services use what is installed now; called after install and after a way back."""
+
+    def prune(self, versions: t.Collection[str]) -> None:
+        """Remove what no way back needs any more, given the ``versions`` that stay; called after a confirm."""
+
+
+def types_known() -> list[str]:
+    """The payload types that this engine has."""
+    return kinds.names(__path__)
+
+
+def module(kind: t.Any) -> types.ModuleType | None:
+    """The module of payload type ``kind``, or None."""
+    return kinds.module(__name__, __path__, kind)
+
+
+def validate(where: str, payload: t.Any, *, signed: bool, problems: schema.Problems) -> None:
+    """Add to ``problems`` every mistake of one payload."""
+    if not isinstance(payload, dict):
+        problems.add(where, "must be a mapping, not %s" % schema.kind(payload))
+        return
+    found = module(payload.get("type"))
+    if found is None:
+        problems.add(
+            where + ".type",
+            "%r is not a payload type this engine has (%s); correct the type or update the engine"
+            % (payload.get("type"), ", ".join(types_known())),
+        )
+        return
+    rules = dict(_COMMON, **found.RULES)
+    if not signed:
+        rules["source"] = schema.anything
+        problems.mapping(where, payload, rules, required=["name", "type", "source", *found.REQUIRED])
+        return
+    rules.update(found.SIGNED_RULES, files=schema.list_of(schema.anything, least=1))
+    required = ["name", "type", "files", *found.REQUIRED, *found.SIGNED_REQUIRED]
+    problems.mapping(where, payload, rules, required=required)
+    files = payload.get("files")
+    for index, entry in enumerate(files if isinstance(files, list) else []):
+        entry_rules = dict(_FILE, **found.FILE_RULES)
+        problems.mapping("%s.files[%d]" % (where, index), entry, entry_rules, required=sorted(entry_rules))
+
+
+def describe(payload: dict[str, t.Any], folder: pathlib.Path) -> tuple[dict[str, t.Any], dict[str, pathlib.Path]]:
+    """The signed form of an author's payload and ``{sha256: file}``; ValueError for what is wrong with a file."""
+    found = module(payload["type"])
+    if found is None:  # validated before
+        raise ValueError("unknown payload type")
+    patterns = payload["source"] if isinstance(payload["source"], list) else [payload["source"]]
+    paths: list[pathlib.Path] = []
+    for pattern in patterns:
+        matches = sorted(folder.glob(pattern)) if not pathlib.Path(pattern).is_absolute() else [pathlib.Path(pattern)]
+        matches = [path for path in matches if path.is_file()]
+        if not matches:
+            raise ValueError("no file %s in %s; build it first or correct the path" % (pattern, folder))
+        paths.extend(path for path in matches if path not in paths)
+    extra, additions = found.describe(payload, paths)
+    files, by_digest = [], {}
+    for path, addition in zip(paths, additions):
+        entry = {
+            "name": path.name,
+            "length": path.stat().st_size,
+            "sha256": hashing.of_file(path.resolve()),
+            **addition,
+        }
+        files.append(entry)
+        by_digest[entry["sha256"]] = path
+    signed = {key: value for key, value in payload.items() if key != "source"}
+    signed.update(extra, files=files)
+    return signed, by_digest
+
+
+def create(layout: Layout, document: dict[str, t.Any], log: Log) -> list[Base]:
+    """The installers of a release, in its order."""
+    result = []
+    for payload in document["payloads"]:
+        found = module(payload["type"])
+        if found is None:
+            raise OtaError("UNSUPPORTED", "payload type %r is unknown to this engine" % payload["type"])
+        result.append(found.Installer(layout, document, payload, log))
+    return result

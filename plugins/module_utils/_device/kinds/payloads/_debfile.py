@@ -1,0 +1,84 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""Reading .deb files: an ``ar`` of ``control.tar`` and ``data.tar`` (deb(5)).
+
+On a device ``dpkg-deb`` reads them; on a controller that is not Debian the standard library does.
+"""
+
+from __future__ import annotations
+
+import io
+import pathlib
+import subprocess
+import tarfile
+import typing as t
+
+from ...system import command
+
+
+def control(path: str | pathlib.Path) -> dict[str, str]:
+    """The fields of the package's control file (folded lines joined); ValueError if it is not a package."""
+    if command.which("dpkg-deb"):
+        result = command.run(["dpkg-deb", "--field", str(path)])
+        if result.rc != 0:
+            raise ValueError("%s is not a Debian package: %s" % (path, result.tail))
+        return fields(result.out)
+    return fields(_control_member(pathlib.Path(path)))
+
+
+def fields(text: str) -> dict[str, str]:
+    """One paragraph of ``Name: value`` lines."""
+    result: dict[str, str] = {}
+    name = ""
+    for line in text.splitlines():
+        if line[:1] in (" ", "\t") and name:
+            result[name] += "\n" + line.strip()
+        elif ":" in line:
+            name, _colon, value = line.partition(":")
+            result[name] = value.strip()
+    return result
+
+
+def _control_member(path: pathlib.Path) -> str:
+    for name, content in _ar(path):
+        if name.startswith("control.tar"):
+            if name.endswith(".zst"):
+                raise ValueError("%s is compressed with zstd; install dpkg on the controller to read it" % path)
+            with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+                found = next(info for info in archive if info.name.lstrip("./") == "control")
+                return t.cast("t.IO[bytes]", archive.extractfile(found)).read().decode()
+    raise ValueError("%s is not a Debian package: it has no control file" % path)
+
+
+def _ar(path: pathlib.Path) -> t.Iterator[tuple[str, bytes]]:
+    """The small members of an ``ar`` file (data is not read)."""
+    with path.open("rb") as handle:
+        if handle.read(8) != b"!<arch>\n":
+            raise ValueError("%s is not a Debian package" % path)
+        while True:
+            header = handle.read(60)
+            if len(header) < 60:
+                return
+            name, size = header[:16].decode().strip().rstrip("/"), int(header[48:58])
+            if name.startswith("data.tar"):
+                return
+            yield name, handle.read(size)
+            handle.seek(size % 2, 1)
+
+
+def contents(path: str) -> list[tuple[str, bool]]:
+    """Every path that the package brings, absolute, and whether it is a directory."""
+    found = []
+    with subprocess.Popen(
+        ["dpkg-deb", "--fsys-tarfile", path], stdout=subprocess.PIPE, env={"PATH": command.PATH}
+    ) as process:
+        with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
+            for info in archive:
+                name = "/" + info.name.lstrip("./")
+                if name != "/":
+                    found.append((name.rstrip("/"), info.isdir()))
+    return found

@@ -1,0 +1,239 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""What payloads of packages have in common, whatever their format: scope, space, order of steps, units.
+
+What a format's own file adds: how its tools are asked, and where they keep their state.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+import typing as t
+
+from ...base.errors import OtaError
+from ...system import command, units
+from . import Base, Scope
+
+#: Below these a directory that belongs to the packages alone is code and goes back whole; elsewhere it may hold data.
+_CODE = ("/usr/", "/opt/", "/lib/")
+_SHARED_DEPTH = 3
+_UNIT_FOLDER = "/systemd/system"
+_UNIT = re.compile(r"^[^@]+\.(service|socket|timer|path)$")
+Entry = t.Mapping[str, t.Any]
+
+
+def describe(
+    read: t.Callable[[pathlib.Path], dict[str, t.Any]], files: list[pathlib.Path]
+) -> tuple[dict[str, t.Any], list[dict[str, t.Any]]]:
+    """What ``describe`` of a payload type returns; ``read`` gives {package, version, architecture, installed_size}."""
+    additions: list[dict[str, t.Any]] = []
+    for addition in map(read, files):
+        if any(addition["package"] == other["package"] for other in additions):
+            raise ValueError("package %s is there twice; keep one version" % addition["package"])
+        additions.append(addition)
+    return {}, additions
+
+
+class PackageInstaller(Base):
+    """Packages on a device. ``files`` entries of the payload have ``package``, ``version`` and ``architecture``."""
+
+    #: Who installs, for people.
+    TOOL: t.ClassVar[str] = ""
+    #: The programs that this format needs, first the one that installs.
+    PROGRAMS: t.ClassVar[tuple[str, ...]] = ()
+    #: The kind of system that has them, for people.
+    SYSTEM: t.ClassVar[str] = ""
+
+    # -- what a format implements ---------------------------------------------------------------------------------
+
+    def architectures(self) -> set[str]:
+        """The architectures whose packages can be installed here."""
+        raise NotImplementedError
+
+    def locked(self) -> str | None:
+        """Who holds the package database now, for people; None if nobody does."""
+        raise NotImplementedError
+
+    def trouble(self) -> tuple[str, str] | None:
+        """What others left broken in the package database, and the command that mends it; None if it is sound."""
+        raise NotImplementedError
+
+    def mend(self) -> command.Result:
+        """Run what :meth:`trouble` names."""
+        raise NotImplementedError
+
+    def simulate(self) -> command.Result:
+        """What :meth:`put` would do, without doing it; fails if these files alone cannot be installed."""
+        raise NotImplementedError
+
+    def intrusion(self, simulated: command.Result) -> str | None:
+        """Which packages besides these :meth:`put` would install or remove, as a sentence; None if none."""
+        raise NotImplementedError
+
+    def contents(self, path: str) -> list[tuple[str, bool]]:
+        """Every absolute path that a package file brings, and whether it is a directory."""
+        raise NotImplementedError
+
+    def installed(self) -> dict[str, list[str]]:
+        """``{name: paths}`` of this payload's packages that are installed now, by the names that the database uses."""
+        raise NotImplementedError
+
+    def shared(self, directories: set[str], mine: t.Collection[str]) -> set[str]:
+        """Which of ``directories`` a package has a part in that is not ``mine``, by the names of :meth:`installed`."""
+        raise NotImplementedError
+
+    def versions(self) -> dict[str, str]:
+        """``{package: version}`` of this payload's packages that are wholly installed."""
+        raise NotImplementedError
+
+    def put(self) -> command.Result:
+        """Install all files in one run; must be possible over any older, newer or half-installed version."""
+        raise NotImplementedError
+
+    def state(self) -> Scope:
+        """Where the package tools keep their state: all of it belongs to "exactly what it was"."""
+        raise NotImplementedError
+
+    # -- the same for all ---------------------------------------------------------------------------------------
+
+    def ready(self, *, repair: bool) -> None:
+        """Refuse a device whose package manager others hold (``PACKAGE_LOCK``) or left broken (``PACKAGE_STATE``)."""
+        self._supported()
+        holder = self.locked()
+        if holder:
+            raise OtaError("PACKAGE_LOCK", "the package database is held by %s; it comes again" % holder)
+        found = self.trouble()
+        if found and not repair:
+            message = "the package database was left broken: %s; run '%s' there, or set repair"
+            raise OtaError("PACKAGE_STATE", message % found, command=found[1])
+
+    def repair(self) -> None:
+        """Finish what others left half done; OtaError ``PACKAGE_STATE`` if it is broken even then."""
+        found = self.trouble()
+        if found is None:
+            return
+        self.log("repair: %s: %s" % (found[1], found[0]))
+        result = self.mend()
+        self.log(result.out)
+        left = self.trouble()
+        if left:
+            message = "the package database is broken and '%s' did not mend it: %s"
+            raise OtaError("PACKAGE_STATE", message % (found[1], result.tail or left[0]), command=left[1])
+
+    def check(self) -> None:
+        """Refuse what could not be installed from these files alone, before anything is touched."""
+        self.ready(repair=False)
+        known = self.architectures()
+        for entry in self.payload["files"]:
+            if entry["architecture"] not in known:
+                text = "package %s is for %s, this device is %s"
+                raise OtaError(
+                    "INCOMPATIBLE", text % (entry["package"], entry["architecture"], ", ".join(sorted(known)))
+                )
+        simulated = self.simulate()
+        if simulated.rc != 0:
+            message = "%s cannot install these packages without others; add their dependencies to the release: %s"
+            raise OtaError("REQUIREMENT", message % (self.TOOL, simulated.tail))
+        others = self.intrusion(simulated)
+        if others:
+            raise OtaError("REQUIREMENT", others)
+
+    def _supported(self) -> None:
+        if not self.layout.is_real:
+            raise OtaError("UNSUPPORTED", "packages need a whole machine; a device that is a directory takes archives")
+        for program in self.PROGRAMS:
+            if command.which(program) is None:
+                message = "this device has no %s; payload type %s needs %s"
+                raise OtaError("UNSUPPORTED", message % (program, self.payload["type"], self.SYSTEM))
+
+    def scope(self) -> Scope:
+        """Files of the old and the new packages, their directories, and the state of the package tools."""
+        paths: dict[str, bool] = {}
+        for entry in self.payload["files"]:
+            paths.update(self.contents(self.path(entry)))
+        installed = self.installed()
+        for names in installed.values():
+            for name in names:
+                paths[name] = paths.get(name, False)
+        private = self._private(paths, installed)
+        singles = {name for name in paths if not any(name.startswith(tree + "/") for tree in private)} - private
+        state = self.state()
+        return Scope(frozenset(singles | state.paths), frozenset(private | state.trees), state.volatile)
+
+    def _private(self, paths: t.Mapping[str, bool], mine: t.Collection[str]) -> set[str]:
+        """Directories of code that no other package has a part in: their whole content comes and goes with these."""
+        wanted = {
+            name
+            for name, directory in paths.items()
+            if name.startswith(_CODE)
+            and name.count("/") >= _SHARED_DEPTH
+            and (directory or os.path.isdir(name))
+            and not os.path.islink(name)
+        }
+        if wanted:
+            wanted -= self.shared(wanted, mine)
+        return {name for name in wanted if not any(name.startswith(other + "/") for other in wanted)}
+
+    def space(self) -> int:
+        """Installed sizes, once more for the backups that package tools keep while they unpack."""
+        return 2 * sum(int(entry["installed_size"]) for entry in self.payload["files"])
+
+    def observe(self) -> t.Any:
+        """``{package: version}`` of this payload's packages, None where it is not installed."""
+        found: dict[str, str | None] = {entry["package"]: None for entry in self.payload["files"]}
+        found.update(self.versions())
+        return found
+
+    def wanted(self) -> t.Any:
+        """``{package: version}`` of the release."""
+        return {entry["package"]: entry["version"] for entry in self.payload["files"]}
+
+    def install(self) -> None:
+        """One run for all packages; their scripts run without questions, edited configuration stays."""
+        result = self.put()
+        self.log(result.out)
+        program = self.PROGRAMS[0]
+        if result.rc != 0:
+            raise OtaError("INSTALL", "%s failed with %d: %s" % (program, result.rc, result.tail))
+        now = self.observe()
+        wrong = [name for name, version in self.wanted().items() if now[name] != version]
+        if wrong:
+            raise OtaError("INSTALL", "%s ended well but %s is not installed as signed" % (program, ", ".join(wrong)))
+        self.activate()
+
+    def activate(self) -> None:
+        """Restart the units that the release names (packages restart their own)."""
+        units.restart(self.payload.get("units", []))
+
+    def units(self) -> list[str]:
+        """The named units and every unit that an old or a new package brings."""
+        names = set(self.payload.get("units", []))
+        paths = [path for entry in self.payload["files"] for path, _directory in self.contents(self.path(entry))]
+        paths.extend(path for found in self.installed().values() for path in found)
+        for path in paths:
+            folder, name = os.path.split(path)
+            if folder.endswith(_UNIT_FOLDER) and _UNIT.match(name):
+                names.add(name)
+        return sorted(names)
+
+    def path(self, entry: Entry) -> str:
+        """The verified file of one package."""
+        return self.files[entry["sha256"]]
+
+    def linked(self, ending: str) -> list[str]:
+        """Every package file under a name with ``ending``, which tools want, beside the verified ones."""
+        folder = os.path.join(os.path.dirname(self.path(self.payload["files"][0])), ending)
+        os.makedirs(folder, exist_ok=True)
+        links = []
+        for entry in self.payload["files"]:
+            link = os.path.join(folder, "%s.%s" % (entry["sha256"], ending))
+            if not os.path.exists(link):
+                os.link(self.path(entry), link)
+            links.append(link)
+        return links

@@ -1,0 +1,157 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""Payload type ``rpm``: local .rpm files with their dependency closure, by rpm itself, without network.
+
+rpm and not a tool above it (dnf, microdnf, zypper): it is on every such system, takes files only, resolves against
+the installed packages and these files alone, and goes up and down in version by the same call.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+import typing as t
+
+from ...base import schema
+from ...base.errors import OtaError
+from ...system import command
+from . import Scope, _lockholder, _packages, _rpmfile
+
+REQUIRED = ()
+SIGNED_REQUIRED = ()
+RULES: dict[str, schema.Rule] = {}
+SIGNED_RULES: dict[str, schema.Rule] = {}
+FILE_RULES: dict[str, schema.Rule] = {
+    "package": schema.matching(re.compile(r"^[A-Za-z0-9_][A-Za-z0-9+._-]{0,127}$")),
+    "version": schema.matching(re.compile(r"^[A-Za-z0-9][A-Za-z0-9.+:~^_-]*$")),
+    "architecture": schema.matching(re.compile(r"^[A-Za-z0-9_]+$")),
+    "installed_size": schema.whole(0),
+}
+
+#: What package scripts keep besides their files; the database's place is asked of rpm.
+STATE_TREES = ("/etc", "/var/lib/dnf", "/var/lib/alternatives", "/var/lib/authselect")
+_VERSION = "%|EPOCH?{%{EPOCH}:}:{}|%{VERSION}-%{RELEASE}"
+_MEND = "rpm --rebuilddb"
+_SCRIPT_FAILED = re.compile(r"scriptlet failed")
+
+
+def describe(payload: dict[str, t.Any], files: list[pathlib.Path]) -> tuple[dict[str, t.Any], list[dict[str, t.Any]]]:
+    """Name, version, architecture and size of each package, from its header."""
+    return _packages.describe(_read, files)
+
+
+def _read(path: pathlib.Path) -> dict[str, t.Any]:
+    found = _rpmfile.read(path)
+    addition = {"package": found.name, "version": found.version, "architecture": found.architecture}
+    return dict(addition, installed_size=found.size)
+
+
+class Installer(_packages.PackageInstaller):
+    """rpm packages on a device."""
+
+    TOOL = "rpm"
+    PROGRAMS = ("rpm",)
+    SYSTEM = "a system of rpm packages"
+
+    def architectures(self) -> set[str]:
+        """What rpm calls compatible with this machine."""
+        found = re.search(r"^compatible archs\s*:(.*)$", command.run(["rpm", "--showrc"]).out, re.M)
+        return {"noarch", *(found.group(1).split() if found else ())}
+
+    def locked(self) -> str | None:
+        """The lock of the database; tools above rpm hold it too while they change something."""
+        return _lockholder.of(os.path.join(_database(), ".rpm.lock"))
+
+    def trouble(self) -> tuple[str, str] | None:
+        """A database that cannot be read. (Two versions of a package, after an interrupted run, end with the next.)"""
+        if not os.path.isdir(_database()):
+            return None  # none yet: rpm makes one
+        verified = command.run(["rpm", "--verifydb"], timeout=300)
+        if verified.rc != 0:
+            return "its database is damaged: %s" % verified.tail, _MEND
+        return None
+
+    def mend(self) -> command.Result:
+        """Rebuild the database's indexes from its packages."""
+        return command.run(_MEND.split(), timeout=None)
+
+    def simulate(self) -> command.Result:
+        """Let rpm check it."""
+        return self._rpm("--test")
+
+    def intrusion(self, simulated: command.Result) -> str | None:
+        """What these packages make obsolete and do not bring: rpm pushes that out without a word."""
+        named = {entry["package"] for entry in self.payload["files"]}
+        obsoletes = {name for entry in self.payload["files"] for name in _rpmfile.read(self.path(entry)).obsoletes}
+        gone = sorted(_installed(sorted(obsoletes - named)))
+        message = "rpm would remove %s, which the release makes obsolete but does not hold"
+        return message % ", ".join(gone) if gone else None
+
+    def contents(self, path: str) -> list[tuple[str, bool]]:
+        """From the header."""
+        return _rpmfile.read(path).files
+
+    def state(self) -> Scope:
+        """``/etc``, the package database, and what its helpers remember."""
+        database = _database()
+        # SQLite makes its shared-memory file anew whenever nobody has the database open; every query changes it.
+        volatile = frozenset({os.path.join(database, name) for name in ("rpmdb.sqlite-shm", ".rpm.lock")})
+        return Scope(frozenset(), frozenset({database, *STATE_TREES}), volatile)
+
+    def installed(self) -> dict[str, list[str]]:
+        """From the database."""
+        found: dict[str, list[str]] = {}
+        for entry in self.payload["files"]:
+            result = command.run(["rpm", "--query", "--qf", "[%{FILENAMES}\n]", entry["package"]])
+            if result.rc == 0:
+                found[entry["package"]] = [line.rstrip("/") for line in result.out.splitlines() if line.strip("/")]
+        return found
+
+    def shared(self, directories: set[str], mine: t.Collection[str]) -> set[str]:
+        """From the files of all other packages, asked in one query."""
+        lines = command.run(["rpm", "--query", "--all", "--qf", "[%{=NAME} %{FILENAMES}\n]"], timeout=300).out
+        owned = (line.partition(" ") for line in lines.splitlines())
+        return {path for name, _blank, path in owned if name not in mine} & directories
+
+    def versions(self) -> dict[str, str]:
+        """From the database; all of them where an interrupted run left several."""
+        found = _installed([entry["package"] for entry in self.payload["files"]])
+        return {name: ", ".join(sorted(versions)) for name, versions in found.items()}
+
+    def put(self) -> command.Result:
+        """By rpm; a script that failed once the files are there is an error here, where rpm only warns."""
+        result = self._rpm()
+        if result.rc == 0 and _SCRIPT_FAILED.search(result.err):
+            return result._replace(rc=1)
+        return result
+
+    def _rpm(self, *options: str) -> command.Result:
+        argv = ["rpm", "--upgrade", "--oldpackage", "--replacepkgs", *options]
+        if os.path.exists("/etc/debian_version"):
+            argv.append("--force-debian")  # Debian's rpm asks whether one means it
+        return command.run([*argv, *self.linked("rpm")], timeout=None)
+
+
+def _database() -> str:
+    """Where rpm keeps its database: each distribution has another place."""
+    result = command.run(["rpm", "--eval", "%_dbpath"])
+    path = result.out.strip()
+    if result.rc != 0 or not path.startswith("/"):
+        raise OtaError("UNSUPPORTED", "rpm does not say where its database is: %s" % (result.tail or path))
+    return os.path.realpath(path)
+
+
+def _installed(names: t.Sequence[str]) -> dict[str, set[str]]:
+    """``{package: versions}`` of those of ``names`` that are installed."""
+    found: dict[str, set[str]] = {}
+    if names:
+        lines = command.run(["rpm", "--query", "--qf", "%%{NAME} %s\n" % _VERSION, *names]).out.splitlines()
+        for name, _blank, version in (line.partition(" ") for line in lines):
+            if name in names:
+                found.setdefault(name, set()).add(version)
+    return found

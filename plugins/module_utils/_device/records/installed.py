@@ -1,0 +1,124 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""What a device remembers between transactions: what is installed, what failed here, how far it has come.
+
+``installed.json``: ``{format, releases: {NAME: {current, previous, counter}}, rejected: {DIGEST: {...}}}``.
+``current`` and ``previous`` are ``{name, version, counter, digest, transaction, units, rollout, time}``; the snapshot
+that leads back from ``current`` has the id of its transaction. ``earlier`` lists what was before ``previous``, newest
+first, as far as there are snapshots to get there.
+"""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from ..base.errors import OtaError
+from ..documents import release
+from ..system import durable
+from ..system.layout import Layout
+
+FORMAT = 1
+Release = t.Dict[str, t.Any]
+
+
+def stamp() -> str:
+    """The time now, UTC, RFC 3339."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+class Memory:
+    """``installed.json`` of one device; every change is durable when its method returns."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.path = layout.file("installed.json")
+        self.value = durable.read_json(self.path) or {"format": FORMAT, "releases": {}, "rejected": {}}
+
+    def of(self, name: str) -> dict[str, t.Any]:
+        """``{current, previous, counter}`` of the release name ``name``."""
+        return t.cast(
+            "dict[str, t.Any]", self.value["releases"].get(name, {"current": None, "previous": None, "counter": 0})
+        )
+
+    def latest(self) -> str | None:
+        """The release name that was confirmed last, or None."""
+        found = [(entry["current"]["time"], name) for name, entry in self.value["releases"].items() if entry["current"]]
+        return max(found)[1] if found else None
+
+    def check(
+        self,
+        document: release.Document,
+        digest: str,
+        retry_rejected: bool,
+        last: t.Mapping[str, t.Any] | None = None,
+    ) -> None:
+        """Refuse what is older than confirmed (``ROLLBACK``), failed here before (``REJECTED``), or goes over other
+        releases than the one that is here (``UPDATE_PATH``).
+
+        ``last`` is the reply of the last transaction, which tells the asker whether it was its own.
+        """
+        here = self.of(document["name"])
+        current, floor = here["current"], here["counter"]
+        if current and current["digest"] == digest:
+            return  # here already, if only after a way back from something newer
+        if document["counter"] < floor:
+            message = "counter %d of %s %s is below %d, which this device has confirmed; use a rollback to go back"
+            raise OtaError("ROLLBACK", message % (document["counter"], document["name"], document["version"], floor))
+        known = self.value["rejected"].get(digest)
+        if known and not retry_rejected:
+            message = "this release failed here before (%s: %s); set retry_rejected to offer it again"
+            raise OtaError("REJECTED", message % (known["code"], known["message"]), rejected=known, last=last)
+        obstacle = release.obstacle(document, current)
+        if obstacle:
+            message = "%s %s cannot be taken here directly: %s; update to a release in between first"
+            raise OtaError("UPDATE_PATH", message % (document["name"], document["version"], obstacle))
+
+    def chain(self, name: str) -> list[Release]:
+        """What is installed, what was before that, and so on."""
+        entry = self.of(name)
+        return [found for found in (entry["current"], entry["previous"], *entry.get("earlier", [])) if found]
+
+    def confirm(self, done: Release, keep: int = 1) -> None:
+        """``done`` is what is installed now; the counter's floor rises. Can be run again.
+
+        ``keep`` is how many ways back stay: so many releases before ``done`` are remembered.
+        """
+        entry = dict(self.of(done["name"]))
+        if (entry["current"] or {}).get("transaction") != done["transaction"]:
+            entry.update(_entries([dict(done, time=stamp()), *self.chain(done["name"])][: keep + 1]))
+        entry["counter"] = max(entry["counter"], done["counter"])
+        self.value["releases"][done["name"]] = entry
+        self.value["rejected"].pop(done["digest"], None)
+        self._write()
+
+    def went_back(self, name: str) -> None:
+        """The release before is installed again; a way back leads to the one before that. Can be run again."""
+        entry = dict(self.of(name))
+        if entry["previous"] is not None:
+            entry.update(_entries(self.chain(name)[1:]))
+            self.value["releases"][name] = entry
+            self._write()
+
+    def forget(self, name: str) -> None:
+        """Nothing of ``name`` is installed any more."""
+        entry = dict(self.of(name))
+        entry.update(_entries([]))
+        self.value["releases"][name] = entry
+        self._write()
+
+    def reject(self, digest: str, code: str, message: str) -> None:
+        """Never take this release again unless somebody says so."""
+        self.value["rejected"][digest] = {"code": code, "message": message, "time": stamp()}
+        self._write()
+
+    def _write(self) -> None:
+        durable.write_json(self.path, self.value)
+
+
+def _entries(chain: list[Release]) -> dict[str, t.Any]:
+    current, previous = [*chain[:2], None, None][:2]
+    return {"current": current, "previous": previous, "earlier": chain[2:]}

@@ -1,0 +1,103 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""Running the engine's own work apart from the SSH session that asked for it.
+
+On systemd a transient unit: it survives the session, the restart of sshd and of the network, and can be ended with
+all its children. Elsewhere a session of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import typing as t
+
+from ..base.errors import OtaError
+from . import command
+from .layout import Layout
+
+
+def program(engine: str | None = None) -> list[str]:
+    """How to start an engine: the zipapp ``engine`` if it is still there, else the one that is running now."""
+    path = engine if engine and engine.endswith(".pyz") and os.path.exists(engine) else os.path.abspath(sys.argv[0])
+    if not path.endswith(".pyz"):
+        raise OtaError("ENGINE", "the engine does not run from its zipapp (%s)" % path)
+    return [sys.executable, "-I", "-S", "-B", path]
+
+
+def by_systemd(layout: Layout) -> bool:
+    """Whether systemd can run work for this device."""
+    return layout.is_real and os.geteuid() == 0 and command.has_systemd() and command.which("systemd-run") is not None
+
+
+def start(layout: Layout, name: str, arguments: t.Sequence[str], log: str, engine: str | None = None) -> int | None:
+    """Start the engine with ``arguments`` as ``name``; the pid where there is no unit. ``log`` gets its output.
+
+    ``engine`` is the program to take, by default this one.
+    """
+    argv = [*program(engine), *arguments]
+    with contextlib.suppress(OSError):  # for root only; and no room for a log must not stop a way back
+        os.close(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600))
+    if by_systemd(layout):
+        unit = ["systemd-run", "--quiet", "--collect", "--no-block", "--unit=%s.service" % name]
+        result = command.run(
+            [*unit, "--property=StandardOutput=append:%s" % log, "--property=KillMode=control-group", *argv]
+        )
+        if result.rc != 0:
+            raise OtaError("ENGINE", "systemd-run could not start %s: %s" % (name, result.tail))
+        return None
+    with open(log, "ab") as output:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd="/",
+            start_new_session=True,
+            env={"PATH": command.PATH, "LC_ALL": "C", "HOME": "/root"},
+        )
+    return process.pid
+
+
+def end(layout: Layout, name: str, pid: int | None, token: str) -> None:
+    """Kill the work ``name`` with everything it started.
+
+    ``token`` must stand in the command line of ``pid``: a number alone may belong to somebody else by now.
+    """
+    if by_systemd(layout):
+        command.run(["systemctl", "kill", "--signal=KILL", name + ".service"])
+        return
+    if pid is None or token not in _arguments(pid):
+        return
+    for child in reversed(_family(pid)):
+        try:
+            os.kill(child, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def _arguments(pid: int) -> list[str]:
+    try:
+        with open("/proc/%d/cmdline" % pid, "rb") as handle:
+            return os.fsdecode(handle.read()).split("\0")
+    except OSError:
+        return []
+
+
+def _family(pid: int) -> list[int]:
+    """``pid`` and every process below it."""
+    found = [pid]
+    for entry in found:
+        try:
+            with open("/proc/%d/task/%d/children" % (entry, entry), encoding="ascii") as handle:
+                found.extend(int(number) for number in handle.read().split())
+        except OSError:
+            continue
+    return found

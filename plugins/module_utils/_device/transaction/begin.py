@@ -1,0 +1,64 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""Opening a transaction: its options, and starting its worker."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from ..base import schema
+from ..base.errors import OtaError
+from ..base.protocol import Request
+from ..records.transaction import Transaction
+from ..system import background, durable
+from . import worker
+
+DEADLINE = 600
+
+
+#: How many snapshots may stay; at least one leads back from what is installed.
+KEEP = schema.whole(1, 100)
+
+
+def busy(running: Transaction) -> OtaError:
+    """The refusal of a device that has another transaction open."""
+    message = "transaction %s (%s %s) is open on this device; it ends by itself at its deadline"
+    return OtaError("BUSY", message % (running.id, running.release["name"], running.release["version"]))
+
+
+def options(request: Request) -> dict[str, t.Any]:
+    """The transaction options that are kept with a transaction."""
+    protect = [str(path) for path in request.get("protect") or []]
+    if any(not os.path.isabs(path) or not path.strip("/") for path in protect):
+        raise OtaError("RELEASE", "protect must list absolute paths below /, not %r" % protect)
+    deadline = int(request.get("deadline") or DEADLINE)
+    if deadline < 5:
+        raise OtaError("RELEASE", "a deadline of %d s is too short for any confirm; give at least 5" % deadline)
+    wrong = KEEP(request.get("keep_snapshots", 1))
+    if wrong:
+        raise OtaError("RELEASE", "keep_snapshots %s" % wrong)
+    return {
+        "rollout": request.get("rollout"),
+        "generation": int(request.get("generation") or 0),
+        "deadline": deadline,
+        "snapshot": request.get("snapshot") or "auto",
+        "protect": protect,
+        "keep_snapshots": request.get("keep_snapshots", 1),
+        "data": request.get("data") or [],
+        "interlocks": request.get("interlocks") or [],
+        "checkpoint": request.get("checkpoint"),
+    }
+
+
+def launch(transaction: Transaction) -> None:
+    """Start the worker of a transaction, apart from this session."""
+    layout = transaction.layout
+    arguments = ["worker", layout.root, layout.state_dir, transaction.id]
+    pid = background.start(layout, worker.name(transaction), arguments, transaction.folder("worker.log"))
+    if pid is not None:
+        durable.write_json(transaction.folder("worker.json"), {"pid": pid})

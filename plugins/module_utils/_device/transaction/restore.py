@@ -1,0 +1,112 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""The way back: put the snapshot back, prove it, and only then call it restored."""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+import typing as t
+
+from ..base.errors import OtaError
+from ..enrolment.identity import Identity
+from ..kinds import payloads, snapshots
+from ..records import releases
+from ..records.transaction import Transaction
+from ..system import units
+from ..system.boot import boot_id
+from . import finish, migrate, reboot
+from .health import Health
+
+TRIES = 3
+
+
+def go_back(transaction: Transaction, code: str, message: str) -> None:
+    """Restore what the transaction changed; can be interrupted and run again. Called with the lock held.
+
+    The space held for this is given up before the first write: it must work with no byte free.
+    """
+    with contextlib.suppress(OtaError, OSError):
+        snapshots.load(transaction.layout, transaction.id).make_room()
+    transaction.advance("restoring", code=code, message=message)
+    problem = ""
+    if transaction.boots - transaction.data.get("back_boots", transaction.boots) >= TRIES:
+        problem = "the device was restored and went down %d times before that could be proven" % TRIES
+        finish.finish(transaction, "broken", "RESTORE", "%s (because of %s: %s)" % (problem, code, message))
+        return
+    for _attempt in range(TRIES):
+        try:
+            problem = _restore(transaction)
+            break
+        except Exception as error:  # go on trying: a device must not stay in between
+            transaction.log(traceback.format_exc())
+            problem = "going back failed: %s" % (error.message if isinstance(error, OtaError) else repr(error))
+    if problem:
+        finish.finish(
+            transaction, "broken", "RESTORE", "%s (was going back because of %s: %s)" % (problem, code, message)
+        )
+    else:
+        finish.finish(transaction, "restored", code, message)
+
+
+def _restore(transaction: Transaction) -> str:
+    """One attempt; what is not as before, or an empty text."""
+    layout = transaction.layout
+    snapshot = snapshots.load(layout, transaction.id)
+    snapshot.prove()  # before anything stops: what cannot be put back whole leaves the device as it runs
+    leaving = releases.installers_of(transaction, releases.of_transaction(transaction))
+    for payload in leaving:
+        _gently(transaction, payload.quiesce)
+    if layout.is_real:
+        units.stop(transaction.units)
+    if transaction.kind == "update":
+        _migrate_back(transaction, leaving)
+    changed = snapshot.restore()
+    if transaction.kind == "rollback":
+        migrate.undo(transaction)  # forward again: by the code that was just put back
+    transaction.log("put back %d paths" % len(changed))
+    if layout.is_real:
+        units.bring_back(transaction.units_active)
+    for payload in releases.installers_of(transaction, releases.confirmed(layout, transaction.before)):
+        _gently(transaction, payload.activate)
+    if reboot.due_back(transaction):
+        remaining = snapshot.remaining()
+        if remaining:
+            snapshot.restore(remaining)
+        transaction.save(back_from=boot_id(), back_boots=transaction.boots)
+        reboot.ask(layout, insist=True)  # proven after the boot, by the guard
+    remaining = snapshot.remaining()
+    if remaining:  # services that just started may have written; what is still different after that is not
+        snapshot.restore(remaining)
+        remaining = snapshot.remaining()
+    if remaining:
+        return "%d paths are not as before, first %s" % (len(remaining), ", ".join(remaining[:5]))
+    verdict = Health(layout, transaction.data.get("health_before") or {}, Identity(layout).words).wait(
+        transaction.baseline
+    )
+    transaction.save(health=verdict.checks)
+    return "" if verdict.healthy else "the device is not as healthy as before: %s" % verdict.reason
+
+
+def _migrate_back(transaction: Transaction, leaving: list[payloads.Base]) -> None:
+    """Data that stays becomes what the old code reads, while the new one, which can do that, is still in place."""
+    try:
+        migrate.undo(transaction)
+    except OtaError:  # the data is the new code's: so nothing else can work with it until hands came
+        for payload in leaving:
+            _gently(transaction, payload.activate)
+        if transaction.layout.is_real:
+            units.bring_back(transaction.units_active)
+        raise
+
+
+def _gently(transaction: Transaction, step: t.Callable[[], None]) -> None:
+    """A stop or start that fails must not keep the files from going back; health decides in the end."""
+    try:
+        step()
+    except OtaError as error:
+        transaction.log(error.message)

@@ -1,0 +1,222 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""The work of a transaction, from staged to unconfirmed, in one process under one lock."""
+
+from __future__ import annotations
+
+import os
+import traceback
+import typing as t
+
+from ..base.errors import OtaError
+from ..documents import data, release
+from ..enrolment.identity import Identity
+from ..kinds import interlocks, snapshots
+from ..records import releases
+from ..records.transaction import UNTOUCHED, Transaction
+from ..system import durable, lock, tree, units
+from ..system.layout import Layout
+from ..transfer import staging
+from . import backup, guard, migrate, quiesce, reboot
+from .finish import finish
+from .health import Health, measured
+from .restore import go_back
+
+
+def name(transaction: Transaction) -> str:
+    """The name of the detached work."""
+    return "fleet-ota-worker-" + str(transaction.id)
+
+
+def work(layout: Layout, identifier: str) -> None:
+    """Carry transaction ``identifier`` from ``staged`` to ``unconfirmed`` or back to where it came from."""
+    with lock.hold(layout, wait=60):
+        transaction = Transaction.load(layout)
+        if transaction is None or transaction.id != identifier or transaction.state != "staged":
+            return
+        try:
+            if transaction.kind == "rollback":
+                _prepare_rollback(transaction)
+            else:
+                _prepare_update(transaction)
+        except OtaError as error:
+            _stop(transaction, error.outcome, error.code, error.message, error.detail)
+        except Exception as error:  # whatever it was, the device must end in a known state
+            transaction.log(traceback.format_exc())
+            _stop(transaction, "refused", "ENGINE", "%s: %s" % (type(error).__name__, error), {})
+
+
+def _stop(transaction: Transaction, outcome: str, code: str, message: str, detail: dict[str, t.Any]) -> None:
+    transaction.log("%s: %s" % (code, message))
+    if transaction.state in UNTOUCHED:
+        finish(transaction, outcome, code, message)
+    else:
+        install_code = code if code in ("INSTALL", "HEALTH", "REBOOT") else "INSTALL"
+        go_back(transaction, install_code, message if code == install_code else "%s: %s" % (code, message))
+
+
+# -- update ----------------------------------------------------------------------------------------------------------
+
+
+def _prepare_update(transaction: Transaction) -> None:
+    layout = transaction.layout
+    document = releases.of_transaction(transaction)
+    if document is None:
+        raise OtaError("RELEASE", "the transaction's release document is gone; run again")
+    files = release.payload_files(document)
+    pull = durable.read_json(transaction.folder("request.json"), {}).get("pull") or {}
+    missing = {entry["sha256"] for entry in staging.missing(layout, files)}
+    for entry in files:
+        if entry["sha256"] in missing:
+            staging.pull(layout, entry, pull.get(entry["sha256"], []))
+    durable.remove(transaction.folder("request.json"))  # its addresses may hold credentials
+    paths = staging.take(layout, transaction.folder("payload"), files)
+    payloads = releases.installers_of(transaction, document, paths)
+    for payload in payloads:
+        if transaction.data.get("repair"):
+            payload.repair()
+        payload.check()
+    transaction.advance("verified")
+    scopes = [payload.scope() for payload in payloads]
+    given = transaction.data.get("data")
+    entries = data.merged(document, given)
+    single, trees = (frozenset().union(*parts) for parts in zip(*((one.paths, one.trees) for one in scopes)))
+    data.spare(given, layout.real, single, trees)
+    protect = {*document.get("protect", []), *transaction.protect, *data.paths(entries, "restore")}
+    selection = tree.select(
+        layout,
+        single,
+        protect | trees,
+        [
+            *exclude(layout),
+            *data.paths(entries, "keep"),
+            *(path for scope in scopes for path in scope.volatile),
+        ],
+    )
+    extra = sum(payload.space() for payload in payloads) + document.get("requires", {}).get("free_space", 0)
+    concerned = sorted({unit for payload in payloads for unit in payload.units()}) if layout.is_real else []
+    interlocks.ask(layout, transaction.data.get("interlocks"))  # it may have taken long to bring the payloads here
+    quiesce.begin(transaction, document)
+    try:
+        backup.run(transaction, entries)
+        _snapshot(transaction, selection, extra, concerned)
+    finally:
+        quiesce.resume(transaction)
+    sections = [document.get("health", {})]
+    if transaction.before:
+        sections.append((releases.confirmed(layout, transaction.before) or {}).get("health", {}))
+    _baseline(transaction, sections)
+    _arm(transaction)
+    for payload in payloads:
+        payload.install()
+    migrate.forward(transaction, entries)
+    _in_place(transaction, document.get("health", {}))
+
+
+# -- rollback --------------------------------------------------------------------------------------------------------
+
+
+def _prepare_rollback(transaction: Transaction) -> None:
+    layout = transaction.layout
+    source = snapshots.load(layout, transaction.source)
+    source.prove()
+    changed, _conflicts = source.undo()  # they were accepted before this was started
+    transaction.advance("verified")
+    extra = sum(entry.get("s", 0) for entry in source.manifest().values())
+    left = releases.confirmed(layout, transaction.before) or {}
+    interlocks.ask(layout, transaction.data.get("interlocks"))
+    quiesce.begin(transaction, left)
+    try:
+        _snapshot(transaction, source.selection, extra, transaction.before.get("units", []) if layout.is_real else [])
+    finally:
+        quiesce.resume(transaction)
+    document = releases.of_transaction(transaction)
+    section = (document or {}).get("health", {})
+    _baseline(transaction, [section])
+    _arm(transaction)
+    for payload in releases.installers_of(transaction, left):
+        payload.quiesce()
+    if layout.is_real:
+        units.stop(transaction.units)
+    migrate.back(transaction, left.get("data", []))
+    source.restore(changed)
+    if layout.is_real:
+        units.bring_back(transaction.units_active)
+    for payload in releases.installers_of(transaction, document):
+        payload.activate()
+    _in_place(transaction, section)
+
+
+# -- steps of both ---------------------------------------------------------------------------------------------------
+
+
+def _snapshot(transaction: Transaction, selection: tree.Selection, extra: int, concerned: list[str]) -> None:
+    layout = transaction.layout
+    snapshot = snapshots.choose(layout, selection, transaction.snapshot)(layout, transaction.id, selection)
+    needed = snapshot.estimate() + extra + (4 << 20)  # and some for journals and logs
+    info = os.statvfs(layout.state)
+    free = info.f_bavail * info.f_frsize
+    if free < needed:
+        message = "%d bytes are needed for snapshot, payload and reserve, %d are free in %s; make room and run again"
+        raise OtaError("NO_SPACE", message % (needed, free, layout.state))
+    snapshot.create()
+    snapshot.prove()
+    active = units.active(concerned)
+    transaction.advance("snapshotted", snapshot_kind=snapshot.kind, units=concerned, units_active=active)
+
+
+def _baseline(transaction: Transaction, sections: list[dict[str, t.Any]]) -> None:
+    """Look once at what the old and the new release call healthy: what passes now must pass again after a way back."""
+    layout = transaction.layout
+    words = Identity(layout).words
+    seen: dict[str, dict[str, t.Any]] = {}
+    baseline: dict[str, t.Any] = {}
+    for section in sections:
+        health = Health(layout, section, words)
+        verdict = health.before()
+        baseline.update(measured(verdict))
+        for check in section.get("checks", []):
+            if verdict.checks[check["name"]]["ok"]:
+                seen[check["name"]] = check
+    back = {key: value for key, value in (sections[-1] or sections[0]).items() if key != "checks"}
+    transaction.save(baseline=baseline, health_before=dict(back, checks=list(seen.values())))
+
+
+def _arm(transaction: Transaction) -> None:
+    interlocks.ask(transaction.layout, transaction.data.get("interlocks"))
+    guard.arm(transaction)
+    transaction.advance("armed")
+    transaction.advance("installing")
+
+
+def _in_place(transaction: Transaction, section: dict[str, t.Any]) -> None:
+    """Everything is installed: once it is on disk, reboot if it is due, else go on."""
+    if transaction.layout.is_real:
+        os.sync()  # scripts of packages do not do it, and a boot loader reads no journal: a record must not be ahead
+    if reboot.due(transaction):
+        transaction.advance("rebooting")
+        if transaction.layout.is_real:
+            reboot.ask(transaction.layout)  # the guard goes on after the boot
+    elif transaction.data.get("reboot") == "if_needed":
+        transaction.save(reboot="never")  # it was not: the way back needs none either
+    check(transaction, section)
+
+
+def check(transaction: Transaction, section: dict[str, t.Any]) -> None:
+    """Prove the new release healthy, up to ``unconfirmed``; OtaError ``HEALTH`` otherwise."""
+    transaction.advance("checking")
+    verdict = Health(transaction.layout, section, Identity(transaction.layout).words).wait(transaction.baseline)
+    transaction.save(health=verdict.checks)
+    if not verdict.healthy:
+        raise OtaError("HEALTH", verdict.reason)
+    snapshots.load(transaction.layout, transaction.id).record_after()
+    transaction.advance("unconfirmed")
+
+
+def exclude(layout: Layout) -> list[str]:
+    """What is never in a snapshot: our own state and the guard."""
+    return [layout.state_dir, *guard.FILES]

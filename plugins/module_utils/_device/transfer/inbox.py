@@ -1,0 +1,146 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+"""Where payloads arrive: one writer per file, never more than there is room for.
+
+A file that is still arriving (``SHA256.part``) belongs to whoever holds its lock and still finds it under its name.
+Somebody who keeps an old one open can write to it for ever: nobody looks at it any more, and what was checked is
+not it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import io
+import os
+import shutil
+import time
+import typing as t
+
+from ..base import schema
+from ..base.errors import OtaError
+from ..enrolment import sealed
+from ..system import durable, hashing
+from ..system.layout import Layout
+
+Handle = io.FileIO
+#: On a sealed device: files that were not written to for so many seconds make room for others.
+_STALE = 3600
+_MOST_FILES = 1000
+
+
+def name(digest: t.Any) -> str:
+    """``digest`` as the name of a file in the inbox; OtaError ``METADATA`` if it is not a SHA-256."""
+    if not isinstance(digest, str) or not schema.SHA256.match(digest):
+        raise OtaError("METADATA", "%r is not a SHA-256" % (digest,))
+    return digest
+
+
+def part(layout: Layout, digest: str) -> str:
+    """Where a payload lies while it arrives."""
+    return layout.file("inbox", name(digest) + ".part")
+
+
+@contextlib.contextmanager
+def own(layout: Layout, digest: str) -> t.Iterator[Handle]:
+    """The part of a payload, for this process alone.
+
+    Is it in other hands (often a session whose link died unnoticed), this goes on with a copy in its place.
+    """
+    path = part(layout, digest)
+    while True:
+        handle = io.FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600), "r+")
+        with contextlib.closing(handle):
+            if not _lock(handle):
+                _replace(path, handle)
+            elif _is_at(handle, path):
+                yield handle
+                return
+
+
+def complete(layout: Layout, digest: str, handle: Handle) -> bool:
+    """Take the part over under its digest; False, and it is empty again, if it has other bytes."""
+    handle.seek(0)
+    if hashing.of_stream(handle) != digest:
+        handle.seek(0)
+        handle.truncate()
+        return False
+    path = part(layout, digest)
+    if not _is_at(handle, path):
+        raise OtaError("FETCH", "payload %s is being brought by somebody else as well; try again" % digest[:12])
+    os.rename(path, layout.file("inbox", digest))
+    durable.sync_directory(layout.file("inbox"))
+    return True
+
+
+def is_ours_alone(path: str, info: os.stat_result) -> bool:
+    """Whether the file with this lstat is ours, has no second name, and nobody has it open for writing."""
+    if info.st_uid != os.geteuid() or info.st_nlink != 1 or not os.path.isfile(path) or os.path.islink(path):
+        return False
+    with contextlib.closing(io.FileIO(os.open(path, os.O_RDWR | os.O_NOFOLLOW), "r+")) as handle:
+        return _lock(handle)
+
+
+def room(layout: Layout, digest: str, needed: int) -> None:
+    """OtaError ``NO_SPACE`` unless ``needed`` more bytes of ``digest`` have room.
+
+    A sealed device also keeps to its settings, and a twentieth of the file system stays free.
+    """
+    settings = sealed.load(layout)
+    info = os.statvfs(layout.file("inbox"))
+    free = info.f_bavail * info.f_frsize
+    if settings is not None:
+        _within(layout, settings.inbox_bytes, digest, needed)
+        free -= info.f_blocks * info.f_frsize // 20
+    if free < needed:
+        raise OtaError("NO_SPACE", "%d bytes are needed in %s, %d are free" % (needed, layout.state, max(free, 0)))
+
+
+def _within(layout: Layout, most: int, digest: str, needed: int) -> None:
+    held = []
+    for entry in os.scandir(layout.file("inbox")):
+        with contextlib.suppress(FileNotFoundError):
+            info = entry.stat(follow_symlinks=False)
+            held.append((info.st_mtime, info.st_size, entry.name))
+    total = sum(size for _time, size, _name in held)
+    for written, size, entry_name in sorted(held):
+        if total + needed <= most and len(held) <= _MOST_FILES:
+            break
+        if written < time.time() - _STALE and not entry_name.startswith(digest):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(layout.file("inbox", entry_name))
+            held.pop()
+            total -= size
+    if total + needed > most or len(held) > _MOST_FILES:
+        message = "the inbox of this sealed device holds %d bytes in %d files and takes %d bytes in %d files; what is"
+        message += " older than an hour makes room, and every update that ends empties it"
+        raise OtaError("NO_SPACE", message % (total, len(held), most, _MOST_FILES))
+
+
+def _lock(handle: Handle) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_at(handle: Handle, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle.fileno()), os.lstat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _replace(path: str, held: Handle) -> None:
+    """Put a copy in the place of a file that somebody else holds."""
+    fresh = "%s.%d" % (path, os.getpid())
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(fresh)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "wb") as copy:
+        shutil.copyfileobj(t.cast("t.IO[bytes]", held), copy)
+    os.rename(fresh, path)

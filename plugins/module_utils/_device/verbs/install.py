@@ -1,0 +1,53 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""Verb `install`: verify and install without a transaction."""
+
+from __future__ import annotations
+
+from ..admission.offer import examine
+from ..base.protocol import Reply, Request
+from ..kinds import interlocks, payloads
+from ..records import transaction
+from ..system.layout import Layout
+from ..transaction import begin, finish
+from ..transfer import staging
+from . import apply
+
+
+def install(layout: Layout, request: Request) -> Reply:
+    """Verify and install under one lock, without a transaction: no snapshot, no guard, no health."""
+    running = finish.settle(layout)
+    if running is not None and running.is_open:
+        raise begin.busy(running)
+    offer = examine(layout, request["bundle"], retry_rejected=bool(request.get("retry_rejected")))
+    files = apply.release.payload_files(offer.document)
+    found = payloads.create(layout, offer.document, lambda text: None)
+    before = {one.payload["name"]: one.observe() for one in found}
+    after = {one.payload["name"]: one.wanted() for one in found}
+    changed = before != after
+    if changed:
+        interlocks.ask(layout, None)
+    for one in found if changed else []:
+        one.ready(repair=bool(request.get("repair")))
+    missing = staging.missing(layout, files) if changed else []
+    pull = request.get("pull") or {}
+    reply: Reply = {"changed": changed, "diff": {"before": before, "after": after}, "release": offer.release}
+    if not changed or request.get("check") or any(entry["sha256"] not in pull for entry in missing):
+        return dict(reply, missing=missing)
+    for entry in missing:
+        staging.pull(layout, entry, pull[entry["sha256"]])
+    folder = layout.file("transactions", "install")
+    paths = staging.take(layout, folder, files)
+    for one in found:
+        one.files = paths
+        if request.get("repair"):
+            one.repair()
+        one.check()
+    for one in found:
+        one.install()
+    transaction.remove_folder(layout, "install")
+    return dict(reply, missing=[])

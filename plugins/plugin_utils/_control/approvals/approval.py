@@ -1,0 +1,247 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+"""Approvals of a rollout: what is asked for, what is signed, what an approved plan covers (docs/reference/approval.md).
+
+An approval binds people's signatures to the bytes of a plan: it is a TUF target of an approval role.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import difflib
+import hashlib
+import typing as t
+
+from ....module_utils._device.documents import approval
+from ..base.errors import PlanError
+from ..planning import plan as planning
+from ..planning import settings
+from ..planning.plan import Plan
+from ..policy import policy as policies
+from ..policy.policy import Policy
+
+#: Hours that an approval holds unless another time is asked for.
+HOURS = 72
+
+
+@dataclasses.dataclass(frozen=True)
+class Requester:
+    """Who asks: a name for people and, if they could sign themselves, the id of their key."""
+
+    name: str
+    keyid: str | None = None
+    remark: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Approved:
+    """An approval that verified metadata lists, with the role that lists it."""
+
+    role: str
+    path: str
+    value: dict[str, t.Any]
+
+    @classmethod
+    def read(cls, path: str, content: str) -> Approved:
+        """From verified bytes; the role is the first part of its path, which is all that a role may list."""
+        return cls(path.partition("/")[0], path, approval.parse(content.encode()))
+
+    @property
+    def plan(self) -> Plan:
+        """The plan that was approved."""
+        return t.cast(Plan, self.value["plan"])
+
+    @property
+    def wave(self) -> str | None:
+        """The name of the one wave that it lets begin; None for an approval of the whole plan."""
+        return self.value.get("wave")
+
+    def expired(self, now: datetime.datetime) -> bool:
+        """Whether it does not hold any more."""
+        return approval.seconds(self.value["expires"]) <= now.timestamp()
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """Whether a plan may begin: ``needed`` is role to number, ``paths`` are the approvals that hold and cover it.
+
+    ``missing`` says what is not there and why what is there does not do; None when nothing is.
+    """
+
+    needed: dict[str, int]
+    paths: list[str]
+    missing: str | None
+
+    def lines(self) -> list[str]:
+        """For people."""
+        if self.missing:
+            return [f"needs approval: {self.missing}; ask with fleet.ota.approve"]
+        return [f"approved: {', '.join(self.paths)}"] if self.paths else []
+
+    def insist(self, plan: Plan) -> None:
+        """Raise :class:`PlanError` with ``APPROVAL`` unless the plan may begin."""
+        if self.missing:
+            message = f"the rollout {plan['rollout']} needs approval: {self.missing}; ask with fleet.ota.approve"
+            raise PlanError(message, code="APPROVAL", needed=self.needed)
+
+
+def judge(
+    policy: Policy | None,
+    listed: t.Sequence[Approved],
+    plan: Plan,
+    identities: t.Callable[[], t.Mapping[str, t.Mapping[str, str]]],
+    now: datetime.datetime,
+) -> Verdict:
+    """What the fleet's ``policy`` asks for ``plan``, and what of it is ``listed``; see :func:`needed`."""
+    if policy is None:
+        return Verdict({}, [], None)
+    wanted = needed(policy, plan, identities())
+    paths, missing = [], []
+    for role, count in wanted.items():
+        mine = [one for one in listed if one.role == role and one.wave is None]
+        reasons = {one.path: _unfit(one, plan, now) for one in mine}
+        good = [one for one in mine if reasons[one.path] is None]
+        if good:
+            paths.append(max(good, key=lambda one: str(one.value["expires"])).path)
+            continue
+        why = "; ".join(f"{path} {reason}" for path, reason in reasons.items()) or "nobody has signed"
+        missing.append(f"{count} by {role} ({why})")
+    return Verdict(wanted, paths, ", ".join(missing) or None)
+
+
+def waves(
+    needed: t.Mapping[str, int], listed: t.Sequence[Approved], plan: Plan, now: datetime.datetime
+) -> dict[str, list[str]]:
+    """The waves of ``plan`` that signatures let begin, with the paths of their approvals.
+
+    Each needs one by every role that the plan itself ``needed``; where no policy asks for any, one by any such role.
+    """
+    found = {}
+    for wave in plan["waves"]:
+        mine = [
+            one for one in listed if one.wave == wave["name"] and set(wave["hosts"]) <= _hosts(one.plan, wave["name"])
+        ]
+        good = [one for one in mine if _unfit(one, plan, now) is None]
+        if good and set(needed) <= {one.role for one in good}:
+            found[wave["name"]] = sorted(one.path for one in good)
+    return found
+
+
+def _hosts(plan: Plan, wave: str) -> set[str]:
+    return {name for entry in plan["waves"] if entry["name"] == wave for name in entry["hosts"]}
+
+
+def needed(policy: Policy | None, plan: Plan, identities: t.Mapping[str, t.Mapping[str, str]]) -> dict[str, int]:
+    """The approvals that the devices of ``plan`` need together: role to number.
+
+    ``identities`` has what the inventory says of each device (name, hardware, site, labels); the devices themselves
+    go by their own identity file. Raises :class:`RepositoryError` with ``APPROVAL`` for a device that the policy
+    does not know.
+    """
+    most: dict[str, int] = {}
+    for name in planning.order(plan):
+        words = {**identities.get(name, {}), "name": name}
+        for role, count in policies.needed(policy, words, plan["release"]["channel"]).items():
+            most[role] = max(count, most.get(role, 0))
+    return dict(sorted(most.items()))
+
+
+def request(
+    plan: Plan, requester: Requester, *, now: datetime.datetime, hours: float = HOURS, wave: str | None = None
+) -> bytes:
+    """The bytes to sign for a rollout by ``plan``, or for one ``wave`` of it to begin. Raises :class:`PlanError`."""
+    names = [entry["name"] for entry in plan["waves"]]
+    if wave is not None and wave not in names:
+        raise PlanError(f"the plan {plan['rollout']} has no wave {wave!r}; it has {', '.join(names)}")
+    if not 0 < hours <= 24 * 366:
+        raise PlanError(f"an approval holds for more than 0 and up to 8784 hours, not {hours}")
+    asked = {"by": requester.name, "keyid": requester.keyid, "remark": requester.remark, "time": _stamp(now)}
+    value = {
+        "format": approval.FORMAT,
+        "plan": plan,
+        "requested": {key: entry for key, entry in asked.items() if entry},
+        "expires": _stamp(now + datetime.timedelta(hours=hours)),
+        **({"wave": wave} if wave is not None else {}),
+    }
+    problems = approval.validate(value)
+    if problems:
+        raise PlanError(f"the approval cannot be asked for: {'; '.join(problems)}", problems=problems)
+    return approval.canonical(value)
+
+
+def path_of(role: str, plan: Plan, wave: str | None = None) -> str:
+    """The TUF target path of the approval of ``plan``, or of one ``wave`` of it, by ``role``."""
+    # a wave's name may hold what is no good in a path
+    part = "" if wave is None else f".wave-{hashlib.sha256(wave.encode()).hexdigest()[:8]}"
+    return f"{role}/{plan['rollout']}/{plan['digest'][:16]}{part}.json"
+
+
+def custom(content: bytes) -> dict[str, t.Any]:
+    """What stands beside an approval in the role's metadata, so that it is found without being downloaded."""
+    value = approval.parse(content)
+    plan = value["plan"]
+    found = {"rollout": plan["rollout"], "plan": plan["digest"], "release": plan["release"]["digest"]}
+    return {**found, "expires": value["expires"]}
+
+
+def covers(approved: Plan, plan: Plan) -> str | None:
+    """None if ``plan`` does nothing that ``approved`` does not name, otherwise what it is.
+
+    The same release under the same limits, conditions and settings, and each device in its own wave; fewer devices are
+    fine (``--limit``, a device that left the inventory), another order of waves is not.
+    """
+    if approved["release"] != plan["release"]:
+        return "is for another release"
+    if approved["limits"] != plan["limits"]:
+        return "was given under other limits"
+    if approved.get("conditions") != plan.get("conditions"):
+        return "was given under other conditions"
+    place = {name: wave for wave in approved["waves"] for name in wave["hosts"]}
+    strangers = [name for name in planning.order(plan) if name not in place]
+    if strangers:
+        return f"does not name {', '.join(strangers[:5])}"
+    waves = [{place[name]["index"] for name in wave["hosts"]} for wave in plan["waves"]]
+    if any(len(found) > 1 for found in waves) or [*map(min, waves)] != sorted({*map(min, waves)}):
+        return "has these devices in other waves"
+    for wave in plan["waves"]:
+        if _own(wave) != _own(place[wave["hosts"][0]]):
+            return f"asks for something else before or after wave {wave['name']}"
+    return settings.difference(approved, plan)
+
+
+def lines(content: bytes, last: Plan | None) -> list[str]:
+    """Exactly what somebody would sign, for people, with the difference to the ``last`` approved plan."""
+    value = approval.parse(content)
+    asked = value["requested"]
+    first = next((wave for wave in value["plan"]["waves"] if wave["name"] == value.get("wave")), None)
+    text = [
+        *([f"lets wave {first['name']} begin, {len(first['hosts'])} devices, of this plan:"] if first else []),
+        *planning.lines(value["plan"]),
+        *(f"  {wave['name']}: {', '.join(wave['hosts'])}" for wave in value["plan"]["waves"]),
+        f"plan digest {value['plan']['digest']}",
+        f"release digest {value['plan']['release']['digest']}",
+        f"asked for by {asked['by']} at {asked['time']}" + (f": {asked['remark']}" if "remark" in asked else ""),
+        f"holds until {value['expires']}",
+    ]
+    if last is None:
+        return [*text, "no plan for this release's name was approved before"]
+    before, after = planning.detail(last), planning.detail(value["plan"])
+    changed = [line for line in difflib.unified_diff(before, after, lineterm="", n=0) if line[:2] not in ("--", "++")]
+    return [*text, f"compared with the plan approved before ({last['rollout']}):", *(changed or ["the same"])]
+
+
+def _own(wave: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """What a wave has beside its place and its devices: what the gate reads of it."""
+    return {key: value for key, value in wave.items() if key not in ("index", "name", "hosts", "turns")}
+
+
+def _unfit(one: Approved, plan: Plan, now: datetime.datetime) -> str | None:
+    return f"expired at {one.value['expires']}" if one.expired(now) else covers(one.plan, plan)
+
+
+def _stamp(moment: datetime.datetime) -> str:
+    return moment.astimezone(datetime.UTC).strftime(approval.TIME)

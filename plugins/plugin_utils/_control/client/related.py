@@ -1,0 +1,80 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""What verified metadata lists beside a release: the fleet's policy, approvals of its rollouts, statements about it.
+
+Found by what the metadata itself says (``custom``), so that nothing is downloaded that is about other releases.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ....module_utils._device.documents import approval
+from ..approvals.approval import Approved
+from ..policy import attestations
+from ..policy.attestations import Attachment
+from ..policy.policy import TARGET, Policy, parse
+
+if t.TYPE_CHECKING:
+    from tuf.api.metadata import TargetFile
+
+    from ..repository.metadata.releases import Listed
+
+    Targets = t.Mapping[str, TargetFile]
+
+
+@dataclasses.dataclass(frozen=True)
+class Beside:
+    """``documents`` are the contents of all of it by TUF path."""
+
+    policy: Policy | None
+    approvals: list[Approved]
+    attachments: list[Attachment]
+    documents: dict[str, str]
+
+
+def gather(
+    entry: Listed, channel: Targets, roles: t.Mapping[str, Targets], download: t.Callable[[str], bytes | None]
+) -> Beside:
+    """Everything beside the release ``entry``.
+
+    ``channel`` is what its channel lists, ``roles`` what each approval role lists; ``download`` gives the verified
+    content of a path, None if verified metadata does not list it. Raises :class:`RepositoryError` for a policy or
+    statement that cannot be read; an approval that cannot is left out, because others may do.
+    """
+    documents: dict[str, str] = {}
+    content = download(TARGET)
+    rules = None
+    if content is not None:
+        rules = parse(content)
+        documents[TARGET] = content.decode()
+    found = []
+    for role, targets in roles.items():
+        for path in _about(entry, targets):
+            content = download(path)
+            value = None if content is None else _approval(content)
+            if value is not None and content is not None:
+                found.append(Approved(role, path, value))
+                documents[path] = content.decode("ascii")
+    attached = []
+    for path in _about(entry, channel):
+        content = download(path)
+        if path != entry.target and content is not None:
+            attached.append(attestations.parse(content, path))
+    return Beside(rules, found, attached, documents)
+
+
+def _about(entry: Listed, targets: Targets) -> list[str]:
+    return sorted(path for path, one in targets.items() if (one.custom or {}).get("release") == entry.digest)
+
+
+def _approval(content: bytes) -> dict[str, t.Any] | None:
+    try:
+        return approval.parse(content)
+    except approval.ApprovalError:
+        return None

@@ -1,0 +1,299 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""The rollout journal: append-only, hash-chained, on disk before the call returns (docs/reference/journal.md)."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import pathlib
+import typing as t
+
+from ..base import files
+from ..base.errors import JournalError
+from . import checkpoints, outcomes
+from . import record as entries
+from .record import Record
+
+NAME = "journal.jsonl"
+GENESIS = "0" * 64
+#: Longest text kept from a device's message, in characters: a device must not be able to fill the controller's disk.
+LONGEST = 4000
+
+
+class Journal:
+    """One rollout's journal file. Every call opens it anew, so that any process may append at any time."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = pathlib.Path(path)
+
+    # -- writing ------------------------------------------------------------------------------------------------
+
+    def append(
+        self,
+        event: str,
+        *,
+        device: str | None = None,
+        outcome: str | None = None,
+        code: str | None = None,
+        message: str | None = None,
+        data: t.Mapping[str, t.Any] | None = None,
+    ) -> Record:
+        """Add one record and return it; it is on disk when this returns.
+
+        Raises :class:`JournalError` for an event or outcome that does not exist, a missing journal (only
+        :meth:`begin` makes one), or a disk that cannot take it.
+        """
+        entries.check(event, device, outcome)
+        record: Record = {"event": event, "data": dict(data or {})}
+        record.update(
+            {key: value for key, value in (("device", device), ("outcome", outcome), ("code", code)) if value}
+        )
+        if message:
+            record["message"] = message if len(message) <= LONGEST else message[:LONGEST] + "..."
+        try:
+            fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError as error:
+            raise self._error(f"cannot be opened ({error.strerror}); start the rollout with state: started") from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            return self._append(fd, record)
+        except OSError as error:
+            raise self._error(f"cannot be written ({error.strerror}); nothing may be touched unrecorded") from error
+        finally:
+            os.close(fd)
+
+    def pending(self, device: str, generation: int) -> Record:
+        """Record that ``device`` is about to be touched."""
+        return self.append("device.pending", device=device, data={"generation": generation})
+
+    def outcome(
+        self, device: str, outcome: str, *, code: str | None = None, message: str | None = None, **data: t.Any
+    ) -> Record:
+        """Record what came of ``device``; the latest counts. ``data``: transaction, before, after, seconds."""
+        return self.append("device.outcome", device=device, outcome=outcome, code=code, message=message, data=data)
+
+    def seen(self, device: str, *, healthy: bool, release: str | None = None, **data: t.Any) -> Record:
+        """Record that ``device`` was looked at once more."""
+        return self.append("device.seen", device=device, data={"release": release, "healthy": healthy, **data})
+
+    @classmethod
+    def begin(
+        cls,
+        path: str | os.PathLike[str],
+        rollout: str,
+        data: t.Mapping[str, t.Any],
+        prev: str = GENESIS,
+        event: str = "rollout.started",
+    ) -> Journal:
+        """Make the journal with its first record, ``rollout.started``, or :data:`entries.SLICE` for that of a slice.
+
+        ``prev`` is the head of the rollout before it, for a slice that of the journal it belongs to. Raises
+        FileExistsError if the journal is there.
+        """
+        journal = cls(path)
+        files.make_directory(journal.path.parent, 0o700)
+        record = entries.complete({"event": event, "data": dict(data)}, rollout, 0, prev)
+        files.write_new(journal.path, files.canonical(record) + b"\n", 0o600)
+        return journal
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def read(self) -> list[Record]:
+        """Every whole record, oldest first; a torn last line is left out.
+
+        Raises :class:`JournalError` if the file is missing or a whole line is not a record.
+        """
+        with self._reading() as handle:
+            content = handle.read()
+        return [self._parse(line, number) for number, line in enumerate(content.split(b"\n")[:-1], 1)]
+
+    def verify(self) -> list[Record]:
+        """:meth:`read`, and every record is where it was written, as it was written.
+
+        Raises :class:`JournalError` naming the first line that is not. Cutting off whole records at the end shows
+        only against a checkpoint that a device keeps: see :meth:`holds`.
+        """
+        records = self.read()
+        before: Record | None = None
+        for number, record in enumerate(records, 1):
+            if not entries.intact(record):
+                raise self._error(
+                    f"line {number} was changed after it was written; compare with the devices' checkpoints"
+                )
+            if record["seq"] != number - 1 or (before and record["prev"] != before["hash"]):
+                raise self._error(f"line {number} does not follow the line before it; records were removed or moved")
+            before = record
+        if not records:
+            raise self._error("is empty; restore it from a backup")
+        return records
+
+    def checkpoint(self) -> dict[str, t.Any]:
+        """:func:`checkpoints.of` of what is on disk now: a record that is being written is waited for.
+
+        The journal of a slice gives that of the journal it belongs to: this is the one that is kept, and that devices
+        shall witness.
+        """
+        begin = self.slice()
+        if begin:
+            return t.cast("dict[str, t.Any]", begin["data"]["parent"])
+        with self._reading() as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH)
+            content = handle.read()
+        # parses only what it needs: each device of a wave asks this
+        first, last = self._parse(content[: content.find(b"\n")], 1), next(self._backwards(b'"hash"', content), None)
+        if last is None:
+            raise self._error("is empty; restore it from a backup")
+        return checkpoints.of([first, *reversed(list(self._backwards(b'"rollout.reset"', content))), last])
+
+    def latest(self, device: str) -> str | None:
+        """The outcome of one device, None if it was touched since or never; reads from the end, parses only its own.
+
+        Every device of a wave asks this, so it must not cost the parsing of the whole file each time.
+        """
+        last = self.latest_record(device)
+        return last.get("outcome") if last else None
+
+    def latest_record(self, device: str) -> Record | None:
+        """The ``device.pending`` or ``device.outcome`` that counts for one device; None if there is none."""
+        return self._last_of(device, ("device.pending", "device.outcome"))
+
+    def unresolved(self, device: str) -> bool:
+        """Whether one device was touched and nobody knows yet what became of it."""
+        last = self.latest_record(device)
+        return last is not None and last.get("outcome", "pending") in outcomes.UNRESOLVED
+
+    def sight(self, device: str) -> tuple[bool, str | None] | None:
+        """How the device looked (healthy, release) if it was looked at since it was touched; None if it was not."""
+        last = self._last_of(device, ("device.pending", "device.outcome", "device.seen"))
+        if last is None or last["event"] != "device.seen":
+            return None
+        return bool(last["data"].get("healthy")), last["data"].get("release")
+
+    def _last_of(self, device: str, events: t.Collection[str]) -> Record | None:
+        for record in self._backwards(json.dumps(device).encode()):
+            if record.get("device") == device and record["event"] in events:
+                return record
+        return None
+
+    def newest_run(self) -> Record | None:
+        """The record with which the newest run began; parses only what may be one."""
+        return next((record for record in self._backwards(b'"rollout.') if record["event"] in entries.BEGINS), None)
+
+    def _backwards(self, text: bytes, content: bytes | None = None) -> t.Iterator[Record]:
+        """The whole records of ``content`` in whose line ``text`` is, newest first, without splitting it into lines.
+
+        Each device asks several times for what stands somewhere in a file of megabytes.
+        """
+        if content is None:
+            content = self.path.read_bytes()  # and no mmap: a torn end that another process cuts off would be SIGBUS
+        end = content.rfind(b"\n") + 1
+        while (at := content.rfind(text, 0, end)) >= 0:
+            end = content.rfind(b"\n", 0, at) + 1
+            yield self._parse(content[end : content.find(b"\n", at)], None)
+
+    def holds(self, checkpoint: t.Mapping[str, t.Any]) -> bool:
+        """Whether the journal still has what ``checkpoint`` (kept by a device) witnessed.
+
+        The journal of a slice has the length only of the one it belongs to: an older copy shows, another one does not.
+        """
+        begin = self.slice()
+        if begin:
+            parent = begin["data"]["parent"]
+            return bool(0 < checkpoint["size"] < parent["size"] or checkpoint["head"] == parent["head"])
+        lines, size = self.path.read_bytes().split(b"\n")[:-1], checkpoint["size"]
+        # one line is parsed, not all of them as for :func:`checkpoints.holds`: each device of a wave asks this
+        return 0 < size <= len(lines) and bool(self._parse(lines[size - 1], size)["hash"] == checkpoint["head"])
+
+    def slice(self) -> Record | None:
+        """The first record of the journal of a slice, None for that of a rollout."""
+        with self._reading() as handle:
+            line = handle.readline()
+        # a rollout's first record holds its plan: looked through for every device, not parsed
+        record = self._parse(line, 1) if json.dumps(entries.SLICE).encode() in line else None
+        return record if record and record["event"] == entries.SLICE else None
+
+    def own(self, witnessed: t.Any) -> list[t.Mapping[str, t.Any]]:
+        """Those of the checkpoints that a device says it keeps which are of this journal; it may say anything."""
+        return checkpoints.own(self.checkpoint(), witnessed)
+
+    def last(self) -> Record:
+        """The last whole record. Raises :class:`JournalError` if there is none."""
+        with self._reading() as handle:
+            line, _end = _tail(handle.fileno())
+        return self._parse(line, None)
+
+    # -- details ------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _reading(self) -> t.Iterator[t.BinaryIO]:
+        try:
+            with self.path.open("rb") as handle:
+                yield handle
+        except OSError as error:
+            raise self._error(f"cannot be read ({error.strerror}); give the path of a journal.jsonl") from error
+
+    def _append(self, fd: int, record: Record) -> Record:
+        line, end = _tail(fd)
+        last = self._parse(line, None)
+        size = os.fstat(fd).st_size
+        if end < size:
+            os.ftruncate(fd, end)
+            gap = entries.complete(
+                {"event": "audit.gap", "data": {"bytes": size - end}}, last["rollout"], last["seq"] + 1, last["hash"]
+            )
+            end = _write(fd, end, gap)
+            last = gap
+        complete = entries.complete(record, last["rollout"], last["seq"] + 1, last["hash"])
+        _write(fd, end, complete)
+        return complete
+
+    def _parse(self, line: bytes, number: int | None) -> Record:
+        where = f"line {number}" if number else "the last line"
+        try:
+            record = json.loads(line)
+        except ValueError:
+            raise self._error(f"{where} is not JSON; restore the file from a backup") from None
+        if not isinstance(record, dict) or record.get("v") != entries.VERSION:
+            raise self._error(
+                f"{where} is not a record of format {entries.VERSION}; update the collection or restore the file"
+            )
+        return record
+
+    def _error(self, reason: str) -> JournalError:
+        return JournalError(f"the journal {self.path} {reason}")
+
+
+def _tail(fd: int) -> tuple[bytes, int]:
+    """The last whole line of the file, and where it ends (after its line feed)."""
+    size = os.fstat(fd).st_size
+    window = 1 << 16
+    while True:
+        start = max(0, size - window)
+        block = os.pread(fd, size - start, start)
+        end = block.rfind(b"\n")
+        begin = block.rfind(b"\n", 0, max(end, 0))
+        if (end >= 0 and begin >= 0) or start == 0:
+            return block[begin + 1 : max(end, 0)], start + end + 1
+        window *= 4
+
+
+def _write(fd: int, end: int, record: Record) -> int:
+    """Write ``record`` at ``end`` in one piece, fsync, and return where it ends; on failure nothing of it stays."""
+    line = files.canonical(record) + b"\n"
+    try:
+        written = os.pwrite(fd, line, end)
+        if written != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(fd)
+    except OSError:
+        os.ftruncate(fd, end)
+        raise
+    return end + len(line)

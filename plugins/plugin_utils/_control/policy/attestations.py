@@ -1,0 +1,168 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""Custody: who built and tested what a release carries, as in-toto statements in DSSE envelopes.
+
+Form and signatures are checked by in-toto's and securesystemslib's own code; what is decided here is whether the
+statements are about this release and by whom the fleet's policy demands (docs/reference/approval.md).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+import typing as t
+
+from ....module_utils._device.documents import release
+from ..base.errors import RepositoryError
+from .policy import Policy
+
+try:
+    from google.protobuf import json_format
+    from in_toto_attestation.predicates.provenance.v1 import provenance_pb2
+    from in_toto_attestation.predicates.test_result.v0 import test_result_pb2
+    from in_toto_attestation.v1 import statement, statement_pb2
+    from securesystemslib.dsse import Envelope
+    from securesystemslib.exceptions import VerificationError
+    from securesystemslib.signer import Key
+except ImportError:  # libraries.require() tells
+    pass
+
+#: DSSE's name for in-toto statements (in-toto attestation framework, spec v1, envelope).
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+#: Bytes of one envelope at most; an SBOM of a whole distribution has a few MB.
+LARGEST = 32 << 20
+SLSA = "https://slsa.dev/provenance/v1"
+TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
+
+
+@dataclasses.dataclass(frozen=True)
+class Attachment:
+    """One envelope: its bytes and digest, the predicate's type, and the SHA-256 of every subject."""
+
+    name: str
+    content: bytes
+    sha256: str
+    predicate: str
+    subjects: frozenset[str]
+    envelope: Envelope
+
+    def __str__(self) -> str:
+        return f"{self.predicate} ({self.name}, {len(self.subjects)} subjects)"
+
+
+def read(path: pathlib.Path) -> Attachment:
+    """The envelope in the file ``path``. Raises :class:`RepositoryError` with ``CUSTODY``."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _error(f"{path} cannot be read ({error.strerror}); correct the path") from error
+    return parse(content, str(path))
+
+
+def parse(content: bytes, name: str) -> Attachment:
+    """The envelope in ``content``; ``name`` is for people. Raises :class:`RepositoryError` with ``CUSTODY``."""
+    if len(content) > LARGEST:
+        raise _error(f"{name} has {len(content)} bytes, {LARGEST} at most; attach less")
+    try:
+        envelope = Envelope.from_dict(json.loads(content))
+        if envelope.payload_type != PAYLOAD_TYPE:
+            raise ValueError(f"its payload is {envelope.payload_type!r}, not {PAYLOAD_TYPE}")
+        found = json_format.Parse(envelope.payload, statement_pb2.Statement())
+        statement.Statement.copy_from_pb(found).validate()
+        _known_predicate(found)
+        subjects = [subject.digest.get("sha256") for subject in found.subject]
+        if not all(subjects):
+            raise ValueError("a subject has no sha256")
+    # what malformed JSON, base64, protobuf or a signature without a key id raises
+    except (ValueError, KeyError, TypeError, AttributeError, json_format.ParseError) as error:
+        raise _error(f"{name} is no in-toto statement in a DSSE envelope: {error}; attach another") from error
+    digest = hashlib.sha256(content).hexdigest()
+    return Attachment(name, content, digest, found.predicate_type, frozenset(subjects), envelope)
+
+
+def check(
+    attachments: t.Sequence[Attachment], document: release.Document, digest: str, channel: str, policy: Policy | None
+) -> list[str]:
+    """Lines for people on what the statements prove about a release.
+
+    Each attachment must be signed by those whom ``policy`` trusts for its predicate, and be about this release: its
+    subjects hold the release's ``digest`` or some of the payloads of ``document``, and those of one predicate
+    together all of them. Every predicate that the policy requires in ``channel`` must be there. Raises
+    :class:`RepositoryError` with ``CUSTODY`` and every problem in ``detail['problems']``.
+    """
+    rules = {
+        entry["predicate"]: entry
+        for entry in (policy or {}).get("custody", [])
+        if channel in entry.get("channels", [channel])
+    }
+    problems: list[str] = []
+    lines: list[str] = []
+    payloads = {entry["sha256"]: str(entry["name"]) for entry in release.payload_files(document)}
+    covered: dict[str, set[str]] = {}
+    for one in attachments:
+        rule = rules.get(one.predicate)
+        if rule is None:
+            problems.append(
+                f"{one}: the fleet's policy trusts nobody for this predicate in channel {channel}; add it to custody"
+            )
+            continue
+        wrong = _signed(one, rule)
+        about = set(payloads) if digest in one.subjects else one.subjects & set(payloads)
+        if wrong:
+            problems.append(f"{one}: {wrong}")
+        elif not about:
+            problems.append(f"{one}: is about other files; attach the statement of this build")
+        else:
+            covered.setdefault(one.predicate, set()).update(about)
+            lines.append(f"{one}: signed, about {len(about)} of {len(payloads)} payloads")
+    for predicate, rule in rules.items():
+        left = sorted(payloads[sha256] for sha256 in set(payloads) - covered.get(predicate, set()))
+        if left and (predicate in covered or rule.get("required", True)):
+            problems.append(
+                f"{predicate}: no trusted statement covers {', '.join(left[:5])}; attach one, signed by "
+                f"{rule.get('threshold', 1)} of the keys in the policy"
+            )
+    if problems:
+        raise _error(f"the release lacks custody: {'; '.join(problems)}", problems=problems)
+    return lines
+
+
+def _signed(one: Attachment, rule: t.Mapping[str, t.Any]) -> str | None:
+    """What is wrong with the signatures, None if the rule's threshold is met by distinct keys."""
+    trusted: dict[str, Key] = {}
+    for entry in rule["keys"]:
+        value = dict(entry)
+        key = Key.from_dict(value.pop("keyid"), value)
+        trusted[str(key.keyval)] = key
+    try:
+        one.envelope.verify(list(trusted.values()), int(rule.get("threshold", 1)))
+    except (VerificationError, ValueError) as error:
+        return f"not signed by whom the policy trusts for it ({error}); have it signed"
+    return None
+
+
+def _known_predicate(found: statement_pb2.Statement) -> None:
+    """Predicates whose published schema is at hand must have its form, with the fields that it requires.
+
+    Raises ValueError or ParseError.
+    """
+    value = json_format.MessageToDict(found.predicate)
+    if found.predicate_type == SLSA:
+        provenance = json_format.ParseDict(value, provenance_pb2.Provenance(), ignore_unknown_fields=True)
+        if not provenance.build_definition.build_type or not provenance.run_details.builder.id:
+            raise ValueError("a SLSA provenance needs buildDefinition.buildType and runDetails.builder.id")
+    elif found.predicate_type == TEST_RESULT:
+        json_format.ParseDict(value, test_result_pb2.TestResult(), ignore_unknown_fields=True)
+        # a statement that says itself that the tests failed proves the opposite of what it is attached for
+        if value.get("result") != "PASSED":
+            raise ValueError(f"it says that the tests ended with {value.get('result')}")
+
+
+def _error(reason: str, **more: t.Any) -> RepositoryError:
+    return RepositoryError(reason, code="CUSTODY", **more)

@@ -1,0 +1,81 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""The fleet's policy as a person writes it, and what it asks of a plan (docs/reference/approval.md)."""
+
+from __future__ import annotations
+
+import pathlib
+import typing as t
+
+from ....module_utils._device.documents import policy
+from ..base import files, yamlfile
+from ..base.errors import RepositoryError
+from ..keys import ring
+
+if t.TYPE_CHECKING:
+    pass
+
+Policy = policy.Policy
+TARGET = policy.TARGET
+
+
+def read(path: pathlib.Path) -> bytes:
+    """The policy that the YAML file ``path`` describes, as the bytes to sign; key files in it become public keys.
+
+    Paths of keys are relative to ``path``. Raises :class:`RepositoryError` with ``POLICY`` and every mistake in
+    ``detail['problems']``.
+    """
+    written = yamlfile.load(path)
+    problems = policy.validate(written)
+    if problems:
+        raise RepositoryError(f"{path} has errors: {'; '.join(problems)}", code="POLICY", problems=problems)
+    signed = dict(written)
+    if "custody" in written:
+        signed["custody"] = [
+            {**entry, "keys": [_key(path.parent / name) for name in entry["keys"]]} for entry in written["custody"]
+        ]
+    return files.canonical(signed) + b"\n"
+
+
+def parse(content: bytes) -> Policy:
+    """The policy from its verified bytes. Raises :class:`RepositoryError` with ``POLICY``."""
+    try:
+        return policy.parse(content)
+    except policy.PolicyError as error:
+        raise RepositoryError(error.message, code="POLICY") from error
+
+
+def needed(found: Policy | None, words: t.Mapping[str, str], channel: str) -> dict[str, int]:
+    """Approvals that a device with this identity needs: role to number. Raises :class:`RepositoryError`."""
+    try:
+        return policy.needed(found, words, channel) if found else {}
+    except policy.PolicyError as error:
+        raise RepositoryError(error.message, code=error.code) from error
+
+
+def lines(found: Policy | None) -> list[str]:
+    """The policy for people, one rule a line; empty for none."""
+    if found is None:
+        return []
+    text = []
+    for rule in found["rules"]:
+        who = " and ".join(f"{key} is {' or '.join(allowed)}" for key, allowed in sorted(rule.get("match", {}).items()))
+        where = f", channels {', '.join(rule['channels'])}" if "channels" in rule else ""
+        asked = " and ".join(f"{count} of {role}" for role, count in sorted(rule["approvals"].items()))
+        text.append(f"rule {rule['name']}: {who or 'every other device'}{where}: {asked or 'nobody'} approves")
+    text.append(f"who asks may approve: {'yes' if found.get('requester_may_approve', False) else 'no'}")
+    for entry in found.get("custody", []):
+        where = f" in {', '.join(entry['channels'])}" if "channels" in entry else ""
+        must = "" if entry.get("required", True) else ", if there is one"
+        count = f"{entry.get('threshold', 1)} of {len(entry['keys'])} keys"
+        text.append(f"custody{where}: {entry['predicate']} by {count}{must}")
+    return text
+
+
+def _key(path: pathlib.Path) -> dict[str, t.Any]:
+    found = ring.public(path)
+    return {"keyid": found.keyid, **found.to_dict()}

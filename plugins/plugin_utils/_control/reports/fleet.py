@@ -1,0 +1,171 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""The fleet in one table: what each device said of itself, and where a rollout has it. Who did not answer is a row too.
+
+What is not known is ``None`` in rows and ``unknown`` in lines, never left out and never guessed.
+"""
+
+from __future__ import annotations
+
+import collections
+import pathlib
+import typing as t
+
+from ..base.errors import JournalError
+from ..journal import checkpoints, journal, outcomes
+from ..journal.journal import Journal
+from ..journal.record import Record
+from ..rollout.rollout import current_plan
+
+UNKNOWN = "unknown"
+NONE = "no release"
+#: Column titles, and the key of a row or what makes the text.
+_TITLES = ("device", "reached", "release", "previous", "transaction", "healthy", "rollout")
+Row = dict[str, t.Any]
+
+
+class Place(t.NamedTuple):
+    """Where the newest rollout that has a device has it."""
+
+    rollout: str
+    wave: str
+    outcome: str | None
+    #: whether it was when last seen there, None if nobody knows
+    healthy: bool | None
+    #: the checkpoint and the records of the rollout's journal
+    checkpoint: t.Mapping[str, t.Any]
+    records: t.Sequence[Record]
+
+
+def places(directory: pathlib.Path, devices: t.Collection[str]) -> tuple[dict[str, Place], list[str]]:
+    """Where rollouts below ``directory`` have ``devices``, and what cannot be read there; ways back are left out."""
+    found: dict[str, Place] = {}
+    problems = []
+    books = []
+    for path in directory.glob("*/" + journal.NAME):
+        try:
+            books.append((Journal(path).last()["time"], path))
+        except JournalError as error:
+            problems.append(str(error))
+    for _time, path in sorted(books, reverse=True):
+        if len(found) == len(set(devices)):
+            break
+        try:
+            records = Journal(path).read()
+            made = current_plan(records)
+        except JournalError as error:
+            problems.append(str(error))
+            continue
+        if "back_from" in made:
+            continue
+        known, mine = outcomes.standings(records), checkpoints.of(records)
+        for wave in made["waves"]:
+            for name in set(wave["hosts"]).intersection(devices).difference(found):
+                standing = known.get(name)
+                told = standing and (standing.outcome in outcomes.AS_PLANNED or not standing.healthy)
+                healthy = standing.healthy if standing and told else None
+                outcome = standing.outcome if standing else None
+                found[name] = Place(made["rollout"], wave["name"], outcome, healthy, mine, records)
+    return found, problems
+
+
+def rows(
+    devices: t.Iterable[str],
+    infos: t.Mapping[str, t.Mapping[str, t.Any]],
+    checked: t.Mapping[str, t.Mapping[str, t.Any]],
+    known: t.Mapping[str, Place],
+) -> list[Row]:
+    """One row for each of ``devices``.
+
+    ``infos`` has what ``fleet.ota.info`` registered, ``checked`` what ``fleet.ota.health`` did, ``known`` is of
+    :func:`places`. A row has ``device``, ``reached``, ``problem``, ``releases``, ``previous``, ``transaction``,
+    ``waiting``, ``healthy``, ``rollout``, ``wave``, ``outcome``, ``ahead``.
+    """
+    return [_row(name, infos.get(name, {}), checked.get(name, {}), known.get(name)) for name in devices]
+
+
+def totals(found: t.Iterable[Row]) -> dict[str, int]:
+    """How many devices run each release, have none, or are not known to; the most frequent first."""
+    counted = collections.Counter(text for row in found for text in _running(row))
+    return dict(sorted(counted.items(), key=lambda entry: (entry[0] == UNKNOWN, -entry[1], entry[0])))
+
+
+def lines(found: t.Sequence[Row]) -> list[str]:
+    """The table, its totals below it, for people and logs: plain text, one line for each device."""
+    table = [_TITLES, *(_cells(row) for row in found)]
+    widths = [max(len(cells[index]) for cells in table) for index in range(len(_TITLES))]
+    told = ["  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip() for cells in table]
+    reached = sum(row["reached"] for row in found)
+    told.append(f"{len(found)} devices, {reached} reached")
+    told += [f"{release}: {number}" for release, number in totals(found).items()]
+    told += [f"{row['device']}: {row['problem']}" for row in found if row["problem"]]
+    return told
+
+
+def _row(device: str, info: t.Mapping[str, t.Any], checked: t.Mapping[str, t.Any], place: Place | None) -> Row:
+    reached = not info.get("unreachable") and ("enrolled" in info or "code" in info)
+    answered = reached and "releases" in info
+    releases = info.get("releases") or {} if answered else None
+    last = info.get("transaction") if answered else None
+    healthy = checked.get("healthy")
+    if healthy is None and answered and place:
+        healthy = place.healthy
+    return {
+        "device": device,
+        "reached": reached,
+        "problem": None if answered else _problem(device, str(info.get("msg") or "nobody asked it")),
+        "enrolled": info.get("enrolled") if answered else None,
+        "releases": _versions(releases, "current"),
+        "previous": _versions(releases, "previous"),
+        "transaction": {key: last.get(key) for key in ("state", "outcome", "code", "rollout")} if last else None,
+        "waiting": last["outcome"] is None if last else False if answered else None,
+        "healthy": healthy,
+        "rollout": place.rollout if place else None,
+        "wave": place.wave if place else None,
+        "outcome": place.outcome if place else None,
+        "ahead": _ahead(place, info.get("witness") or []) if answered and place else None,
+    }
+
+
+def _problem(device: str, message: str) -> str:
+    """In one line, and without what Ansible and the action say before it."""
+    _before, named, after = message.partition(f"{device}: ")
+    return " ".join((after if named else message).split())
+
+
+def _ahead(place: Place, witnessed: t.Any) -> bool:
+    """Whether a device witnessed more of a journal than that has (docs/codes/AHEAD.md)."""
+    return any(not checkpoints.holds(place.records, one) for one in checkpoints.own(place.checkpoint, witnessed))
+
+
+def _versions(releases: t.Mapping[str, t.Any] | None, which: str) -> list[str] | None:
+    if releases is None:
+        return None
+    found = (entry.get(which) for _name, entry in sorted(releases.items()))
+    return [f"{one['name']} {one['version']}" for one in found if one]
+
+
+def _running(row: Row) -> list[str]:
+    return [UNKNOWN] if row["releases"] is None else row["releases"] or [NONE]
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    last = row["transaction"]
+    told = UNKNOWN if row["waiting"] is None else "none"
+    if last:
+        told = last["outcome"] or f"waits, {last['state']}"
+        told += f" ({last['code']})" if last["code"] else ""
+    place = " ".join(part for part in (row["rollout"], row["wave"], row["outcome"] or "untouched") if part)
+    return (
+        row["device"],
+        "yes" if row["reached"] else "no",
+        ", ".join(_running(row)),
+        UNKNOWN if row["previous"] is None else ", ".join(row["previous"]) or "none",
+        told,
+        UNKNOWN if row["healthy"] is None else "yes" if row["healthy"] else "no",
+        (place if row["rollout"] else "none") + (", ahead of the journal" if row["ahead"] else ""),
+    )

@@ -1,0 +1,99 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""What state a repository is in: who may sign what, who did, what is missing, what expires when."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..keys.ring import NAME_FIELD, Ring
+from .metadata import changes, store
+from .metadata.edit import Edit
+from .proposals.proposals import Proposals
+
+if t.TYPE_CHECKING:
+    from .repository import Repository
+
+#: Days before an expiry from which on it is warned of, as a share of the role's period.
+_SHARE = 4
+
+
+def show(repository: Repository) -> dict[str, t.Any]:
+    """Everything about it, verified from its trust root, JSON-able; ``lines`` tell it to people.
+
+    Raises :class:`RepositoryError` when it cannot be trusted.
+    """
+    proposals = Proposals(repository).list()
+    shown: dict[str, t.Any] = {
+        "exists": repository.store.exists,
+        "roles": [],
+        "releases": [],
+        "documents": [],
+        "warnings": [],
+        "proposals": [proposal.as_dict() for proposal in proposals],
+    }
+    if repository.store.exists:
+        state = repository.store.load(repository.trust_root)
+        edit = Edit(state, Ring({}), repository.store.periods(), repository.now)
+        shown["roles"] = [_role(edit, name, metadata, repository) for name, metadata in changes.all_roles(edit)]
+        shown["releases"] = [entry.as_dict() for entry in changes.releases(state)]
+        shown["documents"] = [
+            path
+            for name, metadata in changes.all_roles(edit)
+            if name == store.TARGETS or store.is_approvals(name)
+            for path in sorted(metadata.signed.targets)
+        ]
+        shown["warnings"] = [*_expiring(shown["roles"], edit), *changes.single(edit)]
+    else:
+        shown["warnings"] = [f"{repository.store.directory} holds no repository yet"]
+    waiting = [proposal for proposal in proposals if proposal.state in ("open", "ready", "damaged")]
+    shown["lines"] = [
+        *map(_line, shown["roles"]),
+        *(f"proposal {proposal}" for proposal in waiting),
+        *(f"warning: {warning}" for warning in shown["warnings"]),
+    ]
+    return shown
+
+
+def _role(edit: Edit, name: str, metadata: t.Any, repository: Repository) -> dict[str, t.Any]:
+    signed = metadata.signed
+    holder: t.Any = edit.root.signed if name in store.TOP else edit.targets.signed.delegations
+    role = edit.role(name)
+    keys = []
+    for keyid in role.keyids:
+        key = holder.keys[keyid]
+        told = key.unrecognized_fields.get(NAME_FIELD)
+        keys.append({"name": told, "id": keyid, "scheme": key.scheme, "signed": keyid in metadata.signatures})
+    return {
+        "name": name,
+        "kind": "role" if name in store.TOP else "approvals" if store.is_approvals(name) else "channel",
+        "version": signed.version,
+        "expires": f"{signed.expires:%Y-%m-%dT%H:%M:%SZ}",
+        "days_left": (signed.expires - repository.now).days,
+        "expired": signed.expires <= repository.now,
+        "threshold": role.threshold,
+        "keys": keys,
+        "single_key": role.threshold == 1,
+    }
+
+
+def _expiring(roles: list[dict[str, t.Any]], edit: Edit) -> list[str]:
+    found = []
+    for role in roles:
+        if role["expired"]:
+            found.append(f"{role['name']} expired at {role['expires']}: clients refuse it until it is signed again")
+        elif role["days_left"] * _SHARE < edit.period(role["name"]).days:
+            found.append(f"{role['name']} expires in {role['days_left']} days: sign it again (state: refreshed)")
+    return found
+
+
+def _line(role: dict[str, t.Any]) -> str:
+    people = ", ".join(f"{key['name'] or key['id'][:8]}{'*' if key['signed'] else ''}" for key in role["keys"])
+    return (
+        f"{role['kind']:9} {role['name']:16} v{role['version']:<5} {role['threshold']} of {len(role['keys'])} "
+        f"({people})  {'EXPIRED' if role['expired'] else 'expires'} {role['expires'][:10]}"
+    )

@@ -1,0 +1,249 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""Signing in steps: a change waits in the repository until enough people signed it, each on their own machine."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import typing as t
+
+from ...base.errors import RepositoryError
+from ..metadata import changes
+from ..metadata.signing import sign
+from ..metadata.store import content_name
+from .folder import Folder
+from .proposal import Change, Proposal, Remark, Request, identify, same, stamp
+from .review import edit_of, judge, new_targets
+
+try:
+    from tuf.api.exceptions import LengthOrHashMismatchError
+except ImportError:  # libraries.require() tells
+    pass
+
+if t.TYPE_CHECKING:
+    from ...keys.ring import Ring
+    from ..metadata.edit import Edit
+    from ..metadata.store import State
+    from ..repository import Repository
+
+
+class Proposals:
+    """The proposed changes of one repository, which need not exist yet: its making can be proposed too.
+
+    Signing and denying need neither the repository's lock nor any other key than one's own.
+    """
+
+    def __init__(self, repository: Repository) -> None:
+        self.repository = repository
+        self.folder = Folder(repository.store.directory)
+
+    def list(self) -> t.List[Proposal]:  # noqa: UP006 - `list` is this method
+        """Every proposal, also those that ended; what cannot be read has the state ``damaged`` and a reason."""
+        state = self._state()
+        found = []
+        for name in self.folder.ids():
+            try:
+                found.append(judge(self.repository, self.folder.read(name), state))
+            except RepositoryError as error:
+                found.append(Proposal(name, reason=error.message))
+        return found
+
+    def get(self, name: str) -> Proposal:
+        """The proposal with the id ``name``. Raises :class:`RepositoryError` when it is not there or damaged."""
+        return judge(self.repository, self.folder.read(name), self._state())
+
+    def sign(self, name: str, ring: Ring, remark: str | None = None, *, check: bool = False) -> Proposal:
+        """Add the signatures of the keys in ``ring`` that belong to the roles; those that signed already stay.
+
+        Everything is verified first: the repository from its trust root, the signatures that are there, the content.
+        Raises :class:`RepositoryError` (``PROPOSAL`` when it can no longer be signed, ``THRESHOLD`` when none of the
+        keys may sign it, ``SIGNATURE`` when a signature that is there is wrong).
+        """
+        proposal = self.get(name)
+        self._usable(proposal, "signed")
+        self._viewable(proposal)
+        return self._sign(proposal, ring, remark or "", check=check)
+
+    def deny(self, name: str, by: str, remark: str | None = None, *, check: bool = False) -> Proposal:
+        """Record that ``by`` does not want it; it can no longer be signed or applied."""
+        return self._close(name, "denied", by, remark or "", check=check)
+
+    def withdraw(self, name: str, by: str = "", remark: str | None = None, *, check: bool = False) -> Proposal:
+        """Take it back; the record stays."""
+        return self._close(name, "withdrawn", by, remark or "", check=check)
+
+    def apply(self, name: str, ring: Ring, *, check: bool = False) -> Change:
+        """Put it in force; ``ring`` must hold the snapshot's and timestamp's keys.
+
+        Raises :class:`RepositoryError` (``THRESHOLD`` while signatures are missing).
+        """
+        if check:
+            return self.apply_locked(name, ring, check=True)
+        self.folder.read(name)  # raises where there is nothing to lock
+        with self.repository.store.lock():
+            return self.apply_locked(name, ring)
+
+    def online(self, proposal: Proposal, ring: Ring) -> bool:
+        """Whether ``ring`` holds the snapshot's and timestamp's keys, as they are with ``proposal``."""
+        return edit_of(self.repository, self._state(), proposal, ring).online()
+
+    def waiting(self, edit: Edit) -> Proposal | None:
+        """The proposal that says what ``edit`` prepared, if it can still be signed or applied."""
+        roles = edit.prepare()
+        found = (known for known in self.list() if known.state in ("open", "ready") and same(known.roles, roles))
+        return next(found, None)
+
+    def make(
+        self,
+        edit: Edit,
+        content: t.Mapping[str, bytes],
+        request: Request,
+        *,
+        kind: str,
+        expiry_days: t.Mapping[str, int] | None = None,
+        check: bool = False,
+    ) -> tuple[Proposal, bool]:
+        """Propose what ``edit`` prepared, or sign the proposal that says the same; and whether that was anything new.
+
+        For :class:`Repository`, which holds the lock.
+        """
+        known = self.waiting(edit)
+        if known is not None:
+            if not _belonging(edit, known, edit.ring):
+                return known, False
+            signed = self.sign(known.id, edit.ring, check=check)
+            return signed, signed.signatures() != known.signatures()
+        roles = copy.deepcopy(edit.prepare())
+        earliest = min(metadata.signed.expires for metadata in roles.values())
+        raw = Proposal(
+            id=identify(roles, expiry_days),
+            kind=kind,
+            title=request.title,
+            requested_by=request.requested_by,
+            requested_at=stamp(self.repository.now),
+            expires=stamp(min(request.expires, earliest) if request.expires else earliest),
+            details=request.details,
+            expiry_days=expiry_days,
+            roles=roles,
+            content=content,
+        )
+        if raw.id in self.folder.ids():
+            return self.get(raw.id), False  # these very bytes, and they can no longer be signed
+        if not check:
+            self.folder.create(raw)
+            for role, keyid in sorted(raw.signatures()):
+                self.folder.sign(raw, role, keyid, self._remark(edit, keyid, "signed", ""))
+        return judge(self.repository, raw, edit.old), True
+
+    def apply_locked(self, name: str, ring: Ring, *, check: bool = False) -> Change:
+        """:meth:`apply` for whoever holds the repository's lock, or only checks."""
+        state, disk = self._state(), self.repository.store
+        proposal = judge(self.repository, self.folder.read(name), state)
+        if proposal.state == "applied":
+            return Change(False, list(proposal.after), list(proposal.after))
+        self._usable(proposal, "applied")
+        if proposal.missing():
+            waiting = "; ".join(
+                f"{need.role} has {need.have} of {need.threshold}, and {', '.join(need.missing)} may still sign"
+                for need in proposal.missing()
+            )
+            raise RepositoryError(
+                f"the proposal {name} needs more signatures: {waiting}", code="THRESHOLD", proposal=proposal.as_dict()
+            )
+        self._viewable(proposal)
+        edit = edit_of(self.repository, state, proposal, ring)
+        staged = {**proposal.content, **edit.finish()}
+        targets = [path for role, path in new_targets(proposal.roles, state)]
+        disk.check(staged, self.repository.trust_root, targets)
+        if not check:
+            disk.commit(staged)
+            if proposal.expiry_days:
+                disk.write_periods(proposal.expiry_days)
+            self.folder.close(name, Remark("", stamp(self.repository.now), "applied", ""))
+        listed = [entry for entry in changes.releases(edit.state()) if entry.target in targets]
+        release = listed[0] if len(listed) == 1 else None
+        return Change(True, list(proposal.before), list(proposal.after), release)
+
+    # -- steps --------------------------------------------------------------------------------------------------
+
+    def _sign(self, proposal: Proposal, ring: Ring, text: str, *, check: bool) -> Proposal:
+        state = self._state()
+        edit = edit_of(self.repository, state, proposal, ring)
+        mine = _belonging(edit, proposal, ring)
+        if not mine:
+            may = "; ".join(f"{need.role}: {', '.join(need.missing) or 'nobody'}" for need in proposal.needs)
+            raise RepositoryError(
+                f"none of the keys at hand may sign the proposal {proposal.id}; these may still: {may}{ring.hint()}",
+                code="THRESHOLD",
+                proposal=proposal.as_dict(),
+            )
+        for role, keyids in mine.items():
+            for keyid in sign(proposal.roles[role], keyids, ring):
+                if not check:
+                    self.folder.sign(proposal, role, keyid, self._remark(edit, keyid, "signed", text))
+        return judge(self.repository, proposal, state) if check else self.get(proposal.id)
+
+    def _close(self, name: str, ending: str, by: str, text: str, *, check: bool) -> Proposal:
+        proposal = self.get(name)
+        if proposal.state == ending:
+            return proposal
+        if proposal.state in ("applied", "denied", "withdrawn"):
+            raise RepositoryError(f"the proposal {name} is {proposal.state} already", code="PROPOSAL")
+        remark = Remark(by, stamp(self.repository.now), ending, text)
+        if check:
+            return dataclasses.replace(proposal, state=ending, remarks=(*proposal.remarks, remark))
+        self.folder.close(name, remark)
+        return self.get(name)
+
+    def _state(self) -> State | None:
+        repository = self.repository
+        return repository.store.load(repository.trust_root) if repository.store.exists else None
+
+    def _usable(self, proposal: Proposal, what: str) -> None:
+        if proposal.state not in ("open", "ready"):
+            raise RepositoryError(
+                f"the proposal {proposal.id} is {proposal.state} and cannot be {what}: {proposal.reason}",
+                code="EXPIRED" if proposal.state == "expired" else "PROPOSAL",
+                proposal=proposal.as_dict(),
+            )
+        if proposal.reason:
+            raise RepositoryError(f"the proposal {proposal.id}: {proposal.reason}", code="SIGNATURE")
+
+    def _viewable(self, proposal: Proposal) -> None:
+        """Nobody signs for content that nobody can look at."""
+        unlisted = set(proposal.content)
+        for role, path in new_targets(proposal.roles, self._state()):
+            entry = proposal.roles[role].signed.targets[path]
+            name = content_name(path, entry.hashes["sha256"]) if "sha256" in entry.hashes else path
+            unlisted.discard(name)
+            content = proposal.content.get(name)
+            file = self.repository.store.directory / name
+            if content is None and file.is_file():
+                content = file.read_bytes()
+            try:
+                entry.verify_length_and_hashes(content or b"")
+            except LengthOrHashMismatchError as error:
+                raise RepositoryError(
+                    f"the proposal {proposal.id}: {name} is missing or not what would be signed; propose it again",
+                    code="HASH_MISMATCH",
+                ) from error
+
+        if unlisted:
+            raise RepositoryError(
+                f"the proposal {proposal.id} holds what nothing lists; delete {', '.join(sorted(unlisted))} there",
+                code="UNLISTED_FILE",
+            )
+
+    def _remark(self, edit: Edit, keyid: str, action: str, text: str) -> Remark:
+        return Remark(edit.name_of(keyid), stamp(self.repository.now), action, text)
+
+
+def _belonging(edit: Edit, proposal: Proposal, ring: Ring) -> dict[str, t.List[str]]:  # noqa: UP006
+    """The keys in ``ring`` that may sign, by role."""
+    found = {role: [keyid for keyid in edit.keyids(role) if keyid in ring.signers] for role in proposal.roles}
+    return {role: keyids for role, keyids in found.items() if keyids}

@@ -1,0 +1,324 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""Making and changing a repository: roles, channels, releases, renewal.
+
+Every change is built in memory, tried by a real client against the repository as it will be, and only then put in
+place: ``observe -> plan -> apply``, with check mode stopping before the last.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import pathlib
+import typing as t
+
+from ....module_utils._device.documents import release as documents
+from ..base import files, libraries
+from ..base.errors import RepositoryError
+from ..policy import attestations as custody
+from . import attestations, source
+from .metadata import changes, store
+from .metadata.edit import Edit
+from .metadata.releases import Listed, admit, admit_document, by_counter, target_of
+from .metadata.roles import Config
+from .metadata.store import Store, content_name, in_force
+from .proposals.commit import conclude
+from .proposals.proposal import Change, Request
+
+try:
+    from tuf.api.metadata import TargetFile
+except ImportError:  # libraries.require() tells
+    pass
+
+if t.TYPE_CHECKING:
+    from ..keys.ring import Ring
+    from ..policy.attestations import Attachment
+
+__all__ = ["Change", "Config", "Repository"]
+
+
+class Repository:
+    """One repository on this machine.
+
+    ``trust_root`` is the root metadata that its clients pin; with it, a repository that somebody replaced as a whole
+    is not signed on top of. ``now`` is for tests.
+    """
+
+    def __init__(
+        self, directory: pathlib.Path, *, trust_root: bytes | None = None, now: datetime.datetime | None = None
+    ) -> None:
+        libraries.require()
+        self.store = Store(directory)
+        self.trust_root = trust_root
+        self.now = now or datetime.datetime.now(datetime.UTC)
+
+    def ensure(self, config: Config, ring: Ring, *, check: bool = False, propose: Request | None = None) -> Change:
+        """Make the repository, or change roles, channels and periods to ``config``; others stay as they are.
+
+        With ``propose``, what lacks signatures waits for them as a proposal (:class:`Proposals`) instead of being
+        refused. Raises :class:`RepositoryError`.
+        """
+        problems = config.problems()
+        if problems:
+            raise RepositoryError("the repository cannot be made: " + "; ".join(problems), problems=problems)
+        if check:
+            return self._ensure(config, ring, check=True, propose=propose)
+        files.make_directory(self.store.directory)
+        with self.store.lock():
+            return self._ensure(config, ring, check=False, propose=propose)
+
+    def publish(
+        self,
+        channel: str,
+        document: pathlib.Path,
+        ring: Ring,
+        *,
+        attachments: t.Sequence[Attachment] = (),
+        check: bool = False,
+        propose: Request | None = None,
+    ) -> Change:
+        """List the release that ``document`` (a release.yml) describes in ``channel``, with statements about it.
+
+        Payloads are read, described and copied; the same digest again changes nothing, or adds ``attachments``.
+        ``propose`` as for :meth:`ensure`. Raises :class:`RepositoryError` (``RELEASE`` with every mistake in the
+        document, ``CUSTODY`` when the fleet's policy asks for statements that are not there, ``THRESHOLD``...).
+        """
+        described, content, payloads = source.read(document)
+        digest = source.digest(content)
+        wanted = Listed(
+            channel=channel,
+            name=described["name"],
+            version=described["version"],
+            counter=described["counter"],
+            digest=digest,
+            target=target_of(channel, described["name"], described["version"]),
+            length=len(content),
+        )
+        if check:
+            return self._list(wanted, content, payloads, attachments, ring, check=True, propose=propose)
+        with self._locked():
+            return self._list(wanted, content, payloads, attachments, ring, check=False, propose=propose)
+
+    def promote(
+        self,
+        name: str,
+        version: str,
+        channel: str,
+        ring: Ring,
+        *,
+        attachments: t.Sequence[Attachment] = (),
+        check: bool = False,
+        propose: Request | None = None,
+    ) -> Change:
+        """List in ``channel`` the release that another channel lists already: the same digest, the same bytes.
+
+        The statements about it go along; ``attachments`` are more of them (a test result). ``propose`` as for
+        :meth:`ensure`. Raises :class:`RepositoryError`.
+        """
+        if check:
+            return self._promote(name, version, channel, attachments, ring, check=True, propose=propose)
+        with self._locked():
+            return self._promote(name, version, channel, attachments, ring, check=False, propose=propose)
+
+    def propose_document(
+        self,
+        role: str,
+        target: str,
+        content: bytes,
+        *,
+        custom: t.Mapping[str, t.Any],
+        ring: Ring,
+        title: str,
+        details: t.Mapping[str, t.Any],
+        requested_by: str,
+        expires: datetime.datetime | None = None,
+        remove: t.Iterable[str] = (),
+        apply: bool = True,
+        check: bool = False,
+    ) -> Change:
+        """List a document that is no release: ``ROLE/NAME/FILE`` in an approvals role, or ``FILE`` in ``targets``.
+
+        It becomes a proposal, signed with the keys in ``ring``; with ``apply``, and when these are all that it takes,
+        it is listed at once. A document under the same target is replaced; those under ``remove`` are no longer
+        listed. The same content again changes nothing. Raises :class:`RepositoryError`.
+        """
+        request = Request(requested_by, title, details, expires, apply)
+        removed = tuple(remove)
+        if check:
+            return self._document(role, target, content, custom, removed, ring, request, check=True)
+        with self._locked():
+            return self._document(role, target, content, custom, removed, ring, request, check=False)
+
+    def refresh(self, ring: Ring, *, check: bool = False, propose: Request | None = None) -> Change:
+        """Sign again what is close to its expiry.
+
+        Timestamp and snapshot when half of their time is over (their keys must be at hand), other roles when less
+        than a quarter is left and their keys are at hand; without keys they are named in the warnings. With
+        ``propose``, roles for which some of the keys are at hand become a proposal.
+        """
+        if check:
+            return self._refresh(ring, check=True, propose=propose)
+        with self._locked():
+            return self._refresh(ring, check=False, propose=propose)
+
+    def releases(self, channel: str | None = None) -> list[Listed]:
+        """What the channels (or the one) list, by channel, name and counter."""
+        return changes.releases(self.store.load(self.trust_root), channel)
+
+    # -- steps --------------------------------------------------------------------------------------------------
+
+    def _ensure(self, config: Config, ring: Ring, *, check: bool, propose: Request | None) -> Change:
+        state = self.store.load(self.trust_root) if self.store.exists else None
+        old_periods = self.store.periods() if state else None
+        periods = {**(old_periods or store.PERIODS), **config.periods}
+        if state is None and set(config.roles) != set(store.TOP):
+            missing = ", ".join(name for name in store.TOP if name not in config.roles)
+            raise RepositoryError(f"a new repository needs keys for every role; give roles for {missing}")
+        edit = Edit(state, ring, periods, self.now)
+        edit.hold(config.roles)
+        edit.delegate({**config.channels, **config.approvals})
+        kind = "roles" if state else "repository"
+        new_periods = periods if periods != old_periods else None
+        changed, proposal = conclude(self, edit, {}, kind, propose, check=check, expiry_days=new_periods)
+        if new_periods and not check and not proposal:
+            self.store.write_periods(periods)
+        after = changes.role_lines(edit, periods)
+        before = changes.role_lines(Edit(state, ring, old_periods or {}, self.now), old_periods or {}) if state else []
+        if not proposal:
+            changed = changed or new_periods is not None
+        return Change(changed, before, after, warnings=changes.single(edit), proposal=proposal)
+
+    def _list(
+        self,
+        wanted: Listed,
+        content: bytes,
+        payloads: t.Mapping[str, pathlib.Path],
+        attachments: t.Sequence[Attachment],
+        ring: Ring,
+        *,
+        check: bool,
+        propose: Request | None,
+    ) -> Change:
+        state = self.store.load(self.trust_root)
+        edit = Edit(state, ring, self.store.periods(), self.now)
+        before = changes.releases(state)
+        known = admit(wanted, before, changes.channels(edit.channels))
+        document = content_name(wanted.target, wanted.digest)
+        attached = attestations.together(self.store, state, wanted, attachments)
+        proven = custody.check(
+            attached, documents.parse(content), wanted.digest, wanted.channel, in_force(self.store, state)
+        )
+        if not check:
+            # before the metadata that leads to them; also heals payloads that got lost
+            for sha256, path in payloads.items():
+                self._take_in(sha256, path)
+        if known and not check and not (self.store.directory / document).is_file():
+            self.store.commit({document: content})
+        custom = {"name": wanted.name, "version": wanted.version, "counter": wanted.counter}
+        entry = TargetFile(wanted.length, {"sha256": wanted.digest}, wanted.target, {"custom": custom})
+        entries, contents = attestations.entries(wanted, attached)
+        if not known:
+            entries, contents = {wanted.target: entry, **entries}, {document: content, **contents}
+        edit.enter(wanted.channel, entries)
+        if propose and not propose.title:
+            propose = dataclasses.replace(propose, title=f"{wanted.name} {wanted.version} in {wanted.channel}")
+        changed, proposal = conclude(self, edit, contents, "release", propose, check=check)
+        after = _lines(before if known else sorted([*before, wanted], key=by_counter))
+        return Change(changed, _lines(before), [*after, *proven] if changed else after, wanted, proposal=proposal)
+
+    def _promote(
+        self,
+        name: str,
+        version: str,
+        channel: str,
+        attachments: t.Sequence[Attachment],
+        ring: Ring,
+        *,
+        check: bool,
+        propose: Request | None,
+    ) -> Change:
+        listed = [entry for entry in self.releases() if (entry.name, entry.version) == (name, version)]
+        if not listed:
+            raise RepositoryError(f"no channel lists {name}/{version}; publish it first", code="RELEASE")
+        origin = listed[0]
+        path = self.store.directory / content_name(origin.target, origin.digest)
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise RepositoryError(f"{path} cannot be read ({error.strerror}); publish the release again") from error
+        if source.digest(content) != origin.digest:
+            raise RepositoryError(f"{path} is not what was signed; publish the release again", code="HASH_MISMATCH")
+        wanted = dataclasses.replace(origin, channel=channel, target=target_of(channel, name, version))
+        return self._list(wanted, content, {}, attachments, ring, check=check, propose=propose)
+
+    def _document(
+        self,
+        role: str,
+        target: str,
+        content: bytes,
+        custom: t.Mapping[str, t.Any],
+        remove: tuple[str, ...],
+        ring: Ring,
+        request: Request,
+        *,
+        check: bool,
+    ) -> Change:
+        state = self.store.load(self.trust_root)
+        edit = Edit(state, ring, self.store.periods(), self.now)
+        admit_document(role, (target, *remove), list(edit.channels))
+        signed = edit.targets.signed if role == store.TARGETS else edit.channels[role].signed
+        before = changes.content_lines(role, signed)
+        digest = source.digest(content)
+        more = {"custom": dict(custom)} if custom else {}
+        edit.enter(role, {target: TargetFile(len(content), {"sha256": digest}, target, more)}, remove)
+        changed, proposal = conclude(
+            self, edit, {content_name(target, digest): content}, "document", request, check=check
+        )
+        return Change(changed, before, changes.content_lines(role, signed), proposal=proposal)
+
+    def _refresh(self, ring: Ring, *, check: bool, propose: Request | None) -> Change:
+        state = self.store.load(self.trust_root)
+        edit = Edit(state, ring, self.store.periods(), self.now)
+        warnings, lacking = [], []
+        for name, metadata in changes.all_roles(edit):
+            left = metadata.signed.expires - self.now
+            online = name in (store.SNAPSHOT, store.TIMESTAMP)
+            if left * (2 if online else 4) >= edit.period(name):
+                continue
+            if (edit.can_sign(name) and edit.online()) or (online and not propose):
+                edit.touched.add(name)
+            elif propose and not online and any(keyid in ring.signers for keyid in edit.keyids(name)):
+                lacking.append(name)
+            else:
+                warnings.append(f"{name} expires on {metadata.signed.expires:%Y-%m-%d} and its keys were not given")
+        before = changes.expiry_lines(edit)
+        changed, _none = conclude(self, edit, {}, "renewal", None, check=check)
+        after, proposal = changes.expiry_lines(edit), None
+        if lacking:
+            rest = Edit(state if check else self.store.load(self.trust_root), ring, edit.periods, self.now)
+            rest.touched.update(lacking)
+            new, proposal = conclude(self, rest, {}, "renewal", propose, check=check)
+            changed = changed or new
+        return Change(changed, before, after, warnings=warnings, proposal=proposal)
+
+    def _locked(self) -> t.ContextManager[None]:
+        if not self.store.exists:
+            self.store.load()  # raises and says what to do
+        return self.store.lock()
+
+    def _take_in(self, sha256: str, path: pathlib.Path) -> None:
+        place = self.store.directory / "targets" / "payloads" / sha256
+        length = path.stat().st_size
+        if place.is_file() and place.stat().st_size == length and source.digest_of(place) == sha256:
+            return
+        files.make_directory(place.parent)
+        files.copy_hashed(files.read_chunks(path), place, sha256=sha256, length=length)
+
+
+def _lines(releases: t.Iterable[Listed]) -> list[str]:
+    return [str(entry) for entry in releases]

@@ -1,0 +1,114 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""A wave that several controllers work on at once, each on the devices of its own inventory, by one journal.
+
+One run of the rollout *opens* the wave: its gate said go, and it ended there. Others *join*: AWX's job slices, or any
+machine that has the journal's disk. The next run of the rollout closes the wave; it takes over what a dead one left.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import typing as t
+
+from ..base import files
+from ..base.errors import JournalError, PlanError
+from ..journal import outcomes, runs
+from ..journal.journal import Journal
+from ..journal.record import Record
+from ..planning import plan
+from . import rollout as rollouts
+
+#: What an opening run leaves beside the journal, for those who join.
+BUNDLE = "bundle.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Joined:
+    """A part of an open wave: ``hosts`` are those to be looked at, in the plan's order; ``slice`` names the part."""
+
+    rollout: str
+    generation: int
+    path: pathlib.Path
+    slice: str
+    hosts: list[str]
+    bundle: pathlib.Path
+
+
+def look(directory: pathlib.Path, rollout: str, wave: str, hosts: t.Collection[str], name: str) -> Joined:
+    """What :func:`join` would return, without writing anything.
+
+    Raises :class:`JournalError` and :class:`PlanError` as :func:`join` does, but ``BUSY``.
+    """
+    return _look(directory, rollout, wave, hosts, name)[0]
+
+
+def join(
+    directory: pathlib.Path,
+    rollout: str,
+    wave: str,
+    hosts: t.Collection[str],
+    controller: t.Mapping[str, t.Any],
+    *,
+    take_over: bool = False,
+) -> Joined:
+    """Take those of ``hosts`` that are in ``wave``, and record that (``slice.started``).
+
+    Raises :class:`JournalError` if the wave is not open, or (``BUSY``) if a run or somebody who joined is at work on it
+    or on one of these devices, unless ``take_over`` says that it is gone; :class:`PlanError` for a wave that is not in
+    the plan or goes in several turns.
+    """
+    name = f"{controller.get('user', 'somebody')}@{controller['host']}:{controller['pid']}"
+    with files.lock(directory / ".lock"):
+        joined, records = _look(directory, rollout, wave, hosts, name)
+        if not take_over:
+            runs.refuse_second(records, controller, rollouts.longest_soak(rollouts.current_plan(records)), joined.hosts)
+        data = {"worker": name, "generation": joined.generation, "devices": joined.hosts, "again": False}
+        Journal(joined.path).append("slice.started", data={**data, "controller": dict(controller)})
+    return joined
+
+
+def leave(book: Journal, name: str) -> list[str]:
+    """Record that the part ``name`` is done (``slice.ended``); the devices that no outcome came of."""
+    records = book.read()
+    begins = [record for record in runs.slices(records) if record["data"]["worker"] == name]
+    devices = begins[-1]["data"]["devices"] if begins else []
+    known = outcomes.standings(records)
+    left = [device for device in devices if device not in known or known[device].outcome == "pending"]
+    reason = {"reason": "the gate stopped the wave, or the devices were not reached"} if left else {}
+    book.append("slice.ended", data={"worker": name, "devices": devices, "open": left, **reason})
+    return left
+
+
+def _look(
+    directory: pathlib.Path, rollout: str, wave: str, hosts: t.Collection[str], name: str
+) -> tuple[Joined, list[Record]]:
+    path = rollouts.path_of_id(directory, rollout)
+    if not path.exists():
+        raise JournalError(f"the rollout {rollout} has no journal in {directory}; open the wave first ({_how(wave)})")
+    records = Journal(path).verify()
+    made = rollouts.current_plan(records)
+    entry = next((entry for entry in made["waves"] if entry["name"] == wave), None)
+    if entry is None:
+        names = ", ".join(entry["name"] for entry in made["waves"])
+        raise PlanError(f"the plan {rollout} has no wave {wave!r}; it has {names}")
+    if rollouts.opened(records) != entry["index"]:
+        raise JournalError(f"wave {wave} of {rollout} is not open; open it first ({_how(wave)})")
+    if len(plan.turns(entry)) > 1:
+        raise PlanError(
+            f"wave {wave} of {rollout} goes in {len(plan.turns(entry))} turns, one after the other, which those who "
+            "join cannot keep; run it by fleet.ota.rollout alone, with fleet_ota_workers if it is large"
+        )
+    known = outcomes.standings(records)
+    todo = [one for one in entry["hosts"] if one in hosts and not (one in known and known[one].as_planned)]
+    bundle = path.with_name(BUNDLE)
+    return Joined(rollout, rollouts.generation(records), path, name, todo, bundle), records
+
+
+def _how(wave: str) -> str:
+    return f"fleet.ota.rollout -e fleet_ota_open_wave={wave}"

@@ -1,0 +1,74 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""The plan of a way back: the devices that a recorded rollout brought to its release, in one wave."""
+
+from __future__ import annotations
+
+import hashlib
+import pathlib
+import typing as t
+
+from ..base.errors import PlanError
+from ..journal import journal, outcomes
+from ..journal.record import BEGINS, Record
+from ..planning import plan
+from .rollout import current_plan, path_of_id
+
+#: A device that could not go back must not keep the others from going back.
+_LIMITS = {"max_failures": 1_000_000}
+
+
+def make(
+    *,
+    directory: pathlib.Path,
+    rollout: str,
+    hosts: t.Sequence[str],
+    groups: t.Mapping[str, t.Sequence[str]],
+    wave: str | None,
+) -> plan.Plan:
+    """The plan to take the devices of ``rollout`` back, a plan as :func:`plan.make` gives it.
+
+    ``directory`` is the journal directory; of ``hosts`` those are taken that the rollout left on its release, with
+    ``wave`` only those that one of its plans has in the wave with that name, in the order of the newest plan that has
+    them. Going back from the same rollout gives the same plan id, so that running it again resumes it. Raises
+    :class:`PlanError`, or JournalError if there is no such rollout.
+    """
+    records = journal.Journal(path_of_id(directory, rollout)).verify()
+    release = current_plan(records)["release"]
+    waves = _waves(records)
+    names = list(dict.fromkeys(entry["name"] for entry in waves))
+    if wave is not None and wave not in names:
+        raise PlanError(f"rollout {rollout} has no wave {wave!r}; it has {', '.join(names)}")
+    planned = dict.fromkeys(name for entry in waves if wave in (None, entry["name"]) for name in entry["hosts"])
+    standings, here = outcomes.standings(records), set(hosts)
+    touched = [
+        name
+        for name in planned
+        if name in here and name in standings and standings[name].outcome in outcomes.AS_PLANNED
+    ]
+    if not touched:
+        raise PlanError(f"no device of these hosts runs what rollout {rollout} brought; nothing is to go back")
+    back = dict(
+        release,
+        version=f"{release['version']}.back",
+        digest=hashlib.sha256(f"back from {release['digest']}".encode()).hexdigest(),
+    )
+    planned = plan.make(
+        hosts=touched, groups=groups, release=back, waves=[{"name": "back", "percent": 100}], limits=_LIMITS
+    )
+    planned["back_from"] = rollout
+    planned["digest"] = plan.digest(planned)
+    return planned
+
+
+def _waves(records: t.Sequence[Record]) -> list[dict[str, t.Any]]:
+    """The waves of every plan that a run followed, the newest plan first.
+
+    The newest alone does not have whom a run with a limit, or an inventory from which hosts are gone, left out.
+    """
+    begins = [record["data"] for record in reversed(records) if record["event"] in BEGINS]
+    return [wave for data in begins if "plan" in data for wave in data["plan"]["waves"]]

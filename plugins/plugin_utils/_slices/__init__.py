@@ -1,9 +1,0 @@
-# Copyright: (c) 2026, fleet.ota contributors
-# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-#
-# PRIVATE to the collection: may change without notice.
-
-"""Slices of a turn on other machines, by ansible-runner's transmit, worker and process (docs/scale.md)."""
-
-from __future__ import annotations

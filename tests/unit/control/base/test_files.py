@@ -1,0 +1,114 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Writing: whole or not at all, and never more than was promised."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import itertools
+import os
+import pathlib
+import typing as t
+
+import pytest
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.base import files, libraries
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.base.errors import ControlError
+
+CONTENT = b"content"
+
+
+def copy(path: pathlib.Path, chunks: t.Iterable[bytes]) -> None:
+    files.copy_hashed(chunks, path, sha256=hashlib.sha256(CONTENT).hexdigest(), length=len(CONTENT))
+
+
+def test_what_was_promised_is_kept(tmp_path: pathlib.Path) -> None:
+    copy(tmp_path / "a", [CONTENT[:3], CONTENT[3:]])
+    assert (tmp_path / "a").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("chunks", "code"),
+    [
+        ([b"CONTENT"], "HASH_MISMATCH"),
+        ([b"conten"], "LENGTH_MISMATCH"),
+        ([CONTENT, b"!"], "LENGTH_MISMATCH"),
+        ([], "LENGTH_MISMATCH"),
+    ],
+)
+def test_anything_else_leaves_the_old_file(tmp_path: pathlib.Path, chunks: list[bytes], code: str) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    with pytest.raises(ControlError) as caught:
+        copy(path, chunks)
+    assert caught.value.code == code
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_endless_source_is_not_read_to_its_end(tmp_path: pathlib.Path) -> None:
+    counted = itertools.count()
+    with pytest.raises(ControlError):
+        copy(tmp_path / "a", (b"x" for _number in counted))
+    assert next(counted) == len(CONTENT) + 1
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space"):
+        files.write(path, b"new")
+    with pytest.raises(OSError, match="No space"):
+        files.write_new(tmp_path / "b", b"new", 0o600)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_file_and_directory_are_synced(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    real = os.fsync
+
+    def noting(fd: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    files.write(tmp_path / "a", b"x")
+    assert len(synced) == 2
+    assert synced[0].startswith(str(tmp_path / ".new-"))
+    assert synced[1] == str(tmp_path)
+
+
+def test_a_lock_is_held_and_let_go(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "new" / "lock"
+
+    def taken() -> bool:
+        with path.open() as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            return False
+
+    with files.lock(path):
+        assert taken()
+    assert not taken()
+
+
+def test_one_value_has_one_form() -> None:
+    assert files.canonical({"b": "\u00e4", "a": [1, None]}) == b'{"a":[1,null],"b":"\\u00e4"}'
+    with pytest.raises(ValueError, match="JSON"):
+        files.canonical(float("nan"))
+
+
+def test_a_missing_library_is_named_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    libraries.require()
+    monkeypatch.setattr(libraries, "NEEDED", {"tuf": (99, 1), "no-such-thing": (2,)})
+    with pytest.raises(ControlError, match=r"tuf>=99\.1 is needed.*no-such-thing>=2 is missing.*pip install"):
+        libraries.require()
