@@ -82,9 +82,12 @@ def imports(path: Path, root: Path = ROOT) -> Iterator[tuple[int, str]]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield node.lineno, alias.name.removeprefix(f"{COLLECTION}.").replace(".", "/") if alias.name.startswith(
-                    COLLECTION
-                ) else alias.name
+                yield (
+                    node.lineno,
+                    alias.name.removeprefix(f"{COLLECTION}.").replace(".", "/")
+                    if alias.name.startswith(COLLECTION)
+                    else alias.name,
+                )
         elif isinstance(node, ast.ImportFrom):
             name = node.module or ""
             if node.level:

@@ -203,7 +203,7 @@ class Desk:
     # -- steps ---------------------------------------------------------------------------------------------------
 
     def _load(self) -> State:
-        return self.repository.store.load(self.repository.trust_root)
+        return self.repository.load()
 
     def _case(self, proposal: Proposal, state: State, content: bytes | None = None) -> Case:
         role = str(proposal.details.get("role"))

@@ -13,33 +13,31 @@ import typing as t
 from ..keys.ring import NAME_FIELD, Ring
 from .metadata import changes, store
 from .metadata.edit import Edit
+from .metadata.session import Session
 from .proposals.proposals import Proposals
-
-if t.TYPE_CHECKING:
-    from .repository import Repository
 
 #: Days before an expiry from which on it is warned of, as a share of the role's period.
 _SHARE = 4
 
 
-def show(repository: Repository) -> dict[str, t.Any]:
+def show(session: Session) -> dict[str, t.Any]:
     """Everything about it, verified from its trust root, JSON-able; ``lines`` tell it to people.
 
     Raises :class:`RepositoryError` when it cannot be trusted.
     """
-    proposals = Proposals(repository).list()
+    proposals = Proposals(session).list()
     shown: dict[str, t.Any] = {
-        "exists": repository.store.exists,
+        "exists": session.exists,
         "roles": [],
         "releases": [],
         "documents": [],
         "warnings": [],
         "proposals": [proposal.as_dict() for proposal in proposals],
     }
-    if repository.store.exists:
-        state = repository.store.load(repository.trust_root)
-        edit = Edit(state, Ring({}), repository.store.periods(), repository.now)
-        shown["roles"] = [_role(edit, name, metadata, repository) for name, metadata in changes.all_roles(edit)]
+    if session.exists:
+        state = session.load()
+        edit = session.edit(state, Ring({}))
+        shown["roles"] = [_role(edit, name, metadata, session) for name, metadata in changes.all_roles(edit)]
         shown["releases"] = [entry.as_dict() for entry in changes.releases(state)]
         shown["documents"] = [
             path
@@ -49,7 +47,7 @@ def show(repository: Repository) -> dict[str, t.Any]:
         ]
         shown["warnings"] = [*_expiring(shown["roles"], edit), *changes.single(edit)]
     else:
-        shown["warnings"] = [f"{repository.store.directory} holds no repository yet"]
+        shown["warnings"] = [f"{session.store.directory} holds no repository yet"]
     waiting = [proposal for proposal in proposals if proposal.state in ("open", "ready", "damaged")]
     shown["lines"] = [
         *map(_line, shown["roles"]),
@@ -59,7 +57,7 @@ def show(repository: Repository) -> dict[str, t.Any]:
     return shown
 
 
-def _role(edit: Edit, name: str, metadata: t.Any, repository: Repository) -> dict[str, t.Any]:
+def _role(edit: Edit, name: str, metadata: t.Any, session: Session) -> dict[str, t.Any]:
     signed = metadata.signed
     holder: t.Any = edit.root.signed if name in store.TOP else edit.targets.signed.delegations
     role = edit.role(name)
@@ -73,8 +71,8 @@ def _role(edit: Edit, name: str, metadata: t.Any, repository: Repository) -> dic
         "kind": "role" if name in store.TOP else "approvals" if store.is_approvals(name) else "channel",
         "version": signed.version,
         "expires": f"{signed.expires:%Y-%m-%dT%H:%M:%SZ}",
-        "days_left": (signed.expires - repository.now).days,
-        "expired": signed.expires <= repository.now,
+        "days_left": (signed.expires - session.now).days,
+        "expired": signed.expires <= session.now,
         "threshold": role.threshold,
         "keys": keys,
         "single_key": role.threshold == 1,

@@ -18,15 +18,15 @@ import pathlib
 import typing as t
 
 from ....module_utils._device.documents import release as documents
-from ..base import files, libraries
+from ..base import files
 from ..base.errors import RepositoryError
 from ..policy import attestations as custody
 from . import attestations, source
 from .metadata import changes, store
-from .metadata.edit import Edit
 from .metadata.releases import Listed, admit, admit_document, by_counter, target_of
 from .metadata.roles import Config
-from .metadata.store import Store, content_name, in_force
+from .metadata.session import Session
+from .metadata.store import content_name, in_force
 from .proposals.commit import conclude
 from .proposals.proposal import Change, Request
 
@@ -42,20 +42,8 @@ if t.TYPE_CHECKING:
 __all__ = ["Change", "Config", "Repository"]
 
 
-class Repository:
-    """One repository on this machine.
-
-    ``trust_root`` is the root metadata that its clients pin; with it, a repository that somebody replaced as a whole
-    is not signed on top of. ``now`` is for tests.
-    """
-
-    def __init__(
-        self, directory: pathlib.Path, *, trust_root: bytes | None = None, now: datetime.datetime | None = None
-    ) -> None:
-        libraries.require()
-        self.store = Store(directory)
-        self.trust_root = trust_root
-        self.now = now or datetime.datetime.now(datetime.UTC)
+class Repository(Session):
+    """Changes one repository on this machine."""
 
     def ensure(self, config: Config, ring: Ring, *, check: bool = False, propose: Request | None = None) -> Change:
         """Make the repository, or change roles, channels and periods to ``config``; others stay as they are.
@@ -168,18 +156,18 @@ class Repository:
 
     def releases(self, channel: str | None = None) -> list[Listed]:
         """What the channels (or the one) list, by channel, name and counter."""
-        return changes.releases(self.store.load(self.trust_root), channel)
+        return changes.releases(self.load(), channel)
 
     # -- steps --------------------------------------------------------------------------------------------------
 
     def _ensure(self, config: Config, ring: Ring, *, check: bool, propose: Request | None) -> Change:
-        state = self.store.load(self.trust_root) if self.store.exists else None
+        state = self.load_if_exists()
         old_periods = self.store.periods() if state else None
         periods = {**(old_periods or store.PERIODS), **config.periods}
         if state is None and set(config.roles) != set(store.TOP):
             missing = ", ".join(name for name in store.TOP if name not in config.roles)
             raise RepositoryError(f"a new repository needs keys for every role; give roles for {missing}")
-        edit = Edit(state, ring, periods, self.now)
+        edit = self.edit(state, ring, periods)
         edit.hold(config.roles)
         edit.delegate({**config.channels, **config.approvals})
         kind = "roles" if state else "repository"
@@ -188,7 +176,7 @@ class Repository:
         if new_periods and not check and not proposal:
             self.store.write_periods(periods)
         after = changes.role_lines(edit, periods)
-        before = changes.role_lines(Edit(state, ring, old_periods or {}, self.now), old_periods or {}) if state else []
+        before = changes.role_lines(self.edit(state, ring, old_periods or {}), old_periods or {}) if state else []
         if not proposal:
             changed = changed or new_periods is not None
         return Change(changed, before, after, warnings=changes.single(edit), proposal=proposal)
@@ -204,8 +192,8 @@ class Repository:
         check: bool,
         propose: Request | None,
     ) -> Change:
-        state = self.store.load(self.trust_root)
-        edit = Edit(state, ring, self.store.periods(), self.now)
+        state = self.load()
+        edit = self.edit(state, ring)
         before = changes.releases(state)
         known = admit(wanted, before, changes.channels(edit.channels))
         document = content_name(wanted.target, wanted.digest)
@@ -268,8 +256,8 @@ class Repository:
         *,
         check: bool,
     ) -> Change:
-        state = self.store.load(self.trust_root)
-        edit = Edit(state, ring, self.store.periods(), self.now)
+        state = self.load()
+        edit = self.edit(state, ring)
         admit_document(role, (target, *remove), list(edit.channels))
         signed = edit.targets.signed if role == store.TARGETS else edit.channels[role].signed
         before = changes.content_lines(role, signed)
@@ -282,8 +270,8 @@ class Repository:
         return Change(changed, before, changes.content_lines(role, signed), proposal=proposal)
 
     def _refresh(self, ring: Ring, *, check: bool, propose: Request | None) -> Change:
-        state = self.store.load(self.trust_root)
-        edit = Edit(state, ring, self.store.periods(), self.now)
+        state = self.load()
+        edit = self.edit(state, ring)
         warnings, lacking = [], []
         for name, metadata in changes.all_roles(edit):
             left = metadata.signed.expires - self.now
@@ -300,14 +288,14 @@ class Repository:
         changed, _none = conclude(self, edit, {}, "renewal", None, check=check)
         after, proposal = changes.expiry_lines(edit), None
         if lacking:
-            rest = Edit(state if check else self.store.load(self.trust_root), ring, edit.periods, self.now)
+            rest = self.edit(state if check else self.load(), ring, edit.periods)
             rest.touched.update(lacking)
             new, proposal = conclude(self, rest, {}, "renewal", propose, check=check)
             changed = changed or new
         return Change(changed, before, after, warnings=warnings, proposal=proposal)
 
     def _locked(self) -> t.ContextManager[None]:
-        if not self.store.exists:
+        if not self.exists:
             self.store.load()  # raises and says what to do
         return self.store.lock()
 

@@ -19,11 +19,9 @@ import typing as t
 from ..base.errors import RepositoryError
 from . import source
 from .metadata.releases import target_of
+from .metadata.session import Session
 from .metadata.store import content_name
 from .proposals.proposals import Proposals
-
-if t.TYPE_CHECKING:
-    from .repository import Repository
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Derived:
     lines: list[str]
 
 
-def derive(repository: Repository, channel: str, document: pathlib.Path) -> Derived:
+def derive(session: Session, channel: str, document: pathlib.Path) -> Derived:
     """Compare what ``document`` (a release.yml) and the payloads beside it give with what is listed or proposed.
 
     Every proposal that waits for signatures must be the same to the last byte; so must what is listed already. Raises
@@ -45,7 +43,7 @@ def derive(repository: Repository, channel: str, document: pathlib.Path) -> Deri
     described, content, payloads = source.read(document)
     digest = source.digest(content)
     target = target_of(channel, described["name"], described["version"])
-    found = dict(_standing(repository, channel, target))
+    found = dict(_standing(session, channel, target))
     if not found:
         raise RepositoryError(
             f"{described['name']} {described['version']} is neither listed in channel {channel} nor proposed there; "
@@ -64,13 +62,13 @@ def derive(repository: Repository, channel: str, document: pathlib.Path) -> Deri
     return Derived(digest, list(found), [f"{path.name}: sha256 {sha256}" for sha256, path in sorted(payloads.items())])
 
 
-def _standing(repository: Repository, channel: str, target: str) -> t.Iterator[tuple[str, bytes]]:
+def _standing(session: Session, channel: str, target: str) -> t.Iterator[tuple[str, bytes]]:
     """Where the target stands, with the document that stands there."""
-    state = repository.store.load(repository.trust_root)
+    state = session.load()
     listed = state.channels[channel].signed.targets.get(target) if channel in state.channels else None
     if listed is not None:
-        yield f"channel {channel}", repository.store.content(target, listed)
-    for proposal in Proposals(repository).list():
+        yield f"channel {channel}", session.store.content(target, listed)
+    for proposal in Proposals(session).list():
         entry = proposal.roles[channel].signed.targets.get(target) if channel in proposal.roles else None
         if entry is not None and entry != listed and proposal.state in ("open", "ready"):
             yield proposal.id, proposal.content[content_name(target, entry.hashes["sha256"])]

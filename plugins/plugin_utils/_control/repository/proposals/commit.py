@@ -14,12 +14,12 @@ from .proposals import Proposals
 
 if t.TYPE_CHECKING:
     from ..metadata.edit import Edit
-    from ..repository import Repository
+    from ..metadata.session import Session
     from .proposal import Proposal, Request
 
 
 def conclude(
-    repository: Repository,
+    session: Session,
     edit: Edit,
     content: t.Mapping[str, bytes],
     kind: str,
@@ -29,15 +29,15 @@ def conclude(
     expiry_days: t.Mapping[str, int] | None = None,
 ) -> tuple[bool, Proposal | None]:
     """Put in force what ``edit`` changed, or propose it: whether anything changed, and the proposal if it waits."""
-    proposals = Proposals(repository)
+    proposals = Proposals(session)
     at_once = propose is None or not edit.prepare() or (propose.apply and edit.complete())
     if propose is None or (at_once and proposals.waiting(edit) is None):
         staged = edit.finish()
         if staged:
             staged = {**content, **staged}
-            repository.store.check(staged, repository.trust_root, [path for path in edit.entered if content])
+            session.store.check(staged, session.trust_root, [path for path in edit.entered if content])
             if not check:
-                repository.store.commit(staged)
+                session.store.commit(staged)
         return bool(staged), None
     proposal, new = proposals.make(edit, content, propose, kind=kind, expiry_days=expiry_days, check=check)
     if propose.apply and proposal.state == "ready" and edit.online():

@@ -14,6 +14,7 @@ import typing as t
 
 from ...base.errors import RepositoryError
 from ..metadata import changes
+from ..metadata.session import Session
 from ..metadata.signing import sign
 from ..metadata.store import content_name
 from .folder import Folder
@@ -28,8 +29,6 @@ except ImportError:  # libraries.require() tells
 if t.TYPE_CHECKING:
     from ...keys.ring import Ring
     from ..metadata.edit import Edit
-    from ..metadata.store import State
-    from ..repository import Repository
 
 
 class Proposals:
@@ -38,24 +37,24 @@ class Proposals:
     Signing and denying need neither the repository's lock nor any other key than one's own.
     """
 
-    def __init__(self, repository: Repository) -> None:
-        self.repository = repository
-        self.folder = Folder(repository.store.directory)
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.folder = Folder(session.store.directory)
 
     def list(self) -> t.List[Proposal]:  # noqa: UP006 - `list` is this method
         """Every proposal, also those that ended; what cannot be read has the state ``damaged`` and a reason."""
-        state = self._state()
+        state = self.session.load_if_exists()
         found = []
         for name in self.folder.ids():
             try:
-                found.append(judge(self.repository, self.folder.read(name), state))
+                found.append(judge(self.session, self.folder.read(name), state))
             except RepositoryError as error:
                 found.append(Proposal(name, reason=error.message))
         return found
 
     def get(self, name: str) -> Proposal:
         """The proposal with the id ``name``. Raises :class:`RepositoryError` when it is not there or damaged."""
-        return judge(self.repository, self.folder.read(name), self._state())
+        return judge(self.session, self.folder.read(name), self.session.load_if_exists())
 
     def sign(self, name: str, ring: Ring, remark: str | None = None, *, check: bool = False) -> Proposal:
         """Add the signatures of the keys in ``ring`` that belong to the roles; those that signed already stay.
@@ -85,12 +84,12 @@ class Proposals:
         if check:
             return self.apply_locked(name, ring, check=True)
         self.folder.read(name)  # raises where there is nothing to lock
-        with self.repository.store.lock():
+        with self.session.store.lock():
             return self.apply_locked(name, ring)
 
     def online(self, proposal: Proposal, ring: Ring) -> bool:
         """Whether ``ring`` holds the snapshot's and timestamp's keys, as they are with ``proposal``."""
-        return edit_of(self.repository, self._state(), proposal, ring).online()
+        return edit_of(self.session, self.session.load_if_exists(), proposal, ring).online()
 
     def waiting(self, edit: Edit) -> Proposal | None:
         """The proposal that says what ``edit`` prepared, if it can still be signed or applied."""
@@ -110,7 +109,7 @@ class Proposals:
     ) -> tuple[Proposal, bool]:
         """Propose what ``edit`` prepared, or sign the proposal that says the same; and whether that was anything new.
 
-        For :class:`Repository`, which holds the lock.
+        For the one who holds the lock.
         """
         known = self.waiting(edit)
         if known is not None:
@@ -125,7 +124,7 @@ class Proposals:
             kind=kind,
             title=request.title,
             requested_by=request.requested_by,
-            requested_at=stamp(self.repository.now),
+            requested_at=stamp(self.session.now),
             expires=stamp(min(request.expires, earliest) if request.expires else earliest),
             details=request.details,
             expiry_days=expiry_days,
@@ -138,12 +137,12 @@ class Proposals:
             self.folder.create(raw)
             for role, keyid in sorted(raw.signatures()):
                 self.folder.sign(raw, role, keyid, self._remark(edit, keyid, "signed", ""))
-        return judge(self.repository, raw, edit.old), True
+        return judge(self.session, raw, edit.old), True
 
     def apply_locked(self, name: str, ring: Ring, *, check: bool = False) -> Change:
         """:meth:`apply` for whoever holds the repository's lock, or only checks."""
-        state, disk = self._state(), self.repository.store
-        proposal = judge(self.repository, self.folder.read(name), state)
+        state, disk = self.session.load_if_exists(), self.session.store
+        proposal = judge(self.session, self.folder.read(name), state)
         if proposal.state == "applied":
             return Change(False, list(proposal.after), list(proposal.after))
         self._usable(proposal, "applied")
@@ -156,15 +155,15 @@ class Proposals:
                 f"the proposal {name} needs more signatures: {waiting}", code="THRESHOLD", proposal=proposal.as_dict()
             )
         self._viewable(proposal)
-        edit = edit_of(self.repository, state, proposal, ring)
+        edit = edit_of(self.session, state, proposal, ring)
         staged = {**proposal.content, **edit.finish()}
         targets = [path for role, path in new_targets(proposal.roles, state)]
-        disk.check(staged, self.repository.trust_root, targets)
+        disk.check(staged, self.session.trust_root, targets)
         if not check:
             disk.commit(staged)
             if proposal.expiry_days:
                 disk.write_periods(proposal.expiry_days)
-            self.folder.close(name, Remark("", stamp(self.repository.now), "applied", ""))
+            self.folder.close(name, Remark("", stamp(self.session.now), "applied", ""))
         listed = [entry for entry in changes.releases(edit.state()) if entry.target in targets]
         release = listed[0] if len(listed) == 1 else None
         return Change(True, list(proposal.before), list(proposal.after), release)
@@ -172,8 +171,8 @@ class Proposals:
     # -- steps --------------------------------------------------------------------------------------------------
 
     def _sign(self, proposal: Proposal, ring: Ring, text: str, *, check: bool) -> Proposal:
-        state = self._state()
-        edit = edit_of(self.repository, state, proposal, ring)
+        state = self.session.load_if_exists()
+        edit = edit_of(self.session, state, proposal, ring)
         mine = _belonging(edit, proposal, ring)
         if not mine:
             may = "; ".join(f"{need.role}: {', '.join(need.missing) or 'nobody'}" for need in proposal.needs)
@@ -186,7 +185,7 @@ class Proposals:
             for keyid in sign(proposal.roles[role], keyids, ring):
                 if not check:
                     self.folder.sign(proposal, role, keyid, self._remark(edit, keyid, "signed", text))
-        return judge(self.repository, proposal, state) if check else self.get(proposal.id)
+        return judge(self.session, proposal, state) if check else self.get(proposal.id)
 
     def _close(self, name: str, ending: str, by: str, text: str, *, check: bool) -> Proposal:
         proposal = self.get(name)
@@ -194,15 +193,11 @@ class Proposals:
             return proposal
         if proposal.state in ("applied", "denied", "withdrawn"):
             raise RepositoryError(f"the proposal {name} is {proposal.state} already", code="PROPOSAL")
-        remark = Remark(by, stamp(self.repository.now), ending, text)
+        remark = Remark(by, stamp(self.session.now), ending, text)
         if check:
             return dataclasses.replace(proposal, state=ending, remarks=(*proposal.remarks, remark))
         self.folder.close(name, remark)
         return self.get(name)
-
-    def _state(self) -> State | None:
-        repository = self.repository
-        return repository.store.load(repository.trust_root) if repository.store.exists else None
 
     def _usable(self, proposal: Proposal, what: str) -> None:
         if proposal.state not in ("open", "ready"):
@@ -217,12 +212,12 @@ class Proposals:
     def _viewable(self, proposal: Proposal) -> None:
         """Nobody signs for content that nobody can look at."""
         unlisted = set(proposal.content)
-        for role, path in new_targets(proposal.roles, self._state()):
+        for role, path in new_targets(proposal.roles, self.session.load_if_exists()):
             entry = proposal.roles[role].signed.targets[path]
             name = content_name(path, entry.hashes["sha256"]) if "sha256" in entry.hashes else path
             unlisted.discard(name)
             content = proposal.content.get(name)
-            file = self.repository.store.directory / name
+            file = self.session.store.directory / name
             if content is None and file.is_file():
                 content = file.read_bytes()
             try:
@@ -240,7 +235,7 @@ class Proposals:
             )
 
     def _remark(self, edit: Edit, keyid: str, action: str, text: str) -> Remark:
-        return Remark(edit.name_of(keyid), stamp(self.repository.now), action, text)
+        return Remark(edit.name_of(keyid), stamp(self.session.now), action, text)
 
 
 def _belonging(edit: Edit, proposal: Proposal, ring: Ring) -> dict[str, t.List[str]]:  # noqa: UP006

@@ -17,6 +17,7 @@ import typing as t
 from ...keys.ring import Ring
 from ..metadata import changes, store
 from ..metadata.edit import Edit
+from ..metadata.session import Session
 from ..metadata.store import content_name
 from .proposal import Proposal, moment, stamp
 
@@ -29,19 +30,18 @@ except ImportError:  # libraries.require() tells
 
 if t.TYPE_CHECKING:
     from ..metadata.store import State
-    from ..repository import Repository
 
 
-def judge(repository: Repository, raw: Proposal, state: State | None) -> Proposal:
+def judge(session: Session, raw: Proposal, state: State | None) -> Proposal:
     """``raw`` with its state, and with those signatures alone that count."""
     wrong: set[str] = set()
-    before, after = _told(repository, raw, state)
+    before, after = _told(session, raw, state)
     raw = dataclasses.replace(raw, before=before, after=after, roles=copy.deepcopy(raw.roles))
     if raw.closed in ("denied", "withdrawn"):
         return dataclasses.replace(raw, state=raw.closed, reason=_ended(raw))
-    if _in_force(repository, raw, state):
+    if _in_force(session, raw, state):
         return dataclasses.replace(raw, state="applied", reason="it is in force")
-    edit = edit_of(repository, state, raw, Ring({}))
+    edit = edit_of(session, state, raw, Ring({}))
     reason = _stale(raw, state)
     try:
         for role, metadata in raw.roles.items():
@@ -59,7 +59,7 @@ def judge(repository: Repository, raw: Proposal, state: State | None) -> Proposa
     if reason:
         return dataclasses.replace(raw, state="stale", reason=reason)
     ends = [moment(raw.expires), *(metadata.signed.expires for metadata in raw.roles.values())]
-    if min(ends) <= repository.now:
+    if min(ends) <= session.now:
         reason = f"it expired at {stamp(min(ends))}; propose the change again"
         return dataclasses.replace(raw, state="expired", reason=reason)
     if wrong:
@@ -68,12 +68,12 @@ def judge(repository: Repository, raw: Proposal, state: State | None) -> Proposa
     return dataclasses.replace(raw, state="open" if raw.missing() else "ready", reason=reason)
 
 
-def _told(repository: Repository, raw: Proposal, state: State | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _told(session: Session, raw: Proposal, state: State | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What the metadata says now and would say, with the documents that it would list."""
     before = [line for name in raw.roles for line in changes.content_lines(name, _signed(state, name))]
     after = [line for name, one in raw.roles.items() for line in changes.content_lines(name, one.signed)]
     if raw.expiry_days:
-        periods = repository.store.periods()
+        periods = session.store.periods()
         before += [f"{name} expires after {days} days" for name, days in sorted(periods.items()) if state]
         after += [f"{name} expires after {days} days" for name, days in sorted({**periods, **raw.expiry_days}.items())]
     for role, path in new_targets(raw.roles, state):
@@ -86,7 +86,7 @@ def _told(repository: Repository, raw: Proposal, state: State | None) -> tuple[t
     return tuple(before), tuple(after)
 
 
-def _in_force(repository: Repository, proposal: Proposal, state: State | None) -> bool:
+def _in_force(session: Session, proposal: Proposal, state: State | None) -> bool:
     """Whether the repository's metadata is, or was, exactly what was proposed."""
     if state is None:
         return False
@@ -98,7 +98,7 @@ def _in_force(repository: Repository, proposal: Proposal, state: State | None) -
             return False
         if current.signed.version > metadata.signed.version:
             current = None
-            path = repository.store.directory / "metadata" / f"{metadata.signed.version}.{name}.json"
+            path = session.store.directory / "metadata" / f"{metadata.signed.version}.{name}.json"
             with contextlib.suppress(OSError, DeserializationError):
                 current = Metadata.from_bytes(path.read_bytes())
         if current is None or current.signed_bytes != metadata.signed_bytes:
@@ -106,10 +106,9 @@ def _in_force(repository: Repository, proposal: Proposal, state: State | None) -
     return True
 
 
-def edit_of(repository: Repository, state: State | None, proposal: Proposal, ring: Ring) -> Edit:
+def edit_of(session: Session, state: State | None, proposal: Proposal, ring: Ring) -> Edit:
     """The change that ``proposal`` makes of ``state``, to be finished with the keys in ``ring``."""
-    periods = {**repository.store.periods(), **(proposal.expiry_days or {})}
-    edit = Edit(state, ring, periods, repository.now)
+    edit = session.edit(state, ring, {**session.store.periods(), **(proposal.expiry_days or {})})
     edit.adopt(proposal.roles)
     return edit
 
