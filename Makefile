@@ -10,6 +10,8 @@ VENV = .venv/bin/python
 # How many devices `make lab-up` and `make bench` use, and which tests or linters `make test` and `make lint` run.
 N ?= 6
 ONLY ?=
+# A commit: where nothing but documents has changed since, `make test` and `make lint` do only what reads documents.
+SINCE ?=
 
 export PYTHONDONTWRITEBYTECODE = 1
 
@@ -26,7 +28,7 @@ demo-stop: .venv/fleet-ota-requirements ## Stop the services that the demo left 
 	@$(VENV) -m demo --stop
 
 test: ## Every test this machine can run, as root also the lab's (ONLY="unit device" chooses)
-	@$(TOOLS) test $(ONLY)
+	@$(TOOLS) test $(if $(SINCE),--since $(SINCE)) $(ONLY)
 
 test-long: ## Faults at every call, thousands of them, and the whole kill matrix: hours (ONLY="reliability" chooses)
 	@$(TOOLS) test --long $(ONLY)
@@ -35,7 +37,7 @@ mutation: .venv/fleet-ota-requirements-test ## Take every check of the device's 
 	@$(VENV) -m tests.mutation --all
 
 lint: ## Every linter (ONLY="ruff mypy" chooses)
-	@$(TOOLS) lint $(ONLY)
+	@$(TOOLS) lint $(if $(SINCE),--since $(SINCE)) $(ONLY)
 
 summary: ## What failed in the last runs of both, with its reasons, and the count
 	@$(TOOLS) summary

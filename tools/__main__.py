@@ -23,18 +23,20 @@ def main() -> int:
     venv.add_argument("--folder", default=".venv", help="where, below the checkout (.venv)")
     test = commands.add_parser("test", help="run the tests")
     test.add_argument("only", nargs="*", help="beginnings of names, for example unit or device")
+    test.add_argument("--since", help="a commit: where only documents changed since, only their tests run")
     test.add_argument("--long", action="store_true", help="only what has a long mode, to its full length")
     linters = commands.add_parser("lint", help="run the linters")
     linters.add_argument("only", nargs="*", help="beginnings of names, for example ruff or sanity")
+    linters.add_argument("--since", help="a commit: where only documents changed since, only their linters run")
     commands.add_parser("summary", help="print what failed in the last test and lint runs, and a count")
     arguments = parser.parse_args()
     if arguments.command == "venv":
         venvs.make(ROOT / arguments.folder, pythons.current(), arguments.requirements)
         return 0
     if arguments.command == "test":
-        return testing.run(arguments.only, long=arguments.long)
+        return testing.run(arguments.only, long=arguments.long, since=arguments.since)
     if arguments.command == "lint":
-        return lint.run(arguments.only)
+        return lint.run(arguments.only, since=arguments.since)
     print(*results.failures(), results.count(), sep="\n")
     return 0
 

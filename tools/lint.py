@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tools import ROOT, pythons, results, sanity, tree, venvs
+from tools import ROOT, changes, pythons, results, sanity, tree, venvs
 
 #: Takes longer than all others together and uses one processor: these run beside it.
 LONGEST = "sanity"
@@ -21,8 +21,13 @@ LONGEST = "sanity"
 LINK_TREE = ROOT / ".cache" / "link"
 
 
-def run(only: list[str]) -> int:
-    """Run the linters whose names start with one of ``only`` (all when empty). Returns the exit code."""
+def run(only: list[str], *, since: str | None = None) -> int:
+    """Run the linters whose names start with one of ``only`` (all when empty). Returns the exit code.
+
+    ``since``: a commit; where nothing but documents has changed since, only the linters of documents run.
+    """
+    if since and changes.is_documents_alone(since):
+        only = [name for name in changes.DOCS_LINTERS if not only or name in only]
     results.clear("lint")
     try:
         programs = venvs.make(venvs.VENVS / "lint", pythons.current(), "requirements-lint.txt").parent

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from tools import ROOT, pythons, results, venvs
+from tools import ROOT, changes, pythons, results, venvs
 from tools.pythons import Python
 
 #: Seconds after which a single test case is stopped.
@@ -34,18 +34,39 @@ WHOLE = ("reliability",)
 #: How a test, or one of its parameters, is marked as a long one.
 MARK = "mark.long"
 
+#: Seconds that each leg may take on two cores that do nothing else, environment included. A change that adds to a leg
+#: pays for it: it takes something out, or raises the number and says why. A leg over its budget is named, not failed:
+#: machines differ. All of CI, from a clean checkout with empty caches, has 40 minutes (CONTRIBUTING.md).
+BUDGETS = {
+    "unit": 840,
+    "reliability": 150,
+    "conformance": 60,
+    "mutation": 60,
+    "device": 240,
+    "core": 300,
+    "demo": 60,
+    "docs": 30,
+    "integration": 1200,
+    "vm": 420,
+    "molecule": 150,
+}
+#: What a change of documents alone can break.
+DOCS_TESTS = ("tests/unit/test_codes.py", "tests/unit/test_docs.py")
+
 #: A name, and what runs it: with the name, and where its output goes (None: where ours goes).
 Leg = tuple[str, Callable[[str, "Out"], None]]
 Out = IO[bytes] | None
 #: These use the lab and wait for devices most of the time; the others use processors. They run side by side.
 LAB = ("integration", "molecule")
 _printing = threading.Lock()
+_seconds: dict[str, float] = {}
 
 
-def run(only: list[str], *, long: bool = False) -> int:
+def run(only: list[str], *, long: bool = False, since: str | None = None) -> int:
     """Run the legs whose names start with one of ``only`` (all when empty). Returns the exit code.
 
-    ``long``: only what takes too long for every change, to its full length.
+    ``long``: only what takes too long for every change, to its full length. ``since``: a commit; where nothing but
+    documents has changed since, only the tests of documents run.
     """
     results.clear("test")
     # Collections that a user keeps in the default place must not shadow the checkout.
@@ -53,7 +74,11 @@ def run(only: list[str], *, long: bool = False) -> int:
         os.environ["ANSIBLE_HOME"] = home
         try:
             interpreter = venvs.make(ROOT / ".venv", pythons.current(), "requirements-test.txt")
-            legs = list(_long_legs(interpreter) if long else _legs(interpreter, every=bool(only)))
+            if since and changes.is_documents_alone(since):
+                print(f"only documents have changed since {since}: their tests run, no others", flush=True)
+                legs = list(_docs_legs(interpreter))
+            else:
+                legs = list(_long_legs(interpreter) if long else _legs(interpreter, every=bool(only)))
         except SystemExit as error:
             legs = []
             _fail("environment", str(error))
@@ -62,10 +87,26 @@ def run(only: list[str], *, long: bool = False) -> int:
             for done in [pool.submit(_drive, lane, alone=len(lanes) == 1) for lane in lanes]:
                 done.result()
     total = results.count("test")
+    print("\nseconds of each leg, and of its budget:", *_spent(), sep="\n", flush=True)
     if not only:
         print("\nthe longest, in seconds:", *results.longest("test", LONGEST), sep="\n", flush=True)
     print(f"\ntests: {total}", flush=True)
     return 1 if total.failed or not total.passed else 0
+
+
+def _budget(name: str) -> int | None:
+    """The budget of a leg; legs of one kind (``device-python3.8``) have the same one."""
+    return BUDGETS.get(name, BUDGETS.get(name.partition("-")[0]))
+
+
+def _spent() -> list[str]:
+    """A line for each leg that ran: its seconds, its budget, and whether that was too small."""
+    lines = []
+    for name, seconds in _seconds.items():
+        budget = _budget(name)
+        over = f"  over by {seconds - budget:.0f}" if budget is not None and seconds > budget else ""
+        lines.append(f"{seconds:7.0f} of {budget if budget is not None else '-':>5} {name}{over}")
+    return lines
 
 
 def _lanes(legs: list[Leg]) -> list[list[Leg]]:
@@ -86,10 +127,11 @@ def _drive(lane: list[Leg], *, alone: bool) -> None:
                 leg(name, out)
             except SystemExit as error:  # its environment could not be made; the others may well go
                 _fail(f"{name}-environment", str(error))
+        _seconds[name] = time.monotonic() - started
         if not alone:
             with _printing:
                 text = log.read_text(errors="replace")
-                print(f"\n=== {name}\n{text}\n{name}: {time.monotonic() - started:.0f} s", flush=True)
+                print(f"\n=== {name}\n{text}\n{name}: {_seconds[name]:.0f} s", flush=True)
 
 
 def _legs(interpreter: Path, *, every: bool) -> Iterator[Leg]:
@@ -110,6 +152,12 @@ def _legs(interpreter: Path, *, every: bool) -> Iterator[Leg]:
     yield "integration", lambda name, out: _pytest(name, out, interpreter, ["tests/integration"], LAB_TIMEOUT)
     yield "vm", lambda name, out: _pytest(name, out, interpreter, ["tests/vm"], VM_TIMEOUT)
     yield "molecule", lambda name, out: _molecule(name, out, interpreter)
+
+
+def _docs_legs(interpreter: Path) -> Iterator[Leg]:
+    """What a change of documents alone can break."""
+    tests = [test for test in DOCS_TESTS if (ROOT / test).exists()]
+    yield "docs", lambda name, out: _pytest(name, out, interpreter, tests, UNIT_TIMEOUT)
 
 
 def _long_legs(interpreter: Path) -> Iterator[Leg]:
@@ -158,7 +206,7 @@ def _core_leg(oldest: tuple[int, int], extra: list[str], needs: str) -> Callable
 
 
 def _pytest(name: str, out: Out, interpreter: Path, arguments: list[str], timeout: int) -> None:
-    if not (ROOT / arguments[0]).is_dir():
+    if not (ROOT / arguments[0]).exists():
         _skip(name, f"{arguments[0]} does not exist yet")
         return
     report = results.path("test", name)

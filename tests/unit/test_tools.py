@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tools import pythons, results, testing
+from tools import changes, pythons, results, testing
 
 
 @pytest.fixture(autouse=True)
@@ -146,3 +147,53 @@ def test_a_stand_in_that_refuses_to_run_is_not_an_interpreter(tmp_path: Path, mo
 def test_the_running_interpreter_is_the_one_below_any_environment() -> None:
     assert pythons.current().version == sys.version_info[:2]
     assert not (pythons.current().path.parent.parent / "pyvenv.cfg").exists()
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with one commit of code and documents."""
+    for name in ("docs/page.md", "README.md", "plugins/code.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("old\n")
+    who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for arguments in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "first"]):
+        subprocess.run(["git", *arguments], cwd=tmp_path, check=True)
+    monkeypatch.setattr(changes, "ROOT", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("changed", "alone"),
+    [
+        ([], False),
+        (["docs/page.md"], True),
+        (["README.md", "docs/new.md", "changelogs/fragments/x.yml"], True),
+        (["docs/page.md", "plugins/code.py"], False),
+        (["docs/page.md", "plugins/new.py"], False),
+    ],
+)
+def test_a_change_of_documents_alone_is_told(checkout: Path, changed: list[str], alone: bool) -> None:
+    for name in changed:
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).write_text("new\n")
+    assert changes.is_documents_alone("HEAD") is alone
+
+
+def test_a_commit_that_is_not_there_is_no_reason_to_leave_tests_out(checkout: Path) -> None:
+    with pytest.raises(SystemExit, match="name a commit of this repository"):
+        changes.is_documents_alone("nowhere")
+
+
+def test_each_leg_is_held_against_its_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(testing, "BUDGETS", {"unit": 100, "device": 10})
+    monkeypatch.setattr(testing, "_seconds", {"unit": 90.4, "device-python3.8": 25.0, "new": 3.0})
+    assert testing._spent() == [
+        "     90 of   100 unit",
+        "     25 of    10 device-python3.8  over by 15",
+        "      3 of     - new",
+    ]
+
+
+def test_every_leg_has_a_budget() -> None:
+    names = [name for name, _leg in testing._legs(Path(sys.executable), every=True)]
+    assert [name for name in names if testing._budget(name) is None] == []

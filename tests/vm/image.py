@@ -76,6 +76,8 @@ menuentry "edge {{version}}" {{{{
  initrd /{{initrd}}
 }}}}
 """
+# Copied past the page cache: 512 MB of memory, one emulated processor and a thin pool that allocates while hundreds of
+# megabytes are written back have hung there for good (`task kworker blocked for more than 120 seconds`).
 INSTALL = """\
 #!/bin/sh
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
@@ -86,13 +88,17 @@ C="activation/udev_sync=0 activation/udev_rules=0 backup/backup=0 backup/archive
 pvcreate --config "$C" -q /dev/vdb && vgcreate --config "$C" -q edge /dev/vdb &&
 lvcreate --config "$C" -q --type thin-pool -Zn -L 1800M -n pool edge &&
 lvcreate --config "$C" -q -V 1500M -T edge/pool -n root &&
-dd if=/dev/vdc of=/dev/edge/root bs=1M conv=sparse && e2fsck -fp /dev/edge/root && sync && echo INSTALLED
+dd if=/dev/vdc of=/dev/edge/root bs=1M iflag=direct oflag=direct conv=sparse && e2fsck -fp /dev/edge/root && sync && echo INSTALLED
 vgchange --config "$C" -an edge
 echo o >/proc/sysrq-trigger
 sleep 60
 """
 REVISION = 1  # raise it when the functions below make something else of the same
 DISK, ROOT, BOOT = 2 << 30, "1500M", "128M"
+#: Seconds for the machine to install itself (30 to 60 on a quiet machine), and how often it may be tried: a guest that
+#: hangs is given up and switched on again from an empty disk, a build that fails says why each time.
+INSTALL_TIMEOUT, INSTALL_TRIES = 300, 3
+CONSOLE_END = 2000  # characters of the console that a failure shows
 
 
 def ensure() -> Path:
@@ -131,8 +137,6 @@ def _build(done: Path) -> None:
             stream.truncate(int(size[:-1]) << 20)
         host.run(["mkfs.ext4", "-q", "-F", "-d", str(source), str(work / name)])
     _grub(work)
-    with (work / "root.img").open("wb") as stream:
-        stream.truncate(DISK)
     _install(work, boot / kernel, boot / initrd)
     for path in (root, boot, work / "seed.ext4"):
         host.run(["rm", "-rf", "--one-file-system", str(path)])
@@ -179,11 +183,23 @@ def _grub(work: Path) -> None:
 
 
 def _install(work: Path, kernel: Path, initrd: Path) -> None:
+    """Let the machine copy itself to its thin volume; LabError with the end of each console if it never does."""
     argv = [*QEMU, "-no-reboot", "-serial", f"file:{work}/console", "-kernel", str(kernel)]
     argv += ["-initrd", str(initrd), "-append", "root=/dev/vdc ro init=/install console=ttyS0 quiet panic=-1"]
     for name in ("boot.ext4", "root.img", "seed.ext4"):
         argv += ["-drive", f"file={work}/{name},format=raw,if=virtio,cache=unsafe"]
-    subprocess.run(argv, check=True, timeout=600, stdin=subprocess.DEVNULL)
-    said = (work / "console").read_text(errors="replace")
-    if "INSTALLED" not in said:
-        raise host.LabError(f"the machine did not install itself; see {work}/console: {said[-500:]}")
+    problems = []
+    for attempt in range(1, INSTALL_TRIES + 1):
+        with (work / "root.img").open("wb") as stream:  # empty again: nothing of an attempt that hung is used
+            stream.truncate(DISK)
+        try:
+            code = subprocess.run(argv, check=False, timeout=INSTALL_TIMEOUT, stdin=subprocess.DEVNULL).returncode
+            end = f"qemu ended with code {code}"
+        except subprocess.TimeoutExpired:
+            end = f"it was still at work after {INSTALL_TIMEOUT} s"
+        console = (work / "console").read_text(errors="replace")
+        if "INSTALLED" in console:
+            return
+        problems.append(f"attempt {attempt}: {end}; its console ends with\n{console[-CONSOLE_END:]}")
+        print(problems[-1], flush=True)
+    raise host.LabError("the virtual machine did not install itself; " + "\n".join(problems))
