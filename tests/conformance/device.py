@@ -116,7 +116,7 @@ def _download(workflow: Workflow, name: str, base_url: str, folder: Path, deadli
     path = folder / ("=" + urllib.parse.quote(name, safe=""))
     if path.is_file():
         try:
-            metadata.check(name, path.read_bytes(), entry)
+            metadata.require_described(name, path.read_bytes(), entry)
             return
         except OtaError:
             pass  # another content than the repository has now
@@ -127,7 +127,7 @@ def _download(workflow: Workflow, name: str, base_url: str, folder: Path, deadli
     content = get(url, t.cast(int, entry.length), deadline)
     if content is None:
         raise OtaError("FETCH", "%s is not there" % url)
-    metadata.check(name, content, entry)
+    metadata.require_described(name, content, entry)
     durable.write(str(path), content)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.fleet.ota.plugins.module_utils._device.records import transaction
+from ansible_collections.fleet.ota.plugins.module_utils._device.base import states
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.client.bundle import Bundle
 
 from tests.lab import Device, Fleet, archives, debs, evidence, service
@@ -56,7 +56,7 @@ SERVICES = {"deb": (service.PORT, debs.UNIT), "archive": (archives.PORT, archive
 
 
 def test_every_state_has_a_row() -> None:
-    known = {*transaction.AT_WORK, *transaction.ENDED, "unconfirmed"}
+    known = {*states.AT_WORK, *states.ENDED, "unconfirmed"}
     assert {*STATES, *TIDY_ONLY} == known, "a new state needs a row in STATES"
 
 
@@ -109,7 +109,7 @@ class HeldEngine(Engine):
         deadline = time.monotonic() + timeout
         while True:
             state = str(self.call("status", wait=20)["state"])
-            if state not in transaction.AT_WORK:
+            if state not in states.AT_WORK:
                 return state
             assert time.monotonic() < deadline, self.transaction()
 
@@ -234,10 +234,10 @@ def strike(device: Device, site: Ready, installer: str, kind: str, state: str, f
     if state == REBOOTING:
         come_up(engine, fault)
     if fault == "link":
-        engine.wait_for(*transaction.ENDED)
+        engine.wait_for(*states.ENDED)
         device.plug()
-    elif fault == "power" and state not in transaction.UNTOUCHED:  # there is no guard before anything is touched
-        engine.wait_for(*transaction.ENDED, "unconfirmed")
+    elif fault == "power" and state not in states.UNTOUCHED:  # there is no guard before anything is touched
+        engine.wait_for(*states.ENDED, "unconfirmed")
     if fault in ("link", "power"):
         hang_up(device)
     end = engine.at_rest()

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from ansible_collections.fleet.ota.plugins.module_utils._device.records import transaction
+from ansible_collections.fleet.ota.plugins.module_utils._device.base import states
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.journal import Journal
 
 from tests.lab import Device, evidence, processes, service
@@ -122,7 +122,7 @@ def running(device: Device) -> str | None:
 
 def at_rest(device: Device, before: Evidence) -> None:
     """Wait until the device has come to rest, nobody asking it anything; it is what its own record says."""
-    record = Engine(device).wait_for("unconfirmed", *transaction.ENDED, timeout=180)
+    record = Engine(device).wait_for("unconfirmed", *states.ENDED, timeout=180)
     if record["state"] in ("unconfirmed", "confirmed"):
         assert running(device) == "2", record
         return

@@ -21,7 +21,7 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.fleet.ota.plugins.module_utils._device import verbs
-from ansible_collections.fleet.ota.plugins.module_utils._device.records import transaction
+from ansible_collections.fleet.ota.plugins.module_utils._device.base import states
 from ansible_collections.fleet.ota.plugins.module_utils._device.system import background, tree
 from ansible_collections.fleet.ota.plugins.module_utils._device.system.layout import Layout
 from ansible_collections.fleet.ota.plugins.module_utils._device.transaction import recover, worker
@@ -29,7 +29,7 @@ from ansible_collections.fleet.ota.plugins.module_utils._device.transaction impo
 from .releases import Release
 
 Reply = dict[str, t.Any]
-ENDED = transaction.ENDED
+ENDED = states.ENDED
 #: Work that was started and has not run: kind, and the rest of its arguments.
 Job = tuple[str, list[str]]
 
@@ -223,7 +223,8 @@ def differences(one: dict[str, t.Any], other: dict[str, t.Any]) -> list[str]:
 def leftovers(device: Directory) -> list[str]:
     """What lies in the state directory although nothing needs it any more; called with nothing open."""
     with Driven(device):
-        installed = verbs.answer({"v": 1, "verb": "info", "root": str(device.root)}, io.BytesIO())["releases"]
+        reply = verbs.answer({"v": 1, "verb": "info", "root": str(device.root)}, io.BytesIO())
+    installed = t.cast("dict[str, t.Any]", reply["releases"])
     last = device.transaction()
     current = [value["current"] for value in installed.values() if value["current"]]
     needed = {entry["transaction"] for entry in current}

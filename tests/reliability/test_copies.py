@@ -91,7 +91,7 @@ def test_what_is_not_a_machine_id_binds_to_nothing(bound: Directory, content: st
     instance = bound.call("info")["instance"]
     (bound.root / "etc/machine-id").write_text(content, encoding="latin-1")
     assert binding.machine(bound.layout) is None
-    binding.check(bound.layout)
+    binding.require_same(bound.layout)
     assert binding.renewed(bound.layout, binding.load(bound.layout))["instance"] == instance
 
 

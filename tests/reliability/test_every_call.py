@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.fleet.ota.plugins.module_utils._device import verbs
-from ansible_collections.fleet.ota.plugins.module_utils._device.records import transaction
+from ansible_collections.fleet.ota.plugins.module_utils._device.base import states
 from ansible_collections.fleet.ota.plugins.module_utils._device.system import background
 from ansible_collections.fleet.ota.plugins.module_utils._device.system import boot as _boot
 from ansible_collections.fleet.ota.plugins.module_utils._device.system.layout import Layout
@@ -198,7 +198,7 @@ def _recover(device: Directory, case: Case, releases: Releases, boot: bool, brok
         device.guard("deadline")
         found = device.transaction()
     outcome = found.get("outcome")
-    if found.get("state") not in transaction.ENDED or not found.get("tidied"):
+    if found.get("state") not in states.ENDED or not found.get("tidied"):
         yield "it did not settle: %s" % found.get("state")
     if outcome == "broken":
         yield "broken: %s" % found.get("message")

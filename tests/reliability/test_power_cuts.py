@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.fleet.ota.plugins.module_utils._device.records import transaction
+from ansible_collections.fleet.ota.plugins.module_utils._device.base import states
 
 from tests.lab import host, processes
 
@@ -186,7 +186,7 @@ def check(device: Directory, trees: dict[str, dict[str, object]], confirmed: str
     if record["state"] == "unconfirmed":
         device.guard("deadline")
         record = device.transaction()
-    if record["state"] not in transaction.ENDED:
+    if record["state"] not in states.ENDED:
         yield "did not settle: %s" % record["state"]
     if record["outcome"] == "broken":
         yield "broken: %s" % record["message"]

@@ -14,7 +14,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.fleet.ota.plugins.module_utils._device.records import transaction
+from ansible_collections.fleet.ota.plugins.module_utils._device.base import states
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
@@ -142,13 +142,13 @@ class Life(RuleBasedStateMachine):
         record, history = self.device.transaction(), self.device.history()
         if not record:
             return
-        assert record["state"] in (*transaction.AT_WORK, *transaction.ENDED, "unconfirmed")
+        assert record["state"] in (*states.AT_WORK, *states.ENDED, "unconfirmed")
         assert record["outcome"] != "broken", record
         seen = [(entry["transaction"], entry["state"]) for entry in history]
         assert len([entry for entry in seen if entry[1] == "confirmed"]) == len(
             {e for e in seen if e[1] == "confirmed"}
         )
-        if record["state"] in transaction.AT_WORK:
+        if record["state"] in states.AT_WORK:
             return
         current = self._current()
         if record["state"] == "unconfirmed" or (record["state"] == "confirmed" and not record.get("tidied")):

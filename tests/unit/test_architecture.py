@@ -55,7 +55,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
 PARTS: dict[str, tuple[str, ...]] = {
     DEVICE: (),
     CONTROL: (f"{DEVICE}/documents",),
-    "plugins/plugin_utils/_targets": (CONTROL, f"{DEVICE}/base/protocol"),
+    "plugins/plugin_utils/_targets": (CONTROL, f"{DEVICE}/base/protocol", f"{DEVICE}/base/states"),
     "plugins/plugin_utils/_actions": (CONTROL, "plugins/plugin_utils/_targets"),
     "plugins/plugin_utils/_workers": (CONTROL, "plugins/plugin_utils/_targets", "plugins/plugin_utils/_actions"),
 }

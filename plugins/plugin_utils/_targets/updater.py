@@ -16,6 +16,7 @@ import dataclasses
 import time
 import typing as t
 
+from ...module_utils._device.base.states import AT_WORK, State
 from .._control.base.errors import ControlError
 from .._control.journal.outcomes import AS_PLANNED
 from .engine.connection import Device, Reply
@@ -23,8 +24,6 @@ from .errors import DeviceLost, DeviceRefusal
 from .offer import Offer
 from .record import Record
 
-#: States in which the device is at work by itself.
-AT_WORK = ("staged", "verified", "snapshotted", "armed", "installing", "rebooting", "checking", "restoring")
 #: A device that never answered was never touched: a few tries, not the whole deadline.
 FIRST_CONTACT = 25.0
 GRACE = 20.0
@@ -214,7 +213,7 @@ class Updater:
             return self._written("refused", getattr(error, "code", None) or "RELEASE", str(error), {})
         except TimeoutError as error:
             return self._written("timed_out", "NO_ANSWER", str(error), {})
-        if reply["state"] == "unconfirmed":
+        if reply["state"] == State.UNCONFIRMED:
             return Result(None, None, "", reply)
         return self._written(reply.get("outcome") or "timed_out", reply.get("code"), reply.get("message"), reply)
 

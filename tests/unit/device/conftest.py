@@ -145,7 +145,7 @@ class Publisher:
         author.update(changes)
         document, self.files = release.describe(author, self.folder)
         self.repository.publish(document)
-        return document
+        return t.cast("dict[str, t.Any]", document)
 
 
 @pytest.fixture()

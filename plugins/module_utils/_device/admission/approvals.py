@@ -30,30 +30,30 @@ class Asked(t.NamedTuple):
     rollout: str | None
 
 
-def check(
+def require_approved(
     accepted: trust.Accepted, paths: t.Sequence[str], asked: Asked, *, required: bool = False
-) -> dict[str, t.Any]:
+) -> dict[str, approval.Approved]:
     """OtaError unless enough people approved a rollout of this release to this device.
 
     ``paths`` are the approvals that the request names. Without a policy in the repository nothing is needed, unless
-    ``required``. Returns ``{role: {path, by, expires}}`` of what was needed. Raises OtaError with ``APPROVAL``,
+    ``required``. Returns by role the approvals that were needed. Raises OtaError with ``APPROVAL``,
     ``PLAN_MISMATCH`` or what verifying brings.
     """
-    found = accepted.document(policy.TARGET)
-    if found is None:
+    document = accepted.document(policy.TARGET)
+    if document is None:
         if required:
             message = "this device takes nothing without approval, and the repository has no %s; publish one"
             raise OtaError("APPROVAL", message % policy.TARGET)
         return {}
-    rules = policy.parse(found.content)
-    wanted = policy.needed(rules, asked.words, accepted.channel)
-    if required and not wanted:
+    rules = policy.parse(document.content)
+    needed = policy.needed(rules, asked.words, accepted.channel)
+    if required and not needed:
         message = "this device takes nothing without approval, and the fleet's policy asks for none; change its rule"
         raise OtaError("APPROVAL", message)
     four_eyes = not rules.get("requester_may_approve", False)
     return {
         role: _first_good(accepted, _of(paths, role, count), role, count, four_eyes, asked)
-        for role, count in sorted(wanted.items())
+        for role, count in sorted(needed.items())
     }
 
 
@@ -67,16 +67,16 @@ def _of(paths: t.Sequence[str], role: str, count: int) -> list[str]:
 
 def _first_good(
     accepted: trust.Accepted, paths: t.Sequence[str], role: str, count: int, four_eyes: bool, asked: Asked
-) -> dict[str, t.Any]:
+) -> approval.Approved:
     """What the first of ``paths`` that is good says; the last one's OtaError when none is."""
     for number, path in enumerate(paths, 1):
         try:
-            found = accepted.document(path)
-            if found is None or found.role != role:
+            document = accepted.document(path)
+            if document is None or document.role != role:
                 raise OtaError("APPROVAL", "%s is not listed by %s itself; ask for the approval again" % (path, role))
-            value = approval.parse(found.content)
-            _about(accepted, value, path, asked)
-            _people(found, value, path, count, four_eyes)
+            value = approval.parse(document.content)
+            _require_about(accepted, value, path, asked)
+            _require_people(document, value, path, count, four_eyes)
             return {"path": path, "by": value["requested"]["by"], "expires": value["expires"]}
         except OtaError:
             if number == len(paths):
@@ -84,7 +84,7 @@ def _first_good(
     raise AssertionError("no path was given")
 
 
-def _about(accepted: trust.Accepted, value: approval.Approval, path: str, asked: Asked) -> None:
+def _require_about(accepted: trust.Accepted, value: approval.Approval, path: str, asked: Asked) -> None:
     """The approval is for this release and rollout, names this device, and still holds."""
     plan, release, name = value["plan"], value["plan"]["release"], asked.words["name"]
     if "wave" in value:
@@ -103,18 +103,18 @@ def _about(accepted: trust.Accepted, value: approval.Approval, path: str, asked:
         raise OtaError("APPROVAL", "the approval %s expired at %s; ask for it again" % (path, value["expires"]))
 
 
-def _people(found: trust.Document, value: approval.Approval, path: str, count: int, four_eyes: bool) -> None:
+def _require_people(document: trust.Document, value: approval.Approval, path: str, count: int, four_eyes: bool) -> None:
     """Enough different people approved, and not by the help of who asked.
 
     Whoever signs a later version of the role's metadata vouches for all that it lists, so at least ``count`` keys did,
     whichever version the device sees. Who approved *this* is those who signed the version that listed it first: a
     later version says so in ``approved_by``, attested by its own threshold of signatures.
     """
-    if found.threshold < count:
+    if document.threshold < count:
         message = "%s is signed by a role with a threshold of %d, and the fleet's policy asks for %d; raise it"
-        raise OtaError("APPROVAL", message % (path, found.threshold, count))
-    people = found.custom.get("approved_by", list(found.keyids))
+        raise OtaError("APPROVAL", message % (path, document.threshold, count))
+    people = document.custom.get("approved_by", list(document.keyids))
     asker = value["requested"].get("keyid")
     if four_eyes and len({keyid for keyid in people if keyid != asker}) < count:
         message = "%s was approved by %s only with the help of who asked for it; have somebody else sign it too"
-        raise OtaError("APPROVAL", message % (path, found.role))
+        raise OtaError("APPROVAL", message % (path, document.role))

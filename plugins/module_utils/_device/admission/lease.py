@@ -72,7 +72,7 @@ def insist(running: Transaction, request: Request) -> None:
 
     Without a generation none is compared, so that the way back is open to whoever stands before the device.
     """
-    rollout = name(str(running.kind), running.data.get("rollout"))
+    rollout = name(running.kind, running.rollout)
     if not running.is_open or rollout is None:
         return
     generation, holder = request.get("generation"), request.get("holder")
@@ -99,10 +99,10 @@ def _fence(layout: Layout, asker: Part, request: Request, running: Transaction |
             raise _stale(asker, newest, current)
         if running is not None and current and not mine and not request.get("take_over") and not _is_over(running):
             raise _busy(running, current)
-        wanted = [asker._replace(holder=asker.holder or (current.holder if mine and current else None))]
-        wanted += [part for part in parts if not part.is_of(asker.rollout, asker.holder)]
-        if take and wanted != parts and not request.get("check"):
-            _write(layout, wanted)
+        after = [asker._replace(holder=asker.holder or (current.holder if mine and current else None))]
+        after += [part for part in parts if not part.is_of(asker.rollout, asker.holder)]
+        if take and after != parts and not request.get("check"):
+            _write(layout, after)
 
 
 def _newest(parts: t.Sequence[Part], rollout: str, holder: str | None) -> int:
@@ -114,10 +114,10 @@ def _is_over(running: Transaction) -> bool:
 
     In another boot the guard looks at the device first, and the deadline begins anew.
     """
-    expires = running.data.get("expires")
+    expires = running.expires
     if not expires:
         return False
-    return clock() > float(expires["clock"] if expires.get("boot") == boot_id() else running.data["deadline"])
+    return clock() > (expires["clock"] if expires.get("boot") == boot_id() else running.deadline)
 
 
 def _stale(asker: Part, newest: int, current: Part | None) -> OtaError:
@@ -142,10 +142,10 @@ def _parts(layout: Layout) -> list[Part]:
     lease = durable.read_json(layout.file("lease.json"))
     if not lease:
         return []
-    found = [lease, *lease.get("before", [])]
+    parts = [lease, *lease.get("before", [])]
     # older engines kept {rollout: generation}, in the order in which they came
-    known = [{"rollout": rollout, "generation": number} for rollout, number in (lease.get("known") or {}).items()]
-    return [Part(one["rollout"], int(one["generation"]), one.get("holder")) for one in [*found, *reversed(known)]]
+    older = [{"rollout": rollout, "generation": number} for rollout, number in (lease.get("known") or {}).items()]
+    return [Part(one["rollout"], int(one["generation"]), one.get("holder")) for one in [*parts, *reversed(older)]]
 
 
 def _write(layout: Layout, parts: t.Sequence[Part]) -> None:

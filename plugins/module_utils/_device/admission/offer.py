@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import typing as t
 
+from ..base import protocol
 from ..base.errors import OtaError
-from ..base.protocol import Request
-from ..documents import release
+from ..documents import approval, release
 from ..enrolment import machine, sealed
 from ..enrolment.identity import Identity
 from ..kinds import payloads
@@ -20,7 +20,7 @@ from ..records.installed import Memory
 from ..records.transaction import Transaction
 from ..system.layout import Layout
 from ..trust import Accepted, Trust
-from .approvals import Asked, check
+from .approvals import Asked, require_approved
 
 
 class Offer(t.NamedTuple):
@@ -30,39 +30,50 @@ class Offer(t.NamedTuple):
     document: release.Document
     identity: Identity
     memory: Memory
-    approvals: dict[str, t.Any]
+    approvals: dict[str, approval.Approved]
 
     @property
-    def release(self) -> dict[str, t.Any]:
-        """``{name, version, counter, digest}``."""
-        return {**{key: self.document[key] for key in ("name", "version", "counter")}, "digest": self.accepted.digest}
+    def release(self) -> protocol.Release:
+        """Its name, version, counter and digest."""
+        document = self.document
+        return {
+            "name": document["name"],
+            "version": document["version"],
+            "counter": document["counter"],
+            "digest": self.accepted.digest,
+        }
 
 
 def examine(
-    layout: Layout, bundle: Request, *, retry_rejected: bool = False, keep: bool = True, rollout: str | None = None
+    layout: Layout,
+    bundle: protocol.Bundle,
+    *,
+    retry_rejected: bool = False,
+    keep: bool = True,
+    rollout: str | None = None,
 ) -> Offer:
     """Verify a bundle and everything about it that needs no payload; OtaError with the reason code otherwise."""
     identity, trust = Identity(layout), Trust(layout)
-    machine.check(layout)
+    machine.require_same(layout)
     accepted = trust.accept(bundle, keep=keep)
     document = release.parse(accepted.content)
     identity.match(document.get("compatible", {}))
     asked, settings = Asked(identity.words, trust.now, rollout), sealed.load(layout)
     required = settings is not None and settings.require_approval
-    approvals = check(accepted, _paths(bundle), asked, required=required)
+    approvals = require_approved(accepted, _paths(bundle), asked, required=required)
     memory = Memory(layout)
     last = Transaction.load(layout)
     ours = last is not None and last.release["digest"] == accepted.digest
-    memory.check(document, accepted.digest, retry_rejected, last.reply() if last and ours else None)
+    memory.require_acceptable(document, accepted.digest, retry_rejected, last.reply() if last and ours else None)
     return Offer(accepted, document, identity, memory, approvals)
 
 
-def _paths(bundle: Request) -> list[str]:
+def _paths(bundle: protocol.Bundle) -> list[str]:
     """The approvals that a bundle names."""
-    found = bundle.get("approvals") or []
-    if not isinstance(found, list) or not all(isinstance(path, str) for path in found):
+    paths: object = bundle.get("approvals") or []
+    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
         raise OtaError("METADATA", "the bundle's approvals are not a list of paths")
-    return found
+    return paths
 
 
 def is_current(layout: Layout, offer: Offer) -> bool:
@@ -70,15 +81,15 @@ def is_current(layout: Layout, offer: Offer) -> bool:
     current = offer.memory.of(offer.document["name"])["current"]
     if not current or current["digest"] != offer.accepted.digest:
         return False
-    found = payloads.create(layout, offer.document, lambda text: None)
-    return all(installer.observe() == installer.wanted() for installer in found)
+    installers = payloads.create(layout, offer.document, lambda text: None)
+    return all(installer.observe() == installer.wanted() for installer in installers)
 
 
-def difference(layout: Layout, offer: Offer) -> dict[str, t.Any]:
+def difference(layout: Layout, offer: Offer) -> protocol.Difference:
     """What ``--diff`` shows: release and payloads before and after."""
     current = offer.memory.of(offer.document["name"])["current"]
-    before: dict[str, t.Any] = {"release": "%s %s" % (current["name"], current["version"]) if current else None}
-    after: dict[str, t.Any] = {"release": "%s %s" % (offer.document["name"], offer.document["version"])}
+    before: dict[str, object] = {"release": "%s %s" % (current["name"], current["version"]) if current else None}
+    after: dict[str, object] = {"release": "%s %s" % (offer.document["name"], offer.document["version"])}
     for installer in payloads.create(layout, offer.document, lambda text: None):
         before[installer.payload["name"]] = installer.observe()
         after[installer.payload["name"]] = installer.wanted()

@@ -20,14 +20,14 @@ import typing as t
 
 from ..base import schema
 from ..base.errors import OtaError
+from ..base.protocol import Request
 from ..documents import data
 from ..enrolment.sealed import Settings
 from ..kinds import interlocks
 from ..system.layout import Layout
 
-Request = t.Dict[str, t.Any]
 #: Takes a value and the settings; gives the value to go on with, or raises ValueError with what is wrong.
-Rule = t.Callable[[t.Any, Settings], t.Any]
+Rule = t.Callable[[object, Settings], object]
 
 _CODE = re.compile(r"^(REQUESTED|TEAM_CHECK)\Z")
 _LONGEST_WAIT = 60
@@ -36,13 +36,13 @@ _LONGEST_CHECKPOINT = 4096
 
 
 def _keeps(rule: schema.Rule) -> Rule:
-    def check(value: t.Any, settings: Settings) -> t.Any:
+    def require_kept(value: object, settings: Settings) -> object:
         wrong = rule(value)
         if wrong:
             raise ValueError(wrong)
         return value
 
-    return check
+    return require_kept
 
 
 def _only(*values: str) -> Rule:
@@ -50,13 +50,13 @@ def _only(*values: str) -> Rule:
     return _keeps(schema.choice(*values))
 
 
-def _flag(value: t.Any, settings: Settings) -> t.Any:
+def _flag(value: object, settings: Settings) -> object:
     if not isinstance(value, bool):
         raise ValueError("must be true or false")
     return value
 
 
-def _never(value: t.Any, settings: Settings) -> t.Any:
+def _never(value: object, settings: Settings) -> object:
     """Only what says no."""
     if value:
         raise ValueError("this is not for the controller of a sealed device")
@@ -66,50 +66,51 @@ def _never(value: t.Any, settings: Settings) -> t.Any:
 def _allowed_by(name: str) -> Rule:
     """True only if the setting ``name`` says so."""
 
-    def check(value: t.Any, settings: Settings) -> t.Any:
+    def require_allowed(value: object, settings: Settings) -> object:
         if value and not getattr(settings, name):
             raise ValueError("the settings of this device do not allow it (%s)" % name)
         return bool(value)
 
-    return check
+    return require_allowed
 
 
-def _wait(value: t.Any, settings: Settings) -> t.Any:
+def _wait(value: object, settings: Settings) -> object:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError("must be a number of seconds")
     return max(0, min(value, _LONGEST_WAIT)) if not math.isnan(value) else 0
 
 
-def _deadline(value: t.Any, settings: Settings) -> t.Any:
+def _deadline(value: object, settings: Settings) -> object:
     wrong = schema.whole(5, settings.longest_deadline)(value)
     if wrong:
         raise ValueError(wrong)
     return value
 
 
-def _protect(value: t.Any, settings: Settings) -> t.Any:
+def _protect(value: object, settings: Settings) -> object:
     wrong = schema.list_of(schema.absolute)(value)
     if wrong:
         raise ValueError(wrong)
-    others = sorted(set(value) - set(settings.protect))
+    others = sorted(set(t.cast("list[str]", value)) - set(settings.protect))
     if others:
         raise ValueError("the settings of this device do not list %s under protect" % ", ".join(others[:5]))
     return value
 
 
-def _data(value: t.Any, settings: Settings) -> t.Any:
+def _data(value: object, settings: Settings) -> object:
     """What would not go back is decided by the signed release and no request; what would, as with ``protect``."""
     problems = schema.Problems()
-    data.chosen(value, problems)
+    data.validate_choice(value, problems)
     if problems.found:
         raise ValueError("; ".join(problems.found))
-    if any(entry["on_restore"] == "keep" for entry in value):
+    entries = t.cast("list[data.Choice]", value)
+    if any(entry["on_restore"] == "keep" for entry in entries):
         raise ValueError("what is kept when this device goes back only a release says")
-    _protect([entry["path"] for entry in value], settings)
+    _protect([entry["path"] for entry in entries], settings)
     return value
 
 
-def _pull(value: t.Any, settings: Settings) -> t.Any:
+def _pull(value: object, settings: Settings) -> object:
     """Each URL must be what one of the device's own mirrors has for that digest, letter by letter."""
     if not isinstance(value, dict):
         raise ValueError("must be a mapping")
@@ -117,31 +118,32 @@ def _pull(value: t.Any, settings: Settings) -> t.Any:
         wrong = schema.matching(schema.SHA256)(digest) or schema.list_of(schema.text)(urls)
         if wrong:
             raise ValueError(wrong)
-        known = ["%s/targets/payloads/%s" % (mirror.rstrip("/"), digest) for mirror in settings.mirrors]
-        if any(url not in known for url in urls):
+        allowed = ["%s/targets/payloads/%s" % (mirror.rstrip("/"), digest) for mirror in settings.mirrors]
+        if any(url not in allowed for url in urls):
             raise ValueError("a URL is not of the mirrors that the settings of this device list")
     return value
 
 
-def _checkpoint(value: t.Any, settings: Settings) -> t.Any:
+def _checkpoint(value: object, settings: Settings) -> object:
     if not isinstance(value, dict) or len(json.dumps(value)) > _LONGEST_CHECKPOINT:
         raise ValueError("must be a mapping of at most %d bytes" % _LONGEST_CHECKPOINT)
     return value
 
 
-def _interlocks(value: t.Any, settings: Settings) -> t.Any:
+def _interlocks(value: object, settings: Settings) -> object:
     """Only kinds that run, ask and read nothing that a request names; the device's own files hold always."""
     problems = schema.Problems()
     interlocks.validate("interlocks", value, problems)
     if problems.found:
         raise ValueError("; ".join(problems.found))
-    others = sorted({one["type"] for one in value if not interlocks.is_harmless(one["type"])})
+    entries = t.cast("list[interlocks.Entry]", value)
+    others = sorted({one["type"] for one in entries if not interlocks.is_harmless(one["type"])})
     if others:
         raise ValueError("%s must be in the device's own files" % ", ".join(others))
     return value
 
 
-def _expected(value: t.Any, settings: Settings) -> t.Any:
+def _expected(value: object, settings: Settings) -> object:
     problems = schema.Problems()
     rules: dict[str, schema.Rule] = {"instance": schema.text, "sequence": schema.whole(0)}
     problems.mapping("", value, rules, required=rules)
@@ -150,12 +152,12 @@ def _expected(value: t.Any, settings: Settings) -> t.Any:
     return value
 
 
-def _code(value: t.Any, settings: Settings) -> t.Any:
+def _code(value: object, settings: Settings) -> object:
     # The way back stays open whatever is said about it.
     return value if isinstance(value, str) and _CODE.match(value) else "REQUESTED"
 
 
-def _message(value: t.Any, settings: Settings) -> t.Any:
+def _message(value: object, settings: Settings) -> object:
     return str(value)[:_LONGEST_TEXT]
 
 
@@ -165,25 +167,27 @@ def _numbers(*names: str) -> Rule:
     rules: dict[str, schema.Rule] = {"sha256": schema.matching(schema.SHA256)}
     rules.update((name, schema.whole(0)) for name in names)
 
-    def check(value: t.Any, settings: Settings) -> t.Any:
-        found = {key: value[key] for key in rules if key in value} if isinstance(value, dict) else value
+    def require_numbers(value: object, settings: Settings) -> object:
+        numbers = {key: value[key] for key in rules if key in value} if isinstance(value, dict) else value
         problems = schema.Problems()
-        problems.mapping("", found, rules, required=rules)
+        problems.mapping("", numbers, rules, required=rules)
         if problems.found:
             raise ValueError("; ".join(problems.found))
-        return found
+        return numbers
 
-    return check
+    return require_numbers
 
 
-def _files(value: t.Any, settings: Settings) -> t.Any:
+def _files(value: object, settings: Settings) -> object:
     if not isinstance(value, list) or len(value) > 1000:
         raise ValueError("must be a list of at most 1000 files")
     one = _numbers("length")
     return [one(entry, settings) for entry in value]
 
 
-_TEXT = _keeps(lambda value: schema.text(value) or (None if len(value) <= 200 else "is longer than 200 characters"))
+_TEXT = _keeps(
+    lambda value: schema.text(value) or (None if len(str(value)) <= 200 else "is longer than 200 characters")
+)
 _BUNDLE = _keeps(lambda value: None if isinstance(value, dict) else "must be a mapping")
 _RUN: dict[str, Rule] = {
     "rollout": _TEXT,
@@ -227,7 +231,7 @@ TABLE: dict[str, dict[str, Rule]] = {
 }
 
 
-def admit(layout: Layout, settings: Settings, request: t.Any, version: int) -> Request:
+def admit(layout: Layout, settings: Settings, request: object, version: int) -> Request:
     """The request that the engine may work on; OtaError ``SEALED`` for what a sealed device does not do."""
     if not isinstance(request, dict):
         raise OtaError("ENGINE", "a request is a mapping")
@@ -241,7 +245,7 @@ def admit(layout: Layout, settings: Settings, request: t.Any, version: int) -> R
     for name, fixed in (("root", layout.root), ("state_dir", layout.state_dir)):
         if request.get(name) not in (None, fixed):
             raise OtaError("SEALED", "%s is %s on this sealed device, not %r" % (name, fixed, request[name]))
-    found: Request = {"v": version, "verb": verb}
+    admitted: dict[str, object] = {"v": version, "verb": verb}
     for name, rule in TABLE[verb].items():
         if request.get(name) is None:
             continue
@@ -250,5 +254,5 @@ def admit(layout: Layout, settings: Settings, request: t.Any, version: int) -> R
         except ValueError as error:
             raise OtaError("SEALED", "%s of %s: %s" % (name, verb, error)) from error
         if rule is not _never:
-            found[name] = value
-    return found
+            admitted[name] = value
+    return t.cast(Request, admitted)

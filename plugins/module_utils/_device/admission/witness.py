@@ -17,6 +17,7 @@ from __future__ import annotations
 import typing as t
 
 from ..base.errors import OtaError
+from ..base.protocol import Checkpoint, Request
 from ..system import durable
 from ..system.layout import Layout
 
@@ -24,21 +25,20 @@ FORMAT = 1
 #: Journals of which the last checkpoint is kept.
 MOST = 8
 KEYS = ("rollout", "size", "head", "journal", "since")
-Checkpoint = t.Mapping[str, t.Any]
 
 
 def chain(checkpoint: Checkpoint | None) -> str | None:
     """What tells one chain of records from another; None of a controller that keeps no journal, or an older one."""
-    found = (checkpoint or {}).get("since") or (checkpoint or {}).get("journal")
-    return found if isinstance(found, str) else None
+    name = checkpoint.get("since") or checkpoint.get("journal") if checkpoint else None
+    return name if isinstance(name, str) else None
 
 
-def shown(layout: Layout) -> list[dict[str, t.Any]]:
+def shown(layout: Layout) -> list[Checkpoint]:
     """The checkpoints that are kept, the newest last."""
-    return t.cast("list[dict[str, t.Any]]", durable.read_json(_path(layout), {}).get("kept", []))
+    return t.cast("list[Checkpoint]", durable.read_json(_path(layout), {}).get("kept", []))
 
 
-def compare(layout: Layout, request: t.Mapping[str, t.Any]) -> None:
+def require_newer(layout: Layout, request: Request) -> None:
     """OtaError ``AHEAD`` if this device has witnessed what the journal of ``request`` is not known to have.
 
     Its ``checkpoint`` is the kept one, or ``witnessed`` repeats the kept one: then its controller found it there.
@@ -49,12 +49,12 @@ def compare(layout: Layout, request: t.Mapping[str, t.Any]) -> None:
     if kept is None or kept in (_of(offered or {}), request.get("witnessed")):
         return
     message = "this device has witnessed %s records of the journal of %s, which %s; bring the newer journal back"
-    older = _number(offered, "size") <= _number(kept, "size")
-    what = "is older here (%s records)" % (offered or {}).get("size") if older else "was not shown to have them"
+    is_older = _size(offered) <= _size(kept)
+    what = "is older here (%s records)" % (offered or {}).get("size") if is_older else "was not shown to have them"
     raise OtaError("AHEAD", message % (kept.get("size"), kept.get("rollout"), what), witness=kept)
 
 
-def keep(layout: Layout, request: t.Mapping[str, t.Any]) -> None:
+def keep(layout: Layout, request: Request) -> None:
     """Witness the journal of ``request``, whose device this is now; durable when this returns."""
     offered = _of(request.get("checkpoint") or {})
     name = chain(offered)
@@ -66,13 +66,14 @@ def keep(layout: Layout, request: t.Mapping[str, t.Any]) -> None:
         durable.write_json(_path(layout), {"format": FORMAT, "kept": after})
 
 
-def _of(checkpoint: Checkpoint) -> dict[str, t.Any]:
-    return {key: checkpoint[key] for key in KEYS if checkpoint.get(key) is not None}
+def _of(checkpoint: Checkpoint) -> Checkpoint:
+    values = t.cast("t.Mapping[str, object]", checkpoint)
+    return t.cast(Checkpoint, {key: values[key] for key in KEYS if values.get(key) is not None})
 
 
-def _number(checkpoint: Checkpoint | None, key: str) -> int:
-    found = (checkpoint or {}).get(key)
-    return found if isinstance(found, int) else 0
+def _size(checkpoint: Checkpoint | None) -> int:
+    size = checkpoint.get("size") if checkpoint else None
+    return size if isinstance(size, int) else 0
 
 
 def _path(layout: Layout) -> str:

@@ -32,6 +32,6 @@ class OtaError(Exception):
         """The outcome of a device on which this stopped a transaction before anything was touched."""
         return "deferred" if self.code in DEFERRED else "refused"
 
-    def as_dict(self) -> dict[str, t.Any]:
+    def as_dict(self) -> dict[str, object]:
         """The shape of ``error`` in the engine's reply."""
         return {"code": self.code, "message": self.message, "detail": self.detail}

@@ -20,7 +20,7 @@ UNIT = re.compile(r"^[A-Za-z0-9:_.@-]+\.[a-z]+$")
 FILE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9.+~_%-]{0,199}$")
 
 #: What a rule answers: None, or what is wrong with the value.
-Rule = t.Callable[[t.Any], t.Optional[str]]
+Rule = t.Callable[[object], t.Optional[str]]
 
 
 class Problems:
@@ -33,7 +33,7 @@ class Problems:
         """Note one mistake."""
         self.found.append("%s: %s" % (where or "document", what))
 
-    def mapping(self, where: str, value: t.Any, rules: t.Mapping[str, Rule], required: t.Iterable[str] = ()) -> bool:
+    def mapping(self, where: str, value: object, rules: t.Mapping[str, Rule], required: t.Iterable[str] = ()) -> bool:
         """Check that ``value`` is a mapping with known keys that keep their ``rules``; True if it is one at all."""
         if not isinstance(value, dict):
             self.add(where, "must be a mapping, not %s" % kind(value))
@@ -51,7 +51,7 @@ class Problems:
         return True
 
 
-def kind(value: t.Any) -> str:
+def kind(value: object) -> str:
     """The type of ``value`` in the words of a person who writes YAML."""
     if value is None:
         return "nothing"
@@ -61,12 +61,12 @@ def kind(value: t.Any) -> str:
     return names.get(type(value), type(value).__name__)
 
 
-def anything(value: t.Any) -> str | None:
+def anything(value: object) -> str | None:
     """A value that is checked elsewhere."""
     return None
 
 
-def text(value: t.Any) -> str | None:
+def text(value: object) -> str | None:
     """A text of one line that is not empty."""
     if not isinstance(value, str):
         return "must be a text, not %s (quote it)" % kind(value)
@@ -78,9 +78,9 @@ def text(value: t.Any) -> str | None:
 def matching(pattern: t.Pattern[str]) -> Rule:
     """A text that matches ``pattern``."""
 
-    def rule(value: t.Any) -> str | None:
+    def rule(value: object) -> str | None:
         wrong = text(value)
-        if wrong is None and not pattern.match(value):
+        if wrong is None and not pattern.match(str(value)):
             wrong = "%r does not match %s" % (value, pattern.pattern)
         return wrong
 
@@ -90,7 +90,7 @@ def matching(pattern: t.Pattern[str]) -> Rule:
 def whole(low: int, high: int | None = None) -> Rule:
     """A whole number from ``low`` to ``high``."""
 
-    def rule(value: t.Any) -> str | None:
+    def rule(value: object) -> str | None:
         if isinstance(value, bool) or not isinstance(value, int):
             return "must be a whole number, not %s" % kind(value)
         if value < low or (high is not None and value > high):
@@ -103,7 +103,7 @@ def whole(low: int, high: int | None = None) -> Rule:
 def number(low: float) -> Rule:
     """A number of at least ``low``."""
 
-    def rule(value: t.Any) -> str | None:
+    def rule(value: object) -> str | None:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             return "must be a finite number, not %s" % kind(value)
         return None if value >= low else "%s is less than %s" % (value, low)
@@ -111,7 +111,7 @@ def number(low: float) -> Rule:
     return rule
 
 
-def choice(*values: t.Any) -> Rule:
+def choice(*values: object) -> Rule:
     """One of ``values``."""
     return lambda value: None if value in values else "%r is not one of %s" % (value, ", ".join(map(str, values)))
 
@@ -119,7 +119,7 @@ def choice(*values: t.Any) -> Rule:
 def list_of(rule: Rule, least: int = 0) -> Rule:
     """A list of at least ``least`` values that keep ``rule``."""
 
-    def check(value: t.Any) -> str | None:
+    def rule_of_list(value: object) -> str | None:
         if not isinstance(value, list):
             return "must be a list, not %s" % kind(value)
         if len(value) < least:
@@ -130,22 +130,22 @@ def list_of(rule: Rule, least: int = 0) -> Rule:
                 return "entry %d: %s" % (index, wrong)
         return None
 
-    return check
+    return rule_of_list
 
 
-def absolute(value: t.Any) -> str | None:
+def absolute(value: object) -> str | None:
     """An absolute path without ``..`` that is not the root itself."""
-    wrong = text(value)
-    if wrong is None and (not value.startswith("/") or ".." in value.split("/") or not value.strip("/")):
+    wrong, path = text(value), str(value)
+    if wrong is None and (not path.startswith("/") or ".." in path.split("/") or not path.strip("/")):
         wrong = "%r must be an absolute path without '..' below /" % value
     return wrong
 
 
-def relative(value: t.Any) -> str | None:
+def relative(value: object) -> str | None:
     """A normal relative path that stays inside."""
-    wrong = text(value)
+    wrong, path = text(value), str(value)
     if wrong is None:
-        parts = value.split("/")
-        if value.startswith("/") or any(part in ("", ".", "..") for part in parts):
+        parts = path.split("/")
+        if path.startswith("/") or any(part in ("", ".", "..") for part in parts):
             wrong = "%r must be a plain relative path" % value
     return wrong

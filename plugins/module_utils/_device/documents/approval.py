@@ -24,7 +24,62 @@ from ..base.errors import OtaError
 FORMAT = 1
 TIME = "%Y-%m-%dT%H:%M:%SZ"
 
-Approval = t.Dict[str, t.Any]
+
+class PlannedRelease(t.TypedDict):
+    """The release of a plan."""
+
+    name: str
+    digest: str
+    channel: str
+
+
+class PlannedWave(t.TypedDict):
+    """A wave of a plan."""
+
+    name: str
+    hosts: list[str]
+
+
+class Plan(t.TypedDict):
+    """As much of a plan as is approved; the controller's plans have more."""
+
+    digest: str
+    rollout: str
+    release: PlannedRelease
+    waves: list[PlannedWave]
+
+
+class _Requested(t.TypedDict):
+    by: str
+    time: str
+
+
+class Requested(_Requested, total=False):
+    """Who asked for an approval, and when."""
+
+    keyid: str
+    remark: str
+
+
+class _Approval(t.TypedDict):
+    format: int
+    plan: Plan
+    requested: Requested
+    expires: str
+
+
+class Approval(_Approval, total=False):
+    """An approval (docs/reference/approval.md)."""
+
+    wave: str
+
+
+class Approved(t.TypedDict):
+    """The approval of one role that counted, as records have it."""
+
+    path: str
+    by: str
+    expires: str
 
 
 class ApprovalError(OtaError):
@@ -46,19 +101,20 @@ _REQUESTED: dict[str, schema.Rule] = {
 }
 
 
-def canonical(value: Approval) -> bytes:
+def canonical(value: t.Mapping[str, object]) -> bytes:
     """The bytes that are signed: ASCII JSON, sorted keys, no blanks, one line feed at the end."""
     return (json.dumps(value, sort_keys=True, separators=(",", ":")) + "\n").encode("ascii")
 
 
-def validate(value: t.Any) -> list[str]:
+def validate(value: object) -> list[str]:
     """Every mistake in the form of an approval."""
     problems = schema.Problems()
-    if not problems.mapping("", value, _RULES, required=("format", "plan", "requested", "expires")):
+    required = ("format", "plan", "requested", "expires")
+    if not problems.mapping("", value, _RULES, required=required) or not isinstance(value, dict):
         return problems.found
     problems.mapping("requested", value.get("requested"), _REQUESTED, required=("by", "time"))
-    plan = value.get("plan")
     try:
+        plan = value["plan"]
         whole = all(isinstance(name, str) for wave in plan["waves"] for name in wave["hosts"])
         if not whole or not all(isinstance(plan["release"][key], str) for key in ("name", "digest", "channel")):
             raise TypeError

@@ -14,7 +14,40 @@ import typing as t
 from ..base import schema
 from ..base.errors import OtaError
 
-Entry = t.Mapping[str, t.Any]
+
+class _Choice(t.TypedDict):
+    path: str
+    on_restore: str
+
+
+class Choice(_Choice, total=False):
+    """What a request says of a path: ``on_restore`` is ``keep`` or ``restore``."""
+
+    backup: bool
+
+
+class Migration(t.TypedDict, total=False):
+    """Commands that migrate data to the new release, and back; ``timeout`` in seconds for each."""
+
+    forward: list[str]
+    back: list[str]
+    timeout: int
+
+
+class Entry(Choice, total=False):
+    """What a release says of a path."""
+
+    migrate: Migration
+
+
+class Release(t.TypedDict, total=False):
+    """The keys of a release document that are about data; ``quiesce`` and ``resume`` are commands."""
+
+    data: list[Entry]
+    quiesce: list[list[str]]
+    resume: list[list[str]]
+
+
 _CHOICE: dict[str, schema.Rule] = {
     "path": schema.absolute,
     "on_restore": schema.choice("keep", "restore"),
@@ -25,7 +58,7 @@ _ARGV = schema.list_of(schema.text, least=1)
 _MIGRATE: dict[str, schema.Rule] = {"forward": _ARGV, "back": _ARGV, "timeout": schema.whole(1, 86400)}
 
 
-def validate(document: t.Mapping[str, t.Any], problems: schema.Problems) -> None:
+def validate(document: t.Mapping[str, object], problems: schema.Problems) -> None:
     """Add to ``problems`` what is wrong with the three keys of a release document."""
     _entries(document.get("data", []), _ENTRY, problems)
     for key, other in (("quiesce", "resume"), ("resume", "quiesce")):
@@ -36,12 +69,12 @@ def validate(document: t.Mapping[str, t.Any], problems: schema.Problems) -> None
             problems.add(other, "is missing; %s needs its counterpart" % key)
 
 
-def chosen(value: t.Any, problems: schema.Problems) -> None:
+def validate_choice(value: object, problems: schema.Problems) -> None:
     """Add to ``problems`` what is wrong with the ``data`` of a request, which names no commands."""
     _entries(value, _CHOICE, problems)
 
 
-def _entries(value: t.Any, rules: t.Mapping[str, schema.Rule], problems: schema.Problems) -> None:
+def _entries(value: object, rules: t.Mapping[str, schema.Rule], problems: schema.Problems) -> None:
     if not isinstance(value, list):
         problems.add("data", "must be a list, not %s" % schema.kind(value))
         return
@@ -67,38 +100,41 @@ def _migrate(where: str, entry: Entry, problems: schema.Problems) -> None:
         problems.add(where, "'back' is missing: what stays must be readable by the release before")
 
 
-def merged(document: t.Mapping[str, t.Any], given: t.Any) -> list[dict[str, t.Any]]:
-    """The data entries of a release, each with what ``given`` (of the request, or None) chooses for its path, and more
-    paths of ``given``. The inventory knows where this device's data is; how it is migrated only the release says.
+def merged(document: Release, requested: object) -> list[Entry]:
+    """The data entries of a release, each with what ``requested`` (or None) chooses for its path, and more paths of
+    ``requested``. The inventory knows where this device's data is; how it is migrated only the release says.
 
-    OtaError ``RELEASE`` for what is wrong with ``given``, or with both together.
+    OtaError ``RELEASE`` for what is wrong with ``requested``, or with both together.
     """
     problems = schema.Problems()
-    chosen(given or [], problems)
+    validate_choice(requested or [], problems)
     if problems.found:
         raise OtaError("RELEASE", "the data paths of the inventory have errors: %s" % "; ".join(problems.found))
-    choice = {os.path.normpath(entry["path"]): entry for entry in given or []}
-    found = []
+    choices = {os.path.normpath(entry["path"]): entry for entry in t.cast("list[Choice]", requested or [])}
+    entries: list[Entry] = []
     for entry in document.get("data", []):
-        one = {**entry, **choice.pop(os.path.normpath(entry["path"]), {}), "path": entry["path"]}
+        choice = choices.pop(os.path.normpath(entry["path"]), None)
+        one: Entry = {**entry, **(choice or {}), "path": entry["path"]}  # type: ignore[typeddict-item]
         if one["on_restore"] == "keep" and "back" not in one.get("migrate", {"back": None}):
             message = "%s cannot be kept: the release migrates it and has no command to migrate it back"
             raise OtaError("RELEASE", message % entry["path"])
-        found.append(one)
-    return found + [dict(entry, path=path) for path, entry in choice.items()]
+        entries.append(one)
+    return entries + [{**choice, "path": path} for path, choice in choices.items()]
 
 
-def paths(entries: t.Iterable[Entry], on_restore: str) -> set[str]:
+def paths(entries: t.Iterable[Choice], on_restore: str) -> set[str]:
     """The paths of ``entries`` with this ``on_restore``."""
     return {entry["path"] for entry in entries if entry["on_restore"] == on_restore}
 
 
-def spare(given: t.Any, real: t.Callable[[str], str], single: t.Iterable[str], trees: t.Iterable[str]) -> None:
+def require_spared(
+    requested: t.Sequence[Choice], real: t.Callable[[str], str], single: t.Iterable[str], trees: t.Iterable[str]
+) -> None:
     """OtaError ``RELEASE`` if the inventory would keep what the installers change: then nothing could go back.
 
     A directory that packages only ship, and whose content is data, may be kept.
     """
-    for kept in sorted(os.path.normpath(path) for path in paths(given or [], "keep")):
+    for kept in sorted(os.path.normpath(path) for path in paths(requested, "keep")):
         below = kept + "/"
         touched = [path for path in trees if path == kept or path.startswith(below)]
         touched += [path for path in single if path.startswith(below) and not _is_directory(real(path))]

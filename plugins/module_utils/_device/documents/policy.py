@@ -25,14 +25,49 @@ TARGET = "policy.json"
 #: Roles that approve; everything else that targets delegates to is a channel.
 ROLE = re.compile(r"^approvals(-[A-Za-z0-9][A-Za-z0-9_-]{0,53})?$")
 
-Policy = t.Dict[str, t.Any]
+
+class _Rule(t.TypedDict):
+    name: str
+    approvals: dict[str, int]
+
+
+class Rule(_Rule, total=False):
+    """How many approvals of which role a rollout to some devices needs."""
+
+    match: dict[str, list[str]]
+    channels: list[str]
+
+
+class _Custody(t.TypedDict):
+    predicate: str
+    keys: list[t.Any]
+
+
+class Custody(_Custody, total=False):
+    """Who must have attested what about a release; the controller's matter."""
+
+    threshold: int
+    required: bool
+    channels: list[str]
+
+
+class _Policy(t.TypedDict):
+    format: int
+    rules: list[Rule]
+
+
+class Policy(_Policy, total=False):
+    """The fleet's policy; the first rule that matches counts."""
+
+    requester_may_approve: bool
+    custody: list[Custody]
 
 
 class PolicyError(OtaError):
     """The policy cannot be used (``METADATA``), or is about nobody like this device (``APPROVAL``)."""
 
 
-def _roles(value: t.Any) -> str | None:
+def _roles(value: object) -> str | None:
     if not isinstance(value, dict):
         return "must be a mapping of roles to numbers of approvals, not %s" % schema.kind(value)
     for role, count in value.items():
@@ -66,12 +101,12 @@ _CUSTODY: dict[str, schema.Rule] = {
 }
 
 
-def validate(value: t.Any) -> list[str]:
+def validate(value: object) -> list[str]:
     """Every mistake in a policy, in its signed form or as its author wrote it."""
     problems = schema.Problems()
-    if not problems.mapping("", value, _RULES, required=("format", "rules")):
+    if not problems.mapping("", value, _RULES, required=("format", "rules")) or not isinstance(value, dict):
         return problems.found
-    names: list[t.Any] = []
+    names: list[object] = []
     for index, rule in enumerate(_listed(value, "rules")):
         where = "rules[%d]" % index
         if not problems.mapping(where, rule, _RULE, required=("name", "approvals")):
@@ -91,8 +126,8 @@ def validate(value: t.Any) -> list[str]:
 
 
 def _listed(value: t.Mapping[str, t.Any], key: str) -> list[t.Any]:
-    found = value.get(key)
-    return found if isinstance(found, list) else []
+    entries = value.get(key)
+    return entries if isinstance(entries, list) else []
 
 
 def parse(content: bytes) -> Policy:

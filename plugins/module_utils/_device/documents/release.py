@@ -24,7 +24,46 @@ from . import data
 
 FORMAT = 1
 
-Document = t.Dict[str, t.Any]
+
+class Origin(t.TypedDict, total=False):
+    """``from`` of a release: which releases it can be installed over."""
+
+    counter: int
+    versions: list[str]
+    fresh: bool
+
+
+class Requirements(t.TypedDict, total=False):
+    """``requires`` of a release, in bytes."""
+
+    free_space: int
+
+
+class _Required(installers.Release):
+    format: int
+    counter: int
+
+
+# ``from`` cannot be the name of an attribute.
+_From = t.TypedDict("_From", {"from": Origin}, total=False)
+
+
+class Document(_Required, _From, data.Release, total=False):
+    """A release document, signed or as its author wrote it (docs/reference/release.md)."""
+
+    description: str
+    compatible: dict[str, list[str]]
+    requires: Requirements
+    protect: list[str]
+    reboot: str
+    health: checks.Section
+
+
+class Installed(t.TypedDict):
+    """As much of an installed release as decides which ones can follow."""
+
+    version: str
+    counter: int
 
 
 class ReleaseError(OtaError):
@@ -60,7 +99,7 @@ _FROM: dict[str, schema.Rule] = {
 }
 
 
-def canonical(document: Document) -> bytes:
+def canonical(document: t.Mapping[str, object]) -> bytes:
     """The bytes that are signed: UTF-8 JSON, sorted keys, no blanks, one line feed at the end."""
     return (json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False) + "\n").encode()
 
@@ -85,10 +124,11 @@ def parse(content: str | bytes) -> Document:
     return t.cast(Document, document)
 
 
-def validate(document: t.Any, *, signed: bool) -> list[str]:
+def validate(document: object, *, signed: bool) -> list[str]:
     """Every mistake in ``document``, in its ``signed`` form or as its author wrote it."""
     problems = schema.Problems()
-    if not problems.mapping("", document, _RULES, required=("format", "name", "version", "counter", "payloads")):
+    required = ("format", "name", "version", "counter", "payloads")
+    if not problems.mapping("", document, _RULES, required=required) or not isinstance(document, dict):
         return problems.found
     compatible = document.get("compatible", {})
     if not isinstance(compatible, dict):
@@ -112,7 +152,7 @@ def validate(document: t.Any, *, signed: bool) -> list[str]:
     return problems.found
 
 
-def describe(source: Document, folder: pathlib.Path) -> tuple[Document, dict[str, pathlib.Path]]:
+def describe(source: t.Mapping[str, object], folder: pathlib.Path) -> tuple[Document, dict[str, pathlib.Path]]:
     """The signed form of what an author wrote, and the payload files it binds.
 
     ``source`` is the author's form, ``folder`` is what its ``source`` paths are relative to. The second value maps
@@ -121,32 +161,32 @@ def describe(source: Document, folder: pathlib.Path) -> tuple[Document, dict[str
     problems = validate(source, signed=False)
     if problems:
         raise ReleaseError(problems)
-    document: Document = {key: value for key, value in source.items() if key != "payloads"}
-    document["payloads"] = []
+    author = t.cast(Document, source)
+    document: Document = {**author, "payloads": []}
     files: dict[str, pathlib.Path] = {}
-    for index, payload in enumerate(source["payloads"]):
+    for index, payload in enumerate(author["payloads"]):
         try:
-            described, found = installers.describe(payload, folder)
+            described, by_digest = installers.describe(payload, folder)
         except ValueError as error:
             problems.append("payloads[%d].source: %s" % (index, error))
             continue
         document["payloads"].append(described)
-        files.update(found)
+        files.update(by_digest)
     problems = problems or validate(document, signed=True)
     if problems:
         raise ReleaseError(problems)
     return document, files
 
 
-def obstacle(document: Document, current: t.Mapping[str, t.Any] | None) -> str | None:
+def obstacle(document: Document, current: Installed | None) -> str | None:
     """Why a device whose confirmed release is ``current`` {version, counter} cannot take ``document`` directly.
 
     None if it can. What must be passed through on the way is what Cincinnati and OS vendors call barrier releases.
     """
-    wanted = document.get("from", {})
+    origin = document.get("from", {})
     if current is None:
-        return None if wanted.get("fresh", True) else "it is an update only, and nothing of that name is installed here"
-    counter, versions = wanted.get("counter", 0), wanted.get("versions")
+        return None if origin.get("fresh", True) else "it is an update only, and nothing of that name is installed here"
+    counter, versions = origin.get("counter", 0), origin.get("versions")
     if current["counter"] < counter:
         message = "it goes over counter %d or newer only, here is %s with counter %d"
         return message % (counter, current["version"], current["counter"])
@@ -155,16 +195,18 @@ def obstacle(document: Document, current: t.Mapping[str, t.Any] | None) -> str |
     return None
 
 
-def payload_files(document: Document) -> list[dict[str, t.Any]]:
+def payload_files(document: Document) -> list[installers.File]:
     """Every payload file of a signed document: ``{name, length, sha256}``, once per digest, in order."""
-    seen: dict[str, dict[str, t.Any]] = {}
+    seen: dict[str, installers.File] = {}
     for payload in document["payloads"]:
         for entry in payload["files"]:
-            seen.setdefault(entry["sha256"], {key: entry[key] for key in ("name", "length", "sha256")})
+            seen.setdefault(
+                entry["sha256"], {"name": entry["name"], "length": entry["length"], "sha256": entry["sha256"]}
+            )
     return list(seen.values())
 
 
-def _unique(pairs: list[tuple[str, t.Any]]) -> dict[str, t.Any]:
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """A JSON object whose keys are unique: two readers must never see two different values (parser differentials)."""
     result = dict(pairs)
     if len(result) != len(pairs):

@@ -25,10 +25,20 @@ _RULES: dict[str, schema.Rule] = {
 }
 
 
-def check(value: t.Any) -> dict[str, t.Any]:
-    """``value`` as an identity {format, name, hardware, site, labels}; OtaError ``NO_IDENTITY`` otherwise."""
+class Document(t.TypedDict):
+    """``identity.json``."""
+
+    format: int
+    name: str
+    hardware: str
+    site: str
+    labels: dict[str, str]
+
+
+def parse(value: object) -> Document:
+    """``value`` as an identity; OtaError ``NO_IDENTITY`` otherwise."""
     problems = schema.Problems()
-    if problems.mapping("identity", value, _RULES, required=("name", "hardware")):
+    if problems.mapping("identity", value, _RULES, required=("name", "hardware")) and isinstance(value, dict):
         labels = value.get("labels", {})
         if isinstance(labels, dict):
             problems.mapping("identity.labels", labels, dict.fromkeys(labels, schema.text))
@@ -36,24 +46,26 @@ def check(value: t.Any) -> dict[str, t.Any]:
             problems.add("identity.labels", "must be a mapping of texts")
     if problems.found:
         raise OtaError("NO_IDENTITY", "; ".join(problems.found))
-    return {"format": FORMAT, "site": "", "labels": {}, **value}
+    complete = {"format": FORMAT, "site": "", "labels": {}, **t.cast("dict[str, object]", value)}
+    return t.cast(Document, complete)
 
 
 class Identity:
     """The identity of an enrolled device."""
 
     def __init__(self, layout: Layout) -> None:
-        found = durable.read_json(layout.file("identity.json"))
-        if found is None:
+        value = durable.read_json(layout.file("identity.json"))
+        if value is None:
             message = "this device has no identity (%s); enroll it first" % layout.file("identity.json")
             raise OtaError("NO_IDENTITY", message)
-        self.value = check(found)
+        self.value = parse(value)
 
     @property
     def words(self) -> dict[str, str]:
         """What ``${word}`` in a release means here; labels never hide the fixed keys."""
-        fixed = {key: str(self.value[key]) for key in ("name", "hardware", "site")}
-        return dict(self.value["labels"], **fixed)
+        value = self.value
+        fixed = {"name": value["name"], "hardware": value["hardware"], "site": value["site"]}
+        return {**value["labels"], **{key: str(text) for key, text in fixed.items()}}
 
     def match(self, compatible: t.Mapping[str, t.Sequence[str]]) -> None:
         """OtaError ``INCOMPATIBLE`` unless every key of ``compatible`` holds this device's own value."""

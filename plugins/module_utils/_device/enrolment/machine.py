@@ -19,13 +19,21 @@ import typing as t
 import uuid
 
 from ..base.errors import OtaError
+from ..base.protocol import Expected
 from ..system import durable, mounts
 from ..system.layout import Layout
 
 FORMAT = 1
 _MACHINE_ID = re.compile(r"^[0-9a-f]{32}\Z")
 _PURPOSE = b"fleet.ota binding"
-Binding = t.Dict[str, t.Any]
+
+
+class Binding(t.TypedDict):
+    """``binding.json``."""
+
+    format: int
+    instance: str
+    machine: str | None
 
 
 def machine(layout: Layout) -> str | None:
@@ -37,12 +45,12 @@ def machine(layout: Layout) -> str | None:
     path = layout.real("/etc/machine-id")
     try:
         with open(path, encoding="ascii") as handle:
-            found = handle.read(64).strip()
+            identifier = handle.read(64).strip()
     except (OSError, ValueError):
         return None
-    if not _MACHINE_ID.match(found) or any(entry.point == path for entry in mounts.table()):
+    if not _MACHINE_ID.match(identifier) or any(entry.point == path for entry in mounts.table()):
         return None
-    return hmac.new(found.encode(), _PURPOSE, hashlib.sha256).hexdigest()
+    return hmac.new(identifier.encode(), _PURPOSE, hashlib.sha256).hexdigest()
 
 
 def load(layout: Layout) -> Binding | None:
@@ -50,18 +58,18 @@ def load(layout: Layout) -> Binding | None:
     return t.cast("Binding | None", durable.read_json(layout.file("binding.json")))
 
 
-def renewed(layout: Layout, found: Binding | None) -> Binding:
+def renewed(layout: Layout, binding: Binding | None) -> Binding:
     """The binding after an enrolment here: of a copy, or of a device without one, a new instance."""
     here = machine(layout)
-    if found is None or (here and found["machine"] and found["machine"] != here):
+    if binding is None or (here and binding["machine"] and binding["machine"] != here):
         return {"format": FORMAT, "instance": uuid.uuid4().hex, "machine": here}
-    return dict(found, machine=here or found["machine"])
+    return {**binding, "machine": here or binding["machine"]}
 
 
 def instance(layout: Layout) -> str | None:
     """The random id of this enrolment."""
-    found = load(layout)
-    return found["instance"] if found else None
+    binding = load(layout)
+    return binding["instance"] if binding else None
 
 
 def store(layout: Layout, binding: Binding) -> None:
@@ -69,18 +77,18 @@ def store(layout: Layout, binding: Binding) -> None:
     durable.write_json(layout.file("binding.json"), binding)
 
 
-def check(layout: Layout) -> None:
+def require_same(layout: Layout) -> None:
     """OtaError ``CLONE`` if this state directory was bound to another machine."""
-    found, here = load(layout), machine(layout)
-    if found and here and found["machine"] and found["machine"] != here:
+    binding, here = load(layout), machine(layout)
+    if binding and here and binding["machine"] and binding["machine"] != here:
         message = "%s was enrolled on another machine: this device is a copy, or its machine id was changed; enroll it"
         raise OtaError("CLONE", (message + " again, under its own name") % layout.state)
 
 
-def compare(layout: Layout, expected: t.Any, sequence: int) -> None:
+def require_known(layout: Layout, expected: Expected | None, sequence: int) -> None:
     """OtaError ``SET_BACK`` if the controller's journal knows of more transactions of this instance than ``sequence``.
 
-    ``expected`` is ``{instance, sequence}`` or None. Of another instance (it was enrolled anew) nothing is expected.
+    Of another instance (it was enrolled anew) nothing is expected.
     """
     if not expected or expected["instance"] != instance(layout) or sequence >= expected["sequence"]:
         return

@@ -10,6 +10,7 @@ from __future__ import annotations
 import typing as t
 
 from ..base.errors import OtaError
+from ..base.protocol import Request
 from ..system.layout import Layout
 from . import machine, seal, sealed, tls
 
@@ -18,60 +19,62 @@ class Change(t.NamedTuple):
     """A part of an enrolment: what people see of it before and after, and how it is done."""
 
     changed: bool
-    before: dict[str, t.Any]
-    after: dict[str, t.Any]
+    before: t.Mapping[str, object]
+    after: t.Mapping[str, object]
     apply: t.Callable[[], None]
 
 
-def changes(layout: Layout, request: t.Mapping[str, t.Any]) -> list[Change]:
+def changes(layout: Layout, request: Request) -> list[Change]:
     """What the request asks for; checked, and not done yet. What it does not name stays as it is."""
-    found = [_binding(layout)]
+    parts = [_binding(layout)]
     if request.get("tls") is not None:
-        found.append(_tls(layout, request["tls"]))
+        parts.append(_tls(layout, request["tls"]))
     if request.get("sealed") is not None:
-        found.append(_sealed(layout, request["sealed"], bool(request.get("check"))))
-    return found
+        parts.append(_sealed(layout, request["sealed"], bool(request.get("check"))))
+    return parts
 
 
-def described(reply: dict[str, t.Any], more: list[Change]) -> dict[str, t.Any]:
-    """``reply`` with ``before`` and ``after`` of every part."""
-    for one in more:
+def described(
+    before: t.Mapping[str, object] | None, after: t.Mapping[str, object], parts: list[Change]
+) -> tuple[t.Mapping[str, object] | None, t.Mapping[str, object]]:
+    """``before`` and ``after`` of an identity, with those of every part."""
+    for one in parts:
         if one.before:
-            reply["before"] = {**(reply["before"] or {}), **one.before}
-        reply["after"] = {**reply["after"], **one.after}
-    return reply
+            before = {**(before or {}), **one.before}
+        after = {**after, **one.after}
+    return before, after
 
 
 def _binding(layout: Layout) -> Change:
     """Which machine this is; the random instance is shown by ``info`` and not here, where a check would make it up."""
-    found = machine.load(layout)
-    wanted = machine.renewed(layout, found)
-    is_copy = found is not None and wanted["instance"] != found["instance"]
+    binding = machine.load(layout)
+    renewed = machine.renewed(layout, binding)
+    is_copy = binding is not None and renewed["instance"] != binding["instance"]
     before, after = ({"machine": "another one"}, {"machine": "this one"}) if is_copy else ({}, {})
-    return Change(wanted != found, before, after, lambda: machine.store(layout, wanted))
+    return Change(renewed != binding, before, after, lambda: machine.store(layout, renewed))
 
 
-def _tls(layout: Layout, value: t.Any) -> Change:
-    wanted, found = tls.check(layout, value), tls.load(layout)
+def _tls(layout: Layout, value: object) -> Change:
+    texts, present = tls.parse(layout, value), tls.load(layout)
     return Change(
-        wanted != found, {"tls": tls.shown(found)}, {"tls": tls.shown(wanted)}, lambda: tls.store(layout, wanted)
+        texts != present, {"tls": tls.shown(present)}, {"tls": tls.shown(texts)}, lambda: tls.store(layout, texts)
     )
 
 
-def _sealed(layout: Layout, value: t.Any, check: bool) -> Change:
-    settings = sealed.check(value)
+def _sealed(layout: Layout, value: object, check: bool) -> Change:
+    settings = sealed.parse(value)
     if not check:  # the login may not be there yet
-        seal.check(layout, settings)
-    found = _found(layout)
+        seal.require_safe(layout, settings)
+    present = _present(layout)
     return Change(
         not seal.is_done(layout, settings),
-        {"sealed": found.shown() if found else None},
+        {"sealed": present.shown() if present else None},
         {"sealed": settings.shown()},
         lambda: seal.seal(layout, settings),
     )
 
 
-def _found(layout: Layout) -> sealed.Settings | None:
+def _present(layout: Layout) -> sealed.Settings | None:
     """The settings that are here; damaged ones are none, so that an administrator can put new ones in their place."""
     try:
         return sealed.load(layout)

@@ -68,7 +68,7 @@ def is_done(layout: Layout, settings: sealed.Settings) -> bool:
     return all(_is(path, content, mode) for path, (content, mode) in files(layout, settings).items())
 
 
-def check(layout: Layout, settings: sealed.Settings) -> None:
+def require_safe(layout: Layout, settings: sealed.Settings) -> None:
     """OtaError ``SEALED`` if the login could do more than run the program, or the program is not safe from it."""
     if not layout.is_real:
         return  # a directory that plays a device has no logins
@@ -89,17 +89,17 @@ def check(layout: Layout, settings: sealed.Settings) -> None:
         raise OtaError("SEALED", message % (settings.login, "; ".join(more)))
     interpreter, engine = background.program()[0], background.program()[-1]
     for path in (interpreter, engine, PROGRAM, SUDOERS):
-        _safe(path, entry)
+        _require_root_only(path, entry)
     if os.stat(layout.state).st_mode & 0o077:
         raise OtaError("SEALED", "%s is open to others than root; chmod 700 it" % layout.state)
 
 
 def seal(layout: Layout, settings: sealed.Settings) -> None:
     """Write settings and program, then the rule; OtaError ``SEALED`` when sudo does not take it."""
-    wanted = files(layout, settings)
+    parts = files(layout, settings)
     if layout.is_real:
-        _try(wanted[layout.real(SUDOERS)][0])
-    for path, (content, mode) in wanted.items():
+        _require_understood(parts[layout.real(SUDOERS)][0])
+    for path, (content, mode) in parts.items():
         durable.make_directory(os.path.dirname(path), 0o755)
         durable.write(path, content, mode)
         os.chmod(path, mode)  # whatever umask and leftovers were
@@ -108,7 +108,7 @@ def seal(layout: Layout, settings: sealed.Settings) -> None:
         raise OtaError("SEALED", message % SUDOERS)
 
 
-def _try(rule: bytes) -> None:
+def _require_understood(rule: bytes) -> None:
     with tempfile.NamedTemporaryFile() as handle:
         handle.write(rule)
         handle.flush()
@@ -137,7 +137,7 @@ def _is(path: str, content: bytes, mode: int) -> bool:
         return False
 
 
-def _safe(path: str, entry: pwd.struct_passwd) -> None:
+def _require_root_only(path: str, entry: pwd.struct_passwd) -> None:
     """OtaError ``SEALED`` if the login could change ``path`` or put something else in its place."""
     for start in (path, os.path.realpath(path)):
         place = start

@@ -42,19 +42,23 @@ class Settings:
     longest_deadline: int = 86400
     inbox_bytes: int = 4 << 30
 
-    def as_dict(self) -> dict[str, t.Any]:
+    def as_dict(self) -> dict[str, object]:
         """The settings as ``sealed.json`` has them."""
-        found = dataclasses.asdict(self)
-        return {"format": FORMAT, **found, "protect": list(self.protect), "mirrors": list(self.mirrors)}
+        return {
+            "format": FORMAT,
+            **dataclasses.asdict(self),
+            "protect": list(self.protect),
+            "mirrors": list(self.mirrors),
+        }
 
-    def shown(self) -> dict[str, t.Any]:
+    def shown(self) -> dict[str, object]:
         """The settings as replies have them: without what addresses hold of credentials."""
         return {**self.as_dict(), "mirrors": [urls.shown(url) for url in self.mirrors]}
 
 
-def _mirror(value: t.Any) -> str | None:
+def _mirror(value: object) -> str | None:
     wrong = schema.text(value)
-    if wrong is None and not value.startswith(("http://", "https://")):
+    if wrong is None and not str(value).startswith(("http://", "https://")):
         wrong = "%r must begin with http:// or https://" % value
     return wrong
 
@@ -73,15 +77,16 @@ _RULES: dict[str, schema.Rule] = {
 }
 
 
-def check(value: t.Any) -> Settings:
+def parse(value: object) -> Settings:
     """``value`` as settings; OtaError ``SEALED`` with every mistake otherwise."""
     problems = schema.Problems()
     problems.mapping("sealed", value, _RULES, required=("login",))
     if problems.found:
         raise OtaError("SEALED", "the settings of sealed mode have errors: %s" % "; ".join(problems.found))
-    found: dict[str, t.Any] = {key: tuple(entry) if isinstance(entry, list) else entry for key, entry in value.items()}
-    found.pop("format", None)
-    return Settings(**found)
+    entries = t.cast("dict[str, object]", value).items()
+    settings: dict[str, t.Any] = {key: tuple(entry) if isinstance(entry, list) else entry for key, entry in entries}
+    settings.pop("format", None)
+    return Settings(**settings)
 
 
 def path(layout: Layout) -> str:
@@ -95,17 +100,17 @@ def load(layout: Layout) -> Settings | None:
     A file that is there but damaged never means that the device is not sealed.
     """
     try:
-        found = durable.read_json(path(layout))
+        value = durable.read_json(path(layout))
     except ValueError as error:
         message = "%s is damaged (%s); enroll the device again with admin rights"
         raise OtaError("SEALED", message % (path(layout), error)) from error
-    return None if found is None else check(found)
+    return None if value is None else parse(value)
 
 
 def required(layout: Layout) -> Settings:
     """:func:`load` for the program of a sealed device, where there must be settings."""
-    found = load(layout)
-    if found is None:
+    settings = load(layout)
+    if settings is None:
         message = "%s is gone; this device answers nobody until it is enrolled again with admin rights"
         raise OtaError("SEALED", message % path(layout))
-    return found
+    return settings

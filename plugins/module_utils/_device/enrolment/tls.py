@@ -28,9 +28,9 @@ Pem = t.Dict[str, str]
 
 def context(layout: Layout) -> ssl.SSLContext:
     """How this device talks to https mirrors; OtaError ``FETCH`` when its own files cannot be used."""
-    found = load(layout)
+    texts = load(layout)
     try:
-        return _context(layout.file("tls"), found)
+        return _context(layout.file("tls"), texts)
     except (OSError, ValueError) as error:
         message = "%s cannot be used (%s); enroll the device again with its TLS files"
         raise OtaError("FETCH", message % (layout.file("tls"), error)) from error
@@ -38,32 +38,33 @@ def context(layout: Layout) -> ssl.SSLContext:
 
 def load(layout: Layout) -> Pem:
     """The texts that this device has."""
-    found = {}
+    texts = {}
     for name in NAMES:
         try:
             with open(_path(layout.file("tls"), name), encoding="ascii") as handle:
-                found[name] = handle.read()
+                texts[name] = handle.read()
         except FileNotFoundError:
             continue
-    return found
+    return texts
 
 
-def check(layout: Layout, value: t.Any) -> Pem:
+def parse(layout: Layout, value: object) -> Pem:
     """``value`` as texts that belong together; OtaError ``TLS`` otherwise. Nothing of a key is in the message."""
     problems = schema.Problems()
     problems.mapping("tls", value, dict.fromkeys(NAMES, _pem))
-    if not problems.found and ("certificate" in value) != ("key" in value):
+    texts = t.cast(Pem, value)
+    if not problems.found and ("certificate" in texts) != ("key" in texts):
         problems.add("tls", "certificate and key belong together; give both")
     if problems.found:
         raise OtaError("TLS", "; ".join(problems.found))
     with tempfile.TemporaryDirectory(dir=layout.state if os.path.isdir(layout.state) else None) as folder:
-        _write(folder, value)
+        _write(folder, texts)
         try:
-            _context(folder, value)
+            _context(folder, texts)
         except (OSError, ValueError) as error:
             message = "these TLS files cannot be used (%s); give PEM files that belong together, the key without a"
             raise OtaError("TLS", (message + " passphrase") % (getattr(error, "reason", None) or error)) from error
-    return dict(value)
+    return dict(texts)
 
 
 def store(layout: Layout, value: Pem) -> None:
@@ -84,13 +85,13 @@ def shown(value: Pem) -> dict[str, str]:
     }
 
 
-def _context(folder: str, found: Pem) -> ssl.SSLContext:
-    made = ssl.create_default_context(cafile=_path(folder, "ca") if "ca" in found else None)
-    made.minimum_version = ssl.TLSVersion.TLSv1_2
-    if "certificate" in found:
+def _context(folder: str, texts: Pem) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=_path(folder, "ca") if "ca" in texts else None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if "certificate" in texts:
         # An empty passphrase: a key that is encrypted is an error, and nobody is asked on a terminal.
-        made.load_cert_chain(_path(folder, "certificate"), _path(folder, "key"), password="")
-    return made
+        context.load_cert_chain(_path(folder, "certificate"), _path(folder, "key"), password="")
+    return context
 
 
 def _write(folder: str, value: Pem) -> None:
@@ -102,7 +103,7 @@ def _path(folder: str, name: str) -> str:
     return os.path.join(folder, name + ".pem")
 
 
-def _pem(value: t.Any) -> str | None:
+def _pem(value: object) -> str | None:
     if not isinstance(value, str) or not value.isascii() or "-----BEGIN " not in value:
         return "must be the text of a PEM file"
     return None

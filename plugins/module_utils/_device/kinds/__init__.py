@@ -19,7 +19,7 @@ def names(path: t.Iterable[str]) -> list[str]:
     return sorted(entry.name for entry in pkgutil.iter_modules(path) if not entry.name.startswith("_"))
 
 
-def module(package: str, path: t.Iterable[str], kind: t.Any) -> types.ModuleType | None:
+def module(package: str, path: t.Iterable[str], kind: object) -> types.ModuleType | None:
     """The module of ``kind`` in the package of that name and path, or None."""
     if not isinstance(kind, str) or kind not in names(path):
         return None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import typing as t
 
+from ..base.protocol import Checkpoint
 from ..system import durable
 from ..system.layout import Layout
 
@@ -20,17 +21,29 @@ MOST = 2000
 SLACK = 200
 
 
+class Record(t.TypedDict, total=False):
+    """One transition; ``time`` is UTC, RFC 3339."""
+
+    time: str
+    transaction: str
+    state: str
+    outcome: str
+    code: str
+    message: str
+    checkpoint: Checkpoint
+
+
 def path(layout: Layout) -> str:
     """Where it lies."""
     return layout.file("history.jsonl")
 
 
-def last(layout: Layout) -> dict[str, t.Any]:
+def last(layout: Layout) -> Record:
     """The newest whole record; empty if there is none."""
-    return durable.last_line(path(layout)) or {}
+    return t.cast(Record, durable.last_line(path(layout)) or {})
 
 
-def add(layout: Layout, record: t.Mapping[str, t.Any]) -> None:
+def add(layout: Layout, record: Record) -> None:
     """Append one record; on disk when this returns."""
     durable.append_line(path(layout), record)
 
@@ -49,9 +62,10 @@ def compact(layout: Layout, transaction: str) -> None:
     durable.write(path(layout), b"".join(kept))
 
 
-def _of(line: bytes) -> t.Any:
+def _of(line: bytes) -> object:
+    """The transaction that a record is about."""
     try:
-        found = json.loads(line)
+        record = json.loads(line)
     except ValueError:  # cut off by a loss of power
         return None
-    return found.get("transaction") if isinstance(found, dict) else None
+    return record.get("transaction") if isinstance(record, dict) else None

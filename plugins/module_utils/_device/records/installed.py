@@ -17,13 +17,48 @@ from __future__ import annotations
 import time
 import typing as t
 
+from ..base import protocol
 from ..base.errors import OtaError
 from ..documents import release
 from ..system import durable
 from ..system.layout import Layout
 
 FORMAT = 1
-Release = t.Dict[str, t.Any]
+
+
+class Entry(protocol.Release, total=False):
+    """A release that was confirmed here; ``migrated`` are the paths of data that were migrated and stay."""
+
+    transaction: str
+    units: list[str]
+    rollout: str | None
+    time: str
+    migrated: list[str]
+
+
+class Chain(t.TypedDict, total=False):
+    """What is installed of one name, and what was before it."""
+
+    current: Entry | None
+    previous: Entry | None
+    earlier: list[Entry]
+    counter: int
+
+
+class Rejection(t.TypedDict):
+    """Why a release is not taken again."""
+
+    code: str
+    message: str
+    time: str
+
+
+class Document(t.TypedDict):
+    """``installed.json``."""
+
+    format: int
+    releases: dict[str, Chain]
+    rejected: dict[str, Rejection]
 
 
 def stamp() -> str:
@@ -36,25 +71,24 @@ class Memory:
 
     def __init__(self, layout: Layout) -> None:
         self.path = layout.file("installed.json")
-        self.value = durable.read_json(self.path) or {"format": FORMAT, "releases": {}, "rejected": {}}
+        empty: Document = {"format": FORMAT, "releases": {}, "rejected": {}}
+        self.value: Document = durable.read_json(self.path) or empty
 
-    def of(self, name: str) -> dict[str, t.Any]:
-        """``{current, previous, counter}`` of the release name ``name``."""
-        return t.cast(
-            "dict[str, t.Any]", self.value["releases"].get(name, {"current": None, "previous": None, "counter": 0})
-        )
+    def of(self, name: str) -> Chain:
+        """What is installed of the release name ``name``."""
+        return self.value["releases"].get(name, {"current": None, "previous": None, "counter": 0})
 
     def latest(self) -> str | None:
         """The release name that was confirmed last, or None."""
-        found = [(entry["current"]["time"], name) for name, entry in self.value["releases"].items() if entry["current"]]
-        return max(found)[1] if found else None
+        times = [(entry["current"]["time"], name) for name, entry in self.value["releases"].items() if entry["current"]]
+        return max(times)[1] if times else None
 
-    def check(
+    def require_acceptable(
         self,
         document: release.Document,
         digest: str,
         retry_rejected: bool,
-        last: t.Mapping[str, t.Any] | None = None,
+        last: protocol.TransactionReply | None = None,
     ) -> None:
         """Refuse what is older than confirmed (``ROLLBACK``), failed here before (``REJECTED``), or goes over other
         releases than the one that is here (``UPDATE_PATH``).
@@ -68,28 +102,32 @@ class Memory:
         if document["counter"] < floor:
             message = "counter %d of %s %s is below %d, which this device has confirmed; use a rollback to go back"
             raise OtaError("ROLLBACK", message % (document["counter"], document["name"], document["version"], floor))
-        known = self.value["rejected"].get(digest)
-        if known and not retry_rejected:
+        rejection = self.value["rejected"].get(digest)
+        if rejection and not retry_rejected:
             message = "this release failed here before (%s: %s); set retry_rejected to offer it again"
-            raise OtaError("REJECTED", message % (known["code"], known["message"]), rejected=known, last=last)
+            raise OtaError(
+                "REJECTED", message % (rejection["code"], rejection["message"]), rejected=rejection, last=last
+            )
         obstacle = release.obstacle(document, current)
         if obstacle:
             message = "%s %s cannot be taken here directly: %s; update to a release in between first"
             raise OtaError("UPDATE_PATH", message % (document["name"], document["version"], obstacle))
 
-    def chain(self, name: str) -> list[Release]:
+    def chain(self, name: str) -> list[Entry]:
         """What is installed, what was before that, and so on."""
         entry = self.of(name)
-        return [found for found in (entry["current"], entry["previous"], *entry.get("earlier", [])) if found]
+        return [one for one in (entry["current"], entry["previous"], *entry.get("earlier", [])) if one]
 
-    def confirm(self, done: Release, keep: int = 1) -> None:
+    def confirm(self, done: Entry, keep: int = 1) -> None:
         """``done`` is what is installed now; the counter's floor rises. Can be run again.
 
         ``keep`` is how many ways back stay: so many releases before ``done`` are remembered.
         """
-        entry = dict(self.of(done["name"]))
-        if (entry["current"] or {}).get("transaction") != done["transaction"]:
-            entry.update(_entries([dict(done, time=stamp()), *self.chain(done["name"])][: keep + 1]))
+        entry = self.of(done["name"]).copy()
+        current = entry["current"]
+        if current is None or current.get("transaction") != done["transaction"]:
+            confirmed: Entry = {**done, "time": stamp()}
+            entry.update(_entries([confirmed, *self.chain(done["name"])][: keep + 1]))
         entry["counter"] = max(entry["counter"], done["counter"])
         self.value["releases"][done["name"]] = entry
         self.value["rejected"].pop(done["digest"], None)
@@ -97,7 +135,7 @@ class Memory:
 
     def went_back(self, name: str) -> None:
         """The release before is installed again; a way back leads to the one before that. Can be run again."""
-        entry = dict(self.of(name))
+        entry = self.of(name).copy()
         if entry["previous"] is not None:
             entry.update(_entries(self.chain(name)[1:]))
             self.value["releases"][name] = entry
@@ -105,7 +143,7 @@ class Memory:
 
     def forget(self, name: str) -> None:
         """Nothing of ``name`` is installed any more."""
-        entry = dict(self.of(name))
+        entry = self.of(name).copy()
         entry.update(_entries([]))
         self.value["releases"][name] = entry
         self._write()
@@ -119,6 +157,6 @@ class Memory:
         durable.write_json(self.path, self.value)
 
 
-def _entries(chain: list[Release]) -> dict[str, t.Any]:
+def _entries(chain: list[Entry]) -> Chain:
     current, previous = [*chain[:2], None, None][:2]
     return {"current": current, "previous": previous, "earlier": chain[2:]}

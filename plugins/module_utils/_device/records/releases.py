@@ -8,8 +8,7 @@
 
 from __future__ import annotations
 
-import typing as t
-
+from ..base import protocol
 from ..base.errors import OtaError
 from ..documents import release
 from ..kinds import payloads
@@ -28,7 +27,7 @@ def of_transaction(transaction: Transaction) -> release.Document | None:
     return _read(transaction.folder("release.json"), transaction.release["digest"])
 
 
-def confirmed(layout: Layout, entry: t.Mapping[str, t.Any] | None) -> release.Document | None:
+def confirmed(layout: Layout, entry: protocol.Release | None) -> release.Document | None:
     """The document of a release that was confirmed here (``{"digest": ...}``), or None."""
     return _read(layout.file("releases", entry["digest"] + ".json"), entry["digest"]) if entry else None
 
@@ -46,10 +45,10 @@ def installers_of(
     transaction: Transaction, document: release.Document | None, files: dict[str, str] | None = None
 ) -> list[payloads.Base]:
     """The installers of ``document`` (none of none), with their verified ``files`` by digest."""
-    found = payloads.create(transaction.layout, document, transaction.log) if document else []
-    for installer in found:
+    installers = payloads.create(transaction.layout, document, transaction.log) if document else []
+    for installer in installers:
         installer.files = files or {}
-    return found
+    return installers
 
 
 def _read(path: str, digest: str) -> release.Document | None:

@@ -4,18 +4,12 @@
 #
 # PRIVATE to the collection: may change without notice.
 
-"""The device's transaction: one small document, rewritten durably before each step.
-
-States, in order (docs/reference/engine.md)::
-
-    staged verified snapshotted | armed installing [rebooting] checking unconfirmed | confirmed
-                                         any failure, deadline or boot  -> restoring -> restored | broken
-    before anything is touched                                          -> refused | deferred
-"""
+"""The device's transaction: one small document, rewritten durably before each step (:mod:`base.states`)."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import re
 import shutil
@@ -24,7 +18,13 @@ import typing as t
 import uuid
 
 from ..base.errors import OtaError
+from ..base.protocol import Checkpoint, Difference, Release, TransactionReply
+from ..base.states import State
+from ..documents.approval import Approved
+from ..documents.data import Entry as DataEntry
 from ..enrolment import machine
+from ..kinds.checks import Finding, Measured, Section
+from ..kinds.interlocks import Entry as Interlock
 from ..system import durable
 from ..system.boot import boot_id, clock
 from ..system.layout import Layout
@@ -33,19 +33,81 @@ from . import history, installed
 FORMAT = 1
 #: What the engine names transactions and their snapshots; people name theirs otherwise.
 IDENTIFIER = re.compile(r"^[0-9a-f]{12}$")
-UNTOUCHED = ("staged", "verified", "snapshotted")
-TOUCHED = ("armed", "installing", "rebooting", "checking", "restoring")
-#: Something still happens by itself.
-AT_WORK = UNTOUCHED + TOUCHED
-ENDED = ("confirmed", "restored", "broken", "refused", "deferred")
 
 
+class Moment(t.TypedDict):
+    """A time on the clock of one boot, in seconds."""
+
+    boot: str
+    clock: float
+
+
+@dataclasses.dataclass
 class Transaction:
-    """The open or last transaction of a device; ``data`` is what ``transaction.json`` holds."""
+    """The open or last transaction of a device: what ``transaction.json`` holds, under the names that it has there.
 
-    def __init__(self, layout: Layout, data: dict[str, t.Any]) -> None:
-        self.layout = layout
-        self.data = data
+    Times in seconds. What is None at first is not in the file until a step sets it, except :data:`_ALWAYS`.
+    """
+
+    layout: Layout
+    #: ``update`` or ``rollback``, the release that it brings, and what was installed before.
+    kind: str
+    release: Release
+    before: installed.Entry | None = None
+    diff: Difference | None = None
+    #: How it was asked for.
+    guard: str = "auto"
+    reboot: str = "never"
+    rollout: str | None = None
+    generation: int = 0
+    deadline: int = 600
+    snapshot: str = "auto"
+    protect: list[str] = dataclasses.field(default_factory=list)
+    keep_snapshots: int = 1
+    data: list[DataEntry] = dataclasses.field(default_factory=list)
+    interlocks: list[Interlock] = dataclasses.field(default_factory=list)
+    checkpoint: Checkpoint | None = None
+    approvals: dict[str, Approved] | None = None
+    repair: bool | None = None
+    #: The snapshot that a rollback goes back to, by the id of its transaction.
+    source: str | None = None
+    #: What tells it from others: ``sequence`` counts the transactions of ``instance``; 0 of an engine that did not.
+    id: str = ""
+    instance: str | None = None
+    sequence: int = 0
+    #: The program that opened it, which stays under its digest, is the one that settles it.
+    engine: str | None = None
+    #: How it stands, and how it ended; ``steps`` has the seconds from ``began`` (boot clock) to each state.
+    state: State = State.IDLE
+    outcome: str | None = None
+    code: str | None = None
+    message: str = ""
+    started: str = ""
+    began: float = 0.0
+    steps: dict[str, float] = dataclasses.field(default_factory=dict)
+    #: The boot in which it began, the last one that was counted, and how many were.
+    boot_id: str = ""
+    counted: str = ""
+    boots: int = 0
+    #: What its steps note.
+    backup: str | None = None
+    snapshot_kind: str | None = None
+    units: list[str] | None = None
+    units_active: list[str] | None = None
+    baseline: dict[str, Measured] | None = None
+    health_before: Section | None = None
+    expires: Moment | None = None
+    guard_pid: int | None = None
+    hook: str | None = None
+    migrated: list[str] | None = None
+    in_place: Moment | None = None
+    health: dict[str, Finding] | None = None
+    back_from: str | None = None
+    back_boots: int | None = None
+    #: Whether everything that belongs to its end is done.
+    tidied: bool | None = None
+    #: Keys that this engine does not know: they stay in the file as they are.
+    unknown: dict[str, object] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def load(cls, layout: Layout) -> Transaction | None:
@@ -53,85 +115,103 @@ class Transaction:
 
         OtaError ``BUSY`` if another version of the engine wrote it in a form that this one does not know.
         """
-        data = durable.read_json(layout.file("transaction.json"))
-        if data and data.get("format") != FORMAT:
+        value: dict[str, t.Any] | None = durable.read_json(layout.file("transaction.json"))
+        if not value:
+            return None
+        if value.get("format") != FORMAT or value.get("state") not in list(State):
             message = "transaction %s is of another version of the engine (format %s, this one has %d): its own guard"
-            raise OtaError("BUSY", (message + " settles it") % (data.get("id"), data.get("format"), FORMAT))
-        return cls(layout, data) if data else None
+            raise OtaError("BUSY", (message + " settles it") % (value.get("id"), value.get("format"), FORMAT))
+        fields = {name: value[name] for name in _NAMES if name in value}
+        unknown = {name: entry for name, entry in value.items() if name not in _NAMES and name != "format"}
+        return cls(layout, **{**fields, "state": State(value["state"]), "unknown": unknown})
 
-    @classmethod
-    def begin(cls, layout: Layout, **data: t.Any) -> Transaction:
-        """Open one, in state ``staged``. The caller holds the lock and has seen that none is open."""
-        identifier, last = uuid.uuid4().hex[:12], cls.load(layout)
-        durable.make_directory(layout.transaction(identifier))
-        start = {"format": FORMAT, "id": identifier, "outcome": None, "code": None, "message": "", "boots": 0}
-        # Which instance it is, and how many transactions it had: what a controller remembers of a device.
-        start.update(instance=machine.instance(layout), sequence=(last.sequence if last else 0) + 1)
-        # The program that opened it, which stays under its digest, is the one that settles it.
-        start.update(boot_id=boot_id(), counted=boot_id(), engine=os.path.abspath(sys.argv[0]))
-        found = cls(layout, dict(start, started=installed.stamp(), began=clock(), steps={}, **data))
-        found.advance("staged")
-        return found
-
-    def __getattr__(self, name: str) -> t.Any:
-        try:
-            return self.__dict__["data"][name]
-        except KeyError:
-            raise AttributeError(name) from None
-
-    @property
-    def sequence(self) -> int:
-        """How many transactions the device had begun with this one; 0 of an engine that did not count."""
-        return int(self.data.get("sequence") or 0)
+    def begin(self) -> None:
+        """Open it, in state ``staged``. The caller holds the lock and has seen that none is open."""
+        last = Transaction.load(self.layout)
+        self.id = uuid.uuid4().hex[:12]
+        durable.make_directory(self.layout.transaction(self.id))
+        self.instance, self.sequence = machine.instance(self.layout), (last.sequence if last else 0) + 1
+        self.boot_id = self.counted = boot_id()
+        self.engine = os.path.abspath(sys.argv[0])
+        self.started, self.began = installed.stamp(), clock()
+        self.advance(State.STAGED)
 
     @property
     def is_open(self) -> bool:
         """Whether it has not come to its end."""
-        return self.data["state"] not in ENDED
+        return self.state.is_open
 
     @property
     def is_at_work(self) -> bool:
         """Whether something still has to happen by itself: not ended and not waiting for a confirm."""
-        return self.data["state"] in AT_WORK
+        return self.state.is_at_work
 
-    def advance(self, state: str, **changes: t.Any) -> None:
-        """Enter ``state``: on disk, and in the history, before the step that belongs to it runs."""
-        if "state" in self.data:
+    @property
+    def leaving(self) -> installed.Entry:
+        """The installed release that a rollback goes back from."""
+        if self.before is None:
+            raise OtaError("ENGINE", "rollback %s has nothing to go back from; please report this" % self.id)
+        return self.before
+
+    def advance(self, state: State, **changes: object) -> None:
+        """Enter ``state`` with ``changes`` of fields: on disk, and in the history, before its step runs.
+
+        OtaError ``ENGINE``, and nothing has changed, if the table of states has no such edge.
+        """
+        self.state.require(state)
+        if self.state is not State.IDLE:
             self.witness()  # a run that was killed between the two writes below left this to us
-        self.data.update(changes, state=state)
-        self.data["steps"][state] = round(clock() - self.data["began"], 3)
-        if state == "checking":  # the change is in place: what a confirm's connection must be younger than
-            self.data["in_place"] = {"boot": boot_id(), "clock": clock()}
+        self._set(changes)
+        self.state = state
+        self.steps[state.value] = round(clock() - self.began, 3)
+        if state is State.CHECKING:  # the change is in place: what a confirm's connection must be younger than
+            self.in_place = {"boot": boot_id(), "clock": clock()}
         self.save()
         self.witness()
 
     def witness(self) -> None:
         """See to it that the history has the state that the transaction is in. Can be run again."""
-        state, last = self.data["state"], history.last(self.layout)
-        if (last.get("transaction"), last.get("state")) == (self.data["id"], state):
+        last = history.last(self.layout)
+        if (last.get("transaction"), last.get("state")) == (self.id, self.state):
             return
-        record = {"time": installed.stamp(), "transaction": self.data["id"], "state": state}
-        record.update({key: self.data[key] for key in ("outcome", "code", "message") if self.data.get(key)})
-        if state == "staged" and self.data.get("checkpoint"):
-            record["checkpoint"] = self.data["checkpoint"]  # the device witnesses the controller's journal
+        record: history.Record = {"time": installed.stamp(), "transaction": self.id, "state": self.state.value}
+        if self.outcome:
+            record["outcome"] = self.outcome
+        if self.code:
+            record["code"] = self.code
+        if self.message:
+            record["message"] = self.message
+        if self.state is State.STAGED and self.checkpoint:
+            record["checkpoint"] = self.checkpoint  # the device witnesses the controller's journal
         history.add(self.layout, record)
 
-    def save(self, **changes: t.Any) -> None:
-        """Write it durably as it is, with ``changes``."""
-        self.data.update(changes)
-        durable.write_json(self.layout.file("transaction.json"), self.data)
+    def save(self, **changes: object) -> None:
+        """Write it durably as it is, with ``changes`` of fields."""
+        self._set(changes)
+        durable.write_json(self.layout.file("transaction.json"), self.as_dict())
+
+    def as_dict(self) -> dict[str, object]:
+        """What ``transaction.json`` holds."""
+        values = {name: getattr(self, name) for name in _NAMES}
+        own = {name: value for name, value in values.items() if value is not None or name in _ALWAYS}
+        return {**self.unknown, "format": FORMAT, **own}
+
+    def _set(self, changes: t.Mapping[str, object]) -> None:
+        for name, value in changes.items():
+            if name not in _NAMES:
+                raise AttributeError("a transaction has no %s" % name)
+            setattr(self, name, value)
 
     def count_boot(self) -> None:
         """Note that the device was booted since this was last asked; the same boot counts once."""
-        if self.data.get("counted") == boot_id():
+        if self.counted == boot_id():
             return
         # The boot clock began anew: the steps go on from the last one, by the time that this boot has taken.
-        self.data["began"] = -max(self.data["steps"].values(), default=0.0)
-        self.save(boots=self.data["boots"] + 1, counted=boot_id())
+        self.save(boots=self.boots + 1, counted=boot_id(), began=-max(self.steps.values(), default=0.0))
 
     def folder(self, *names: str) -> str:
         """A path in the transaction's own folder."""
-        return self.layout.transaction(self.data["id"], *names)
+        return self.layout.transaction(self.id, *names)
 
     def log(self, text: str) -> None:
         """Add to the transaction's log, for people; a full disk must not stop what is being logged."""
@@ -139,32 +219,34 @@ class Transaction:
         with contextlib.suppress(OSError), os.fdopen(os.open(self.folder("log"), flags, 0o600), "ab") as handle:
             handle.write(("%s %s\n" % (installed.stamp(), text.rstrip())).encode("utf-8", "replace"))
 
-    def reply(self) -> dict[str, t.Any]:
+    def reply(self) -> TransactionReply:
         """The transaction reply of the protocol."""
-        keys = (
-            "state",
-            "outcome",
-            "code",
-            "message",
-            "release",
-            "before",
-            "rollout",
-            "kind",
-            "boots",
-            "instance",
-            "steps",
-            "deadline",
-        )
-        found = {key: self.data.get(key) for key in keys}
-        found.update(
-            transaction=self.data["id"],
-            sequence=self.sequence,
-            health=self.data.get("health", {}),
-            diff=self.data.get("diff"),
-        )
-        found["boot_id"] = boot_id()
-        found["seconds"] = max(self.data["steps"].values(), default=0)
-        return found
+        return {
+            "transaction": self.id,
+            "state": self.state.value,
+            "outcome": self.outcome,
+            "code": self.code,
+            "message": self.message,
+            "release": self.release,
+            "before": self.before,
+            "rollout": self.rollout,
+            "kind": self.kind,
+            "boots": self.boots,
+            "boot_id": boot_id(),
+            "instance": self.instance,
+            "sequence": self.sequence,
+            "steps": self.steps,
+            "seconds": max(self.steps.values(), default=0),
+            "deadline": self.deadline,
+            "health": self.health or {},
+            "diff": self.diff,
+        }
+
+
+#: What stands in the file, by name.
+_NAMES = frozenset(field.name for field in dataclasses.fields(Transaction)) - {"layout", "unknown"}
+#: What stands there from the beginning, also as null.
+_ALWAYS = frozenset({"before", "checkpoint", "code", "diff", "instance", "outcome", "rollout"})
 
 
 def remove_folder(layout: Layout, identifier: str) -> None:

@@ -65,9 +65,9 @@ def set_flags(real: str, wanted: int) -> None:
     """Set exactly the ``wanted`` ones of :data:`LOCKING`; nothing happens when they are."""
     fd = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
-        found = _read(fd)
-        if found & LOCKING != wanted:
-            fcntl.ioctl(fd, _SET, struct.pack("L", (found & ~LOCKING) | wanted))
+        flags_now = _read(fd)
+        if flags_now & LOCKING != wanted:
+            fcntl.ioctl(fd, _SET, struct.pack("L", (flags_now & ~LOCKING) | wanted))
     finally:
         os.close(fd)
 

@@ -93,11 +93,11 @@ def _arguments(pid: int) -> list[str]:
 
 def _family(pid: int) -> list[int]:
     """``pid`` and every process below it."""
-    found = [pid]
-    for entry in found:
+    family = [pid]
+    for entry in family:
         try:
             with open("/proc/%d/task/%d/children" % (entry, entry), encoding="ascii") as handle:
-                found.extend(int(number) for number in handle.read().split())
+                family.extend(int(number) for number in handle.read().split())
         except OSError:
             continue
-    return found
+    return family

@@ -40,7 +40,7 @@ def write(path: str, content: bytes, mode: int = 0o600) -> None:
     sync_directory(os.path.dirname(path))
 
 
-def write_json(path: str, value: t.Any) -> None:
+def write_json(path: str, value: object) -> None:
     """:func:`write` for a JSON value, readable by people."""
     write(path, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
 
@@ -57,7 +57,7 @@ def read_json(path: str, default: t.Any = None) -> t.Any:
         return default
 
 
-def append_line(path: str, value: t.Any) -> None:
+def append_line(path: str, value: object) -> None:
     """Append ``value`` as one line of JSON, on disk when this returns.
 
     A torn line that a power cut or a full disk left at the end is cut off first; nobody was ever told it was there.
@@ -97,9 +97,9 @@ def _end_of_lines(fd: int, before: int | None = None) -> int:
     position = os.fstat(fd).st_size if before is None else before
     while position > 0:
         start = max(0, position - 4096)
-        found = os.pread(fd, position - start, start).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
+        end = os.pread(fd, position - start, start).rfind(b"\n")
+        if end >= 0:
+            return start + end + 1
         position = start
     return 0
 

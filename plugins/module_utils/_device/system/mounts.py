@@ -23,13 +23,13 @@ class Mount(t.NamedTuple):
 
 def table() -> list[Mount]:
     """Every mount of this process's namespace, later ones last."""
-    found = []
+    mounts = []
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as handle:
         for line in handle:
             before, _separator, after = line.partition(" - ")
             words = after.split()
-            found.append(Mount(_plain(before.split()[4]), words[0], _plain(words[1])))
-    return found
+            mounts.append(Mount(_plain(before.split()[4]), words[0], _plain(words[1])))
+    return mounts
 
 
 def of(path: str) -> Mount:

@@ -29,7 +29,26 @@ import typing as t
 from . import attributes, durable, hashing, mounts
 from .layout import Layout
 
-Entry = t.Dict[str, t.Any]
+
+class Entry(t.TypedDict, total=False):
+    """One path; the module's docstring has the keys."""
+
+    t: str
+    m: int
+    u: int
+    g: int
+    mt: int
+    s: int
+    h: str
+    x: dict[str, str]
+    l: str  # noqa: E741
+    r: int
+    fl: int
+    a: int
+    hl: str
+    o: int
+
+
 Manifest = t.Dict[str, Entry]
 #: Opens the content of an entry for reading.
 Source = t.Callable[[str, Entry], t.IO[bytes]]
@@ -64,8 +83,8 @@ def select(layout: Layout, paths: t.Iterable[str], trees: t.Iterable[str], exclu
     What is mounted inside a tree is somebody else's and left out, its mount point too: a snapshot of the file system
     shows what lies below the mount.
     """
-    found = sorted({_normal(layout, path) for path in trees})
-    outer = [tree for tree in found if not any(other != tree and _within(tree, other) for other in found)]
+    named = sorted({_normal(layout, path) for path in trees})
+    outer = [tree for tree in named if not any(other != tree and _within(tree, other) for other in named)]
     single = {_normal(layout, path) for path in paths}
     return Selection(
         tuple(sorted(path for path in single if not any(_within(path, tree) for tree in outer))),
@@ -95,21 +114,21 @@ def observe(layout: Layout, selection: Selection, *, content: bool = True) -> Ma
 
     With ``content`` every regular file is read and hashed; without it, sizes only.
     """
-    found: Manifest = {}
+    manifest: Manifest = {}
     links: dict[tuple[int, int], str] = {}
     for path in selection.paths:
         if not any(_within(path, out) for out in selection.exclude):
-            _add(layout, path, found, links, content)
+            _add(layout, path, manifest, links, content)
     for tree in selection.trees:
-        _walk(layout, tree, selection.exclude, found, links, content)
-    return found
+        _walk(layout, tree, selection.exclude, manifest, links, content)
+    return manifest
 
 
 def _walk(
     layout: Layout,
     tree: str,
     exclude: tuple[str, ...],
-    found: Manifest,
+    manifest: Manifest,
     links: dict[tuple[int, int], str],
     content: bool,
 ) -> None:
@@ -119,7 +138,7 @@ def _walk(
         path = todo.pop()
         if path in exclude:
             continue
-        info = _add(layout, path, found, links, content)
+        info = _add(layout, path, manifest, links, content)
         if info is None or not stat.S_ISDIR(info.st_mode):
             continue
         if device is None:
@@ -133,7 +152,7 @@ def _walk(
 
 
 def _add(
-    layout: Layout, path: str, found: Manifest, links: dict[tuple[int, int], str], content: bool
+    layout: Layout, path: str, manifest: Manifest, links: dict[tuple[int, int], str], content: bool
 ) -> os.stat_result | None:
     real = layout.real(path)
     try:
@@ -150,7 +169,7 @@ def _add(
                 entry["hl"] = first
             if content:
                 entry["h"] = (
-                    found[first]["h"] if first != path and "h" in found.get(first, {}) else hashing.of_file(real)
+                    manifest[first]["h"] if first != path and "h" in manifest.get(first, {}) else hashing.of_file(real)
                 )
         elif kind == "l":
             entry["l"] = os.readlink(real)
@@ -162,9 +181,9 @@ def _add(
         if flags:
             entry["fl"] = flags
     except (FileNotFoundError, NotADirectoryError):
-        found[path] = dict(ABSENT)
+        manifest[path] = ABSENT.copy()
         return None
-    found[path] = entry
+    manifest[path] = entry
     return info
 
 
@@ -197,18 +216,18 @@ def put_back(layout: Layout, before: Manifest, paths: t.Iterable[str], source: S
 
     Can be interrupted and run again any number of times. Removes first, so that it frees space before it needs some.
     """
-    wanted = sorted(paths)
-    with _unlocked(layout, {os.path.dirname(path) for path in wanted} - set(wanted)):
-        for path in wanted:  # also what is only changed inside: from the outside in, or nothing below can be reached
+    changed = sorted(paths)
+    with _unlocked(layout, {os.path.dirname(path) for path in changed} - set(changed)):
+        for path in changed:  # also what is only changed inside: from the outside in, or nothing below can be reached
             attributes.unlock(layout.real(path))
-        for path in reversed(wanted):
+        for path in reversed(changed):
             if before.get(path, ABSENT)["t"] == "-":
                 _remove(layout.real(path))
-        for path in wanted:
+        for path in changed:
             entry = before.get(path, ABSENT)
             if entry["t"] != "-":
                 _put(layout, path, entry, source)
-        for path in reversed(wanted):  # from the inside out: filling a directory changes its time
+        for path in reversed(changed):  # from the inside out: filling a directory changes its time
             entry = before.get(path, ABSENT)
             if entry["t"] == "d":
                 os.utime(layout.real(path), ns=(entry["mt"], entry["mt"]))
@@ -222,15 +241,15 @@ def _unlocked(layout: Layout, folders: t.Iterable[str]) -> t.Iterator[None]:
     locked: dict[str, int] = {}
     try:
         for real in sorted(layout.real(folder) for folder in folders):
-            found = attributes.flags(real, os.lstat(real).st_mode) if os.path.isdir(real) else 0
-            if found:
-                locked[real] = found
+            flags = attributes.flags(real, os.lstat(real).st_mode) if os.path.isdir(real) else 0
+            if flags:
+                locked[real] = flags
                 attributes.set_flags(real, 0)
         yield
     finally:
-        for real, found in locked.items():
+        for real, flags in locked.items():
             if os.path.isdir(real):
-                attributes.set_flags(real, found)
+                attributes.set_flags(real, flags)
 
 
 def sweep(layout: Layout, selection: Selection) -> None:

@@ -35,7 +35,9 @@ def show(names: t.Sequence[str]) -> dict[str, Properties]:
 def active(names: t.Sequence[str]) -> list[str]:
     """Which of ``names`` are running or about to."""
     return [
-        name for name, found in show(names).items() if found.get("ActiveState") in ("active", "activating", "reloading")
+        name
+        for name, properties in show(names).items()
+        if properties.get("ActiveState") in ("active", "activating", "reloading")
     ]
 
 

@@ -18,6 +18,7 @@ import re
 import typing as t
 
 from ..base.errors import OtaError
+from ..documents.data import Entry
 from ..enrolment.identity import Identity
 from ..records.transaction import Transaction
 from ..system import command
@@ -30,7 +31,7 @@ _LINE = re.compile(r"^([A-Z][A-Z0-9_]*)=(.*)\Z")
 _OURS = ("PATH", "HOME", "LC_ALL", "LANG")
 
 
-def ready(layout: Layout, entries: t.Iterable[t.Mapping[str, t.Any]]) -> None:
+def require_possible(layout: Layout, entries: t.Iterable[Entry]) -> None:
     """OtaError ``REQUIREMENT`` unless this device can back up what ``entries`` (of :func:`data.merged`) want."""
     if not any(entry.get("backup") for entry in entries):
         return
@@ -39,12 +40,12 @@ def ready(layout: Layout, entries: t.Iterable[t.Mapping[str, t.Any]]) -> None:
     _settings(layout)
 
 
-def run(transaction: Transaction, entries: t.Iterable[t.Mapping[str, t.Any]]) -> None:
+def run(transaction: Transaction, entries: t.Iterable[Entry]) -> None:
     """Back up what ``entries`` want, as far as it is there; OtaError ``BACKUP`` if not all of it was."""
     layout = transaction.layout
-    wanted = sorted({os.path.normpath(entry["path"]) for entry in entries if entry.get("backup")})
-    paths = [path for path in wanted if os.path.lexists(layout.real(path))]
-    for path in sorted(set(wanted) - set(paths)):
+    listed = sorted({os.path.normpath(entry["path"]) for entry in entries if entry.get("backup")})
+    paths = [path for path in listed if os.path.lexists(layout.real(path))]
+    for path in sorted(set(listed) - set(paths)):
         transaction.log("backup: there is no %s yet" % path)
     if not paths:
         return
@@ -53,12 +54,12 @@ def run(transaction: Transaction, entries: t.Iterable[t.Mapping[str, t.Any]]) ->
     argv = ["restic", "backup", "--json", "--quiet", "--host", str(Identity(layout).words["name"])]
     argv += ["--tag", "fleet-ota,%s" % transaction.id, "--", *(layout.real(path) for path in paths)]
     result = command.run(argv, timeout=TIMEOUT, environment=environment)
-    found = _snapshot(result.out) if result.rc == 0 else None  # 3: made, but something could not be read
-    if found is None:
+    snapshot = _snapshot(result.out) if result.rc == 0 else None  # 3: made, but something could not be read
+    if snapshot is None:
         message = "restic could not back up %s (it ended with %d), so nothing was touched: %s; mend that and run again"
         raise OtaError("BACKUP", message % (", ".join(paths), result.rc, result.tail))
-    transaction.log("backed up %s as restic snapshot %s" % (", ".join(paths), found))
-    transaction.save(backup=found)
+    transaction.log("backed up %s as restic snapshot %s" % (", ".join(paths), snapshot))
+    transaction.save(backup=snapshot)
 
 
 def _snapshot(output: str) -> str | None:
@@ -80,14 +81,14 @@ def _settings(layout: Layout) -> dict[str, str]:
         raise OtaError("REQUIREMENT", message % (SETTINGS, error)) from error
     if info.st_uid not in (0, os.geteuid()) or info.st_mode & 0o077:
         raise OtaError("REQUIREMENT", "%s is open to others than root; chown root and chmod 600 it" % SETTINGS)
-    found = {}
+    settings = {}
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith("#"):
             continue
         match = _LINE.match(line)
         if match is None or match.group(1) in _OURS:
             raise OtaError("REQUIREMENT", "%s, line %d: only NAME=value for restic goes here" % (SETTINGS, number))
-        found[match.group(1)] = match.group(2)
-    if not {"RESTIC_REPOSITORY", "RESTIC_REPOSITORY_FILE"} & set(found):
+        settings[match.group(1)] = match.group(2)
+    if not {"RESTIC_REPOSITORY", "RESTIC_REPOSITORY_FILE"} & set(settings):
         raise OtaError("REQUIREMENT", "%s names no RESTIC_REPOSITORY; write where the backup goes" % SETTINGS)
-    return found
+    return settings

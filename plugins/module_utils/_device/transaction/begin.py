@@ -13,7 +13,9 @@ import typing as t
 
 from ..base import schema
 from ..base.errors import OtaError
-from ..base.protocol import Request
+from ..base.protocol import Checkpoint, Request
+from ..documents import data
+from ..kinds import interlocks
 from ..records.transaction import Transaction
 from ..system import background, durable
 from . import worker
@@ -25,14 +27,28 @@ DEADLINE = 600
 KEEP = schema.whole(1, 100)
 
 
+class Options(t.TypedDict):
+    """What a request says of its transaction; the fields of a transaction say more."""
+
+    rollout: str | None
+    generation: int
+    deadline: int
+    snapshot: str
+    protect: list[str]
+    keep_snapshots: int
+    data: list[data.Entry]
+    interlocks: list[interlocks.Entry]
+    checkpoint: Checkpoint | None
+
+
 def busy(running: Transaction) -> OtaError:
     """The refusal of a device that has another transaction open."""
     message = "transaction %s (%s %s) is open on this device; it ends by itself at its deadline"
     return OtaError("BUSY", message % (running.id, running.release["name"], running.release["version"]))
 
 
-def options(request: Request) -> dict[str, t.Any]:
-    """The transaction options that are kept with a transaction."""
+def options(request: Request) -> Options:
+    """The options of a request that are kept with its transaction."""
     protect = [str(path) for path in request.get("protect") or []]
     if any(not os.path.isabs(path) or not path.strip("/") for path in protect):
         raise OtaError("RELEASE", "protect must list absolute paths below /, not %r" % protect)
@@ -49,8 +65,8 @@ def options(request: Request) -> dict[str, t.Any]:
         "snapshot": request.get("snapshot") or "auto",
         "protect": protect,
         "keep_snapshots": request.get("keep_snapshots", 1),
-        "data": request.get("data") or [],
-        "interlocks": request.get("interlocks") or [],
+        "data": t.cast("list[data.Entry]", request.get("data") or []),
+        "interlocks": t.cast("list[interlocks.Entry]", request.get("interlocks") or []),
         "checkpoint": request.get("checkpoint"),
     }
 

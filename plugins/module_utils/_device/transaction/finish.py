@@ -13,9 +13,10 @@ import os
 import shutil
 
 from ..base import schema
+from ..base.states import State
 from ..kinds import payloads, snapshots
 from ..records import history, installed, releases, transaction
-from ..records.transaction import UNTOUCHED, Transaction
+from ..records.transaction import Transaction
 from ..system import boot
 from ..system.layout import Layout
 from . import guard, quiesce
@@ -24,18 +25,18 @@ from . import guard, quiesce
 INNOCENT = ("INTERRUPTED",)
 
 
-def finish(done: Transaction, outcome: str, code: str, message: str) -> None:
-    """Come to the end ``outcome`` (anything but ``updated``) and tidy up."""
-    if outcome in ("restored", "broken") and done.kind == "update" and code not in INNOCENT:
-        reason, text = (code, message) if outcome == "restored" else (done.data.get("code") or code, message)
+def finish(done: Transaction, end: State, code: str, message: str) -> None:
+    """Come to ``end`` (anything but ``confirmed``), which is the outcome too, and tidy up."""
+    if end in (State.RESTORED, State.BROKEN) and done.kind == "update" and code not in INNOCENT:
+        reason, text = (code, message) if end is State.RESTORED else (done.code or code, message)
         installed.Memory(done.layout).reject(done.release["digest"], reason, text)
-    done.advance(outcome, outcome=outcome, code=code, message=message)
+    done.advance(end, outcome=end.value, code=code, message=message)
     tidy(done)
 
 
 def confirm(done: Transaction) -> None:
     """The commit point is the one write of ``confirmed``; everything after it is repeated until it is done."""
-    done.advance("confirmed", outcome="updated", code=None, message="")
+    done.advance(State.CONFIRMED, outcome="updated", code=None, message="")
     tidy(done)
 
 
@@ -44,7 +45,7 @@ def tidy(done: Transaction) -> None:
     layout = done.layout
     quiesce.resume(done)
     done.witness()
-    if done.state == "confirmed":
+    if done.state is State.CONFIRMED:
         _remember(done)
     guard.disarm(done)
     whole = _prune(layout, done)
@@ -58,34 +59,40 @@ def settle(layout: Layout) -> Transaction | None:
     With the lock held nobody is at work, so an open transaction that ought to be at work was interrupted: before
     anything was touched it is given up here; later it is left to :func:`restore.go_back`, which the caller starts.
     """
-    found = Transaction.load(layout)
-    if found is None:
+    transaction = Transaction.load(layout)
+    if transaction is None:
         return None
-    if found.state in UNTOUCHED and not _starting(found):
-        finish(found, "deferred", "INTERRUPTED", "interrupted before anything was touched; run again")
-    elif not found.is_open and not found.data.get("tidied"):
-        tidy(found)
-    return found
+    if transaction.state.is_untouched and not _starting(transaction):
+        finish(transaction, State.DEFERRED, "INTERRUPTED", "interrupted before anything was touched; run again")
+    elif not transaction.is_open and not transaction.tidied:
+        tidy(transaction)
+    return transaction
 
 
-def _starting(found: Transaction) -> bool:
+def _starting(transaction: Transaction) -> bool:
     """Whether the worker was asked for just now and may not have taken the lock yet."""
-    age = boot.clock() - float(found.began)
-    return bool(found.state == "staged" and 0 <= age < 20)
+    age = boot.clock() - transaction.began
+    return transaction.state is State.STAGED and 0 <= age < 20
 
 
 def _remember(done: Transaction) -> None:
-    known = installed.Memory(done.layout)
+    memory = installed.Memory(done.layout)
     if done.kind == "rollback":
-        known.reject(done.before["digest"], "REQUESTED", "somebody went back from it")
-        if (known.of(done.release["name"])["current"] or {}).get("digest") == done.before["digest"]:
-            known.went_back(done.release["name"])
+        memory.reject(done.leaving["digest"], "REQUESTED", "somebody went back from it")
+        current = memory.of(done.release["name"])["current"]
+        if current and current["digest"] == done.leaving["digest"]:
+            memory.went_back(done.release["name"])
         return
     releases.keep(done)
-    more = {"transaction": done.id, "units": done.data.get("units", []), "rollout": done.data.get("rollout")}
-    if done.data.get("migrated"):
-        more["migrated"] = done.data["migrated"]
-    known.confirm({**done.release, **more}, int(done.data.get("keep_snapshots") or 1))
+    entry: installed.Entry = {
+        **done.release,
+        "transaction": done.id,
+        "units": done.units or [],
+        "rollout": done.rollout,
+    }
+    if done.migrated:
+        entry["migrated"] = done.migrated
+    memory.confirm(entry, done.keep_snapshots or 1)
 
 
 def _prune(layout: Layout, done: Transaction) -> bool:
@@ -93,31 +100,31 @@ def _prune(layout: Layout, done: Transaction) -> bool:
 
     False if a snapshot that is to go is still there.
     """
-    known = installed.Memory(layout)
-    chains = [known.chain(name) for name in known.value["releases"]]
+    memory = installed.Memory(layout)
+    chains = [memory.chain(name) for name in memory.value["releases"]]
     _unstage(layout, done)
     # Nothing leads further back than to the oldest; what is installed keeps its own, whatever else goes.
-    wanted = {entry["transaction"] for chain in chains for entry in (chain[:-1] or chain)}
-    if done.state == "broken":
-        wanted.add(done.id)  # for the hands that this one needs
+    kept = {entry["transaction"] for chain in chains for entry in (chain[:-1] or chain)}
+    if done.state is State.BROKEN:
+        kept.add(done.id)  # for the hands that this one needs
     folder = layout.file("snapshots")
 
     def others() -> list[str]:  # also one whose removal was interrupted
-        return [name for name in os.listdir(folder) if transaction.IDENTIFIER.match(name) and name not in wanted]
+        return [name for name in os.listdir(folder) if transaction.IDENTIFIER.match(name) and name not in kept]
 
     for name in others():
         snapshots.remove(layout, name)
     for name in os.listdir(layout.file("transactions")):
         if name != done.id:
             transaction.remove_folder(layout, name)
-    _prune_releases(layout, known, {entry["digest"] for chain in chains for entry in chain})
+    _prune_releases(layout, memory, {entry["digest"] for chain in chains for entry in chain})
     return not others()
 
 
 def _unstage(layout: Layout, done: Transaction) -> None:
     """Staged files are not needed any more; what was only deferred finds them again."""
     folder, inbox = done.folder("payload"), layout.file("inbox")
-    if done.state == "deferred":
+    if done.state is State.DEFERRED:
         for name in os.listdir(folder) if os.path.isdir(folder) else []:
             if schema.SHA256.match(name):
                 os.rename(os.path.join(folder, name), os.path.join(inbox, name))

@@ -98,17 +98,17 @@ def at_boot(transaction: Transaction) -> None:
 def start(transaction: Transaction, name: str, mode: str) -> int | None:
     """Start it apart from this process, as ``name``, in one of :func:`watch.run`'s modes; see :func:`detach.start`."""
     return background.start(
-        transaction.layout, name, _arguments(transaction, mode), _log(transaction), transaction.data.get("engine")
+        transaction.layout, name, _arguments(transaction, mode), _log(transaction), transaction.engine
     )
 
 
 def _arguments(transaction: Transaction, mode: str) -> list[str]:
     layout = transaction.layout
-    return ["guard", layout.root, layout.state_dir, str(transaction.id), mode]
+    return ["guard", layout.root, layout.state_dir, transaction.id, mode]
 
 
 def _command(transaction: Transaction, mode: str) -> list[str]:
-    return [*background.program(transaction.data.get("engine")), *_arguments(transaction, mode)]
+    return [*background.program(transaction.engine), *_arguments(transaction, mode)]
 
 
 def _log(transaction: Transaction) -> str:
@@ -117,8 +117,8 @@ def _log(transaction: Transaction) -> str:
 
 def remaining(transaction: Transaction) -> float:
     """Seconds to the deadline on the boot clock; none in another boot than the one in which it was armed."""
-    expires = transaction.data.get("expires") or {}
-    return float(expires["clock"]) - clock() if expires.get("boot") == boot_id() else 0.0
+    expires = transaction.expires
+    return expires["clock"] - clock() if expires and expires["boot"] == boot_id() else 0.0
 
 
 def extend(transaction: Transaction, seconds: int) -> None:
@@ -130,25 +130,25 @@ def extend(transaction: Transaction, seconds: int) -> None:
 
 def disarm(transaction: Transaction) -> None:
     """Take the guard away; can be run again."""
-    kind = transaction.data.get("guard")
+    kind = transaction.guard
     if kind == "systemd":
         command.run(["systemctl", "stop", _name(transaction) + ".timer"])
         for path in (UNIT_LINK, UNIT_FILE):
             durable.remove(transaction.layout.real(path))
     elif kind == "process":
-        if transaction.data.get("hook"):
+        if transaction.hook:
             boothook.remove(transaction.layout, transaction.hook)
         _end_process(transaction)
 
 
 def _end_process(transaction: Transaction) -> None:
     """The waiting process of before; it is not this one."""
-    if transaction.data.get("guard_pid") not in (None, os.getpid()):
-        background.end(transaction.layout, _name(transaction), transaction.data.get("guard_pid"), transaction.id)
+    if transaction.guard_pid not in (None, os.getpid()):
+        background.end(transaction.layout, _name(transaction), transaction.guard_pid, transaction.id)
 
 
 def _name(transaction: Transaction) -> str:
-    return "fleet-ota-deadline-" + str(transaction.id)
+    return "fleet-ota-deadline-" + transaction.id
 
 
 def _boot_unit(transaction: Transaction) -> None:

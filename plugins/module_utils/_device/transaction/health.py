@@ -19,6 +19,7 @@ import typing as t
 
 from ..base.errors import OtaError
 from ..kinds import checks
+from ..kinds.checks import Check, Finding, Measured, Section
 from ..system.layout import Layout
 
 PASSES, INTERVAL, TIMEOUT, SETTLE = 2, 1.0, 60.0, 0.0
@@ -30,16 +31,16 @@ class Verdict(t.NamedTuple):
     """``healthy`` and, for each check by name, ``{"ok", "reason", "measured"}``."""
 
     healthy: bool
-    checks: dict[str, dict[str, t.Any]]
+    checks: dict[str, Finding]
 
     @property
     def reason(self) -> str:
         """What failed, for people."""
-        wrong = ["%s: %s" % (name, found["reason"]) for name, found in self.checks.items() if not found["ok"]]
+        wrong = ["%s: %s" % (name, finding["reason"]) for name, finding in self.checks.items() if not finding["ok"]]
         return "; ".join(wrong) or "healthy"
 
 
-def fill(check: t.Any, words: t.Mapping[str, str]) -> t.Any:
+def fill(check: object, words: t.Mapping[str, str]) -> object:
     """``check`` with each ``${word}`` replaced from the device's identity; OtaError RELEASE for an unknown word."""
     if isinstance(check, str):
         try:
@@ -57,35 +58,35 @@ def fill(check: t.Any, words: t.Mapping[str, str]) -> t.Any:
 class Health:
     """The checks of one release on one device."""
 
-    def __init__(self, layout: Layout, section: t.Mapping[str, t.Any], words: t.Mapping[str, str]) -> None:
+    def __init__(self, layout: Layout, section: Section, words: t.Mapping[str, str]) -> None:
         self.layout = layout
         self.passes = int(section.get("passes", PASSES))
         self.interval = float(section.get("interval", INTERVAL))
         self.timeout = float(section.get("timeout", TIMEOUT))
         self.settle = float(section.get("settle", SETTLE))
-        self.checks = [t.cast("dict[str, t.Any]", fill(check, words)) for check in section.get("checks", [])]
+        self.checks = [t.cast(Check, fill(check, words)) for check in section.get("checks", [])]
 
-    def look(self, baseline: t.Mapping[str, t.Any] | None = None) -> Verdict:
+    def look(self, baseline: t.Mapping[str, Measured] | None = None) -> Verdict:
         """Look once at every check. ``baseline`` maps check names to what an earlier look measured."""
-        found = {}
+        findings = {}
         for check in self.checks:
             measured = (baseline or {}).get(check["name"]) or {"taken": baseline is not None}
-            found[check["name"]] = self._one(check, measured)
-        return Verdict(all(entry["ok"] for entry in found.values()), found)
+            findings[check["name"]] = self._one(check, measured)
+        return Verdict(all(entry["ok"] for entry in findings.values()), findings)
 
     def before(self) -> Verdict:
         """Look for a baseline: what is compared by its duration is measured several times, and the median kept."""
         first = self.look()
         for check in self.checks:
-            found = first.checks[check["name"]]
-            if "baseline_factor" in check and found["ok"]:
+            finding = first.checks[check["name"]]
+            if "baseline_factor" in check and finding["ok"]:
                 again = [self._one(check, {"taken": False}) for _look in range(_BASELINE_LOOKS - 1)]
                 more = [one["measured"].get("seconds") for one in again]
-                seconds = sorted(value for value in (found["measured"]["seconds"], *more) if value is not None)
-                found["measured"]["seconds"] = seconds[len(seconds) // 2]
+                seconds = sorted(value for value in (finding["measured"]["seconds"], *more) if value is not None)
+                finding["measured"]["seconds"] = seconds[len(seconds) // 2]
         return first
 
-    def wait(self, baseline: t.Mapping[str, t.Any] | None = None) -> Verdict:
+    def wait(self, baseline: t.Mapping[str, Measured] | None = None) -> Verdict:
         """Look until every check passed ``passes`` times in a row, or ``timeout`` seconds are over."""
         if self.checks:
             time.sleep(self.settle)
@@ -96,42 +97,46 @@ class Health:
         while True:
             verdict = self.look(baseline)
             looks += 1
-            for name, found in verdict.checks.items():
-                passed[name] += int(found["ok"])
-                row[name] = row[name] + 1 if found["ok"] and _steady(last.checks.get(name), found) else int(found["ok"])
+            for name, finding in verdict.checks.items():
+                passed[name] += int(finding["ok"])
+                steady = finding["ok"] and _steady(last.checks.get(name), finding)
+                row[name] = row[name] + 1 if steady else int(finding["ok"])
             last = verdict
             if all(count >= self.passes for count in row.values()):
                 return Verdict(True, verdict.checks)
             if time.monotonic() >= end:
                 break
             time.sleep(self.interval)
-        for name, found in last.checks.items():
-            if found["ok"] and row[name] < self.passes:
-                found.update(ok=False, reason="passed only %d of %d times in a row" % (row[name], self.passes))
-            if not found["ok"] and 0 < passed[name] < looks:
-                found["reason"] += " (flapping: %d of %d looks passed)" % (passed[name], looks)
+        for name, finding in last.checks.items():
+            if finding["ok"] and row[name] < self.passes:
+                finding["ok"], finding["reason"] = (
+                    False,
+                    "passed only %d of %d times in a row" % (row[name], self.passes),
+                )
+            if not finding["ok"] and 0 < passed[name] < looks:
+                finding["reason"] += " (flapping: %d of %d looks passed)" % (passed[name], looks)
         return Verdict(False, last.checks)
 
-    def _one(self, check: dict[str, t.Any], measured: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-        found = checks.module(check["type"])
-        if found is None:
+    def _one(self, check: Check, baseline: Measured) -> Finding:
+        implementation = checks.module(check["type"])
+        if implementation is None:
             return {"ok": False, "reason": "unknown kind of check %r" % check["type"], "measured": {}}
         try:
-            seen = found.look(check, checks.Context(self.layout.is_real, measured, self.layout.root))
+            measured = implementation.look(check, checks.Context(self.layout.is_real, baseline, self.layout.root))
         except checks.Unhealthy as error:
             return {"ok": False, "reason": str(error), "measured": {}}
         except Exception as error:  # a check that breaks says nothing, and nothing is not healthy
             return {"ok": False, "reason": "inconclusive: %s: %s" % (type(error).__name__, error), "measured": {}}
-        return {"ok": True, "reason": "", "measured": seen}
+        return {"ok": True, "reason": "", "measured": measured}
 
 
-def _steady(before: dict[str, t.Any] | None, now: dict[str, t.Any]) -> bool:
+def _steady(before: Finding | None, now: Finding) -> bool:
     """Whether nothing restarted between two looks."""
     if before is None or "restarts" not in now["measured"]:
         return True
     return bool(before["measured"].get("restarts", now["measured"]["restarts"]) == now["measured"]["restarts"])
 
 
-def measured(verdict: Verdict) -> dict[str, t.Any]:
+def measured(verdict: Verdict) -> dict[str, Measured]:
     """The baseline to keep: what each passing check measured."""
-    return {name: found["measured"] for name, found in verdict.checks.items() if found["ok"]}
+    return {name: finding["measured"] for name, finding in verdict.checks.items() if finding["ok"]}

@@ -15,11 +15,21 @@ from __future__ import annotations
 import typing as t
 
 from ..base.errors import OtaError
+from ..documents.data import Entry, Migration
 from ..records.transaction import Transaction
 from ..system import command, durable
 
 TIMEOUT = 300  # seconds for a command of an entry that does not say
-Entries = t.Sequence[t.Mapping[str, t.Any]]
+Entries = t.Sequence[Entry]
+
+
+class Step(t.TypedDict):
+    """A migration of one path: the command, the one that undoes it, and the seconds that each may take."""
+
+    path: str
+    do: list[str]
+    undo: list[str] | None
+    timeout: int
 
 
 def forward(transaction: Transaction, entries: Entries) -> None:
@@ -27,18 +37,27 @@ def forward(transaction: Transaction, entries: Entries) -> None:
 
     Which of it stays, and so has to be migrated back one day, is kept with the transaction.
     """
-    found = [entry for entry in entries if entry.get("migrate")]
-    stays = [entry["path"] for entry in found if entry["on_restore"] == "keep"]
-    _do(transaction, [_step(entry, "forward", "back" if entry["path"] in stays else None) for entry in found])
+    migrating = [entry for entry in entries if entry.get("migrate")]
+    stays = [entry["path"] for entry in migrating if entry["on_restore"] == "keep"]
+    steps = []
+    for entry in migrating:
+        migration = entry["migrate"]
+        back = migration["back"] if entry["path"] in stays else None
+        steps.append(_step(entry["path"], migration, migration["forward"], back))
+    _do(transaction, steps)
     if stays:
         transaction.save(migrated=stays)
 
 
 def back(transaction: Transaction, entries: Entries) -> None:
     """Migrate back what the release that ``transaction`` goes back from had migrated; as :func:`forward`."""
-    migrated = transaction.before.get("migrated") or []
-    found = [entry for entry in entries if entry.get("migrate") and entry["path"] in migrated]
-    _do(transaction, [_step(entry, "back", "forward") for entry in reversed(found)])
+    migrated = transaction.leaving.get("migrated") or []
+    steps = []
+    for entry in reversed(entries):
+        if entry.get("migrate") and entry["path"] in migrated:
+            migration = entry["migrate"]
+            steps.append(_step(entry["path"], migration, migration["back"], migration["forward"]))
+    _do(transaction, steps)
 
 
 def undo(transaction: Transaction) -> None:
@@ -47,7 +66,7 @@ def undo(transaction: Transaction) -> None:
     while value and value["begun"]:
         step = value["steps"][value["begun"] - 1]
         if step["undo"]:
-            result = _run(transaction, step, "undo")
+            result = _run(transaction, step, step["undo"])
             if result.rc != 0:
                 message = "%s could not be migrated back: %s ended with %d: %s"
                 raise OtaError("RESTORE", message % (step["path"], step["undo"][0], result.rc, result.tail))
@@ -55,24 +74,22 @@ def undo(transaction: Transaction) -> None:
         durable.write_json(_path(transaction), value)
 
 
-def _do(transaction: Transaction, steps: list[dict[str, t.Any]]) -> None:
+def _do(transaction: Transaction, steps: list[Step]) -> None:
     for index, step in enumerate(steps):
         durable.write_json(_path(transaction), {"steps": steps, "begun": index + 1})
-        result = _run(transaction, step, "do")
+        result = _run(transaction, step, step["do"])
         if result.rc != 0:
             message = "%s could not be migrated: %s ended with %d: %s"
             raise OtaError("INSTALL", message % (step["path"], step["do"][0], result.rc, result.tail))
 
 
-def _step(entry: t.Mapping[str, t.Any], do: str, undo: str | None) -> dict[str, t.Any]:
-    wanted = entry["migrate"]
-    found = {"path": entry["path"], "do": wanted[do], "undo": wanted[undo] if undo else None}
-    return dict(found, timeout=wanted.get("timeout", TIMEOUT))
+def _step(path: str, migration: Migration, do: list[str], undo: list[str] | None) -> Step:
+    return {"path": path, "do": do, "undo": undo, "timeout": migration.get("timeout", TIMEOUT)}
 
 
-def _run(transaction: Transaction, step: t.Mapping[str, t.Any], which: str) -> command.Result:
+def _run(transaction: Transaction, step: Step, argv: list[str]) -> command.Result:
     root = transaction.layout.root
-    return command.run(step[which], timeout=step["timeout"], environment={"FLEET_OTA_ROOT": root})
+    return command.run(argv, timeout=step["timeout"], environment={"FLEET_OTA_ROOT": root})
 
 
 def _path(transaction: Transaction) -> str:

@@ -17,6 +17,7 @@ import time
 import typing as t
 
 from ..base.errors import OtaError
+from ..documents.data import Release
 from ..records.transaction import Transaction
 from ..system import command, durable, lock
 from . import guard
@@ -24,7 +25,7 @@ from . import guard
 TIMEOUT = 120  # seconds for each command
 
 
-def begin(transaction: Transaction, document: t.Mapping[str, t.Any]) -> None:
+def begin(transaction: Transaction, document: Release) -> None:
     """Run the commands of ``quiesce``; OtaError ``REQUIREMENT`` when one fails, after resuming."""
     if not document.get("quiesce"):
         return

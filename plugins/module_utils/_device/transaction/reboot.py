@@ -17,6 +17,8 @@ import time
 import typing as t
 
 from ..base.errors import OtaError
+from ..base.states import State
+from ..documents import release
 from ..records.transaction import Transaction
 from ..system import command
 from ..system.boot import boot_id
@@ -34,25 +36,25 @@ _ANSWERS = 0.6
 _COMES_UP = 180.0
 
 
-def mode(*documents: t.Mapping[str, t.Any] | None) -> str:
+def mode(*documents: release.Document | None) -> str:
     """The most that any of ``documents`` asks for."""
-    return max(((document or {}).get("reboot", "never") for document in documents), key=MODES.index)
+    return max((document.get("reboot", "never") if document else "never" for document in documents), key=MODES.index)
 
 
 def due(transaction: Transaction) -> bool:
     """Whether to reboot now that everything is installed."""
-    wanted = transaction.data.get("reboot", "never")
-    return wanted == "always" or (wanted == "if_needed" and os.path.exists(transaction.layout.real(REQUIRED)))
+    mode = transaction.reboot
+    return mode == "always" or (mode == "if_needed" and os.path.exists(transaction.layout.real(REQUIRED)))
 
 
 def happened(transaction: Transaction) -> bool:
     """Whether the device was booted since the transaction began."""
-    return bool(transaction.data.get("boot_id", boot_id()) != boot_id())
+    return transaction.boot_id not in ("", boot_id())
 
 
 def is_into_new(transaction: Transaction) -> bool:
     """Whether a boot now is the one, or a repetition of it, by which the release is entered."""
-    return transaction.state in ("rebooting", "checking") and transaction.data.get("reboot", "never") != "never"
+    return transaction.state in (State.REBOOTING, State.CHECKING) and transaction.reboot != "never"
 
 
 def due_back(transaction: Transaction) -> bool:
@@ -60,19 +62,18 @@ def due_back(transaction: Transaction) -> bool:
 
     What was never entered by a boot, and a release that needed none, need no boot back either.
     """
-    if not transaction.layout.is_real or not happened(transaction) or transaction.data.get("reboot") in (None, "never"):
+    if not transaction.layout.is_real or not happened(transaction) or transaction.reboot == "never":
         return False
-    return transaction.data.get("back_from") in (None, boot_id())
+    return transaction.back_from in (None, boot_id())
 
 
 def under_way(transaction: Transaction) -> bool:
     """Whether this boot is about to end by the transaction's own will."""
-    found = transaction.data
     if not transaction.layout.is_real:
         return False
-    if found["state"] == "rebooting":
+    if transaction.state is State.REBOOTING:
         return not happened(transaction)
-    return found["state"] == "restoring" and found.get("back_from") == boot_id()
+    return transaction.state is State.RESTORING and transaction.back_from == boot_id()
 
 
 def ask(layout: Layout, *, insist: bool = False) -> t.NoReturn:
@@ -85,13 +86,13 @@ def ask(layout: Layout, *, insist: bool = False) -> t.NoReturn:
     steps = [["systemctl", "reboot"]] if command.has_systemd() else [["reboot"]]
     if insist:
         steps.append([*steps[0], "--force"] if command.has_systemd() else ["reboot", "-f"])
-    said = ""
+    reason = ""
     for argv in steps:
         result = command.run(argv, timeout=_PATIENCE)
-        said = result.tail or said
+        reason = result.tail or reason
         if result.rc == 0:
             time.sleep(_PATIENCE)  # this process ends with the system
-    raise OtaError("REBOOT", "the device was told to reboot and did not: %s" % (said or "no reason was given"))
+    raise OtaError("REBOOT", "the device was told to reboot and did not: %s" % (reason or "no reason was given"))
 
 
 def wait_for_system() -> None:

@@ -12,10 +12,11 @@ import time
 import traceback
 
 from ..base.errors import OtaError
+from ..base.states import State
 from ..enrolment.identity import Identity
 from ..kinds import snapshots
 from ..records import releases
-from ..records.transaction import TOUCHED, UNTOUCHED, Transaction
+from ..records.transaction import Transaction
 from ..system import background, durable, lock
 from ..system.layout import Layout
 from . import finish, guard, quiesce, reboot, worker
@@ -28,117 +29,121 @@ MOST_BOOTS = 3
 
 def run(layout: Layout, identifier: str, mode: str) -> None:
     """Settle transaction ``identifier``; ``mode`` is ``wait`` (for the deadline), ``deadline``, ``boot`` or ``now``."""
-    found = _ours(layout, identifier)
-    while mode == "wait" and found is not None and found.is_open and guard.remaining(found) > 0:
+    transaction = _ours(layout, identifier)
+    while mode == "wait" and transaction is not None and transaction.is_open and guard.remaining(transaction) > 0:
         # short sleeps: the boot clock goes on while the device sleeps, and the deadline may be moved
-        time.sleep(max(0.0, min(guard.remaining(found), 60)))
-        found = _ours(layout, identifier)
-    if found is None or (not found.is_open and found.data.get("tidied")):
+        time.sleep(max(0.0, min(guard.remaining(transaction), 60)))
+        transaction = _ours(layout, identifier)
+    if transaction is None or (not transaction.is_open and transaction.tidied):
         return
     if mode == "quiesced":
-        quiesce.watch(found)
+        quiesce.watch(transaction)
         return
-    if mode == "deadline" and guard.remaining(found) > 1:
+    if mode == "deadline" and guard.remaining(transaction) > 1:
         return  # an alarm by a wall clock that was set forward, or of a deadline that was moved
     if mode == "boot":
-        found = _booted(layout, identifier)
-        if found is None:
+        transaction = _booted(layout, identifier)
+        if transaction is None:
             return
-    elif found.state in (*UNTOUCHED, *TOUCHED) and found.state != "restoring":
-        pid = durable.read_json(found.folder("worker.json"), {}).get("pid")
-        background.end(layout, worker.name(found), pid, found.id)
+    elif transaction.is_at_work and transaction.state is not State.RESTORING:
+        pid = durable.read_json(transaction.folder("worker.json"), {}).get("pid")
+        background.end(layout, worker.name(transaction), pid, transaction.id)
     with lock.hold(layout, wait=600):
-        found = _ours(layout, identifier)
-        if found is not None:
-            _settle(found, mode)
+        transaction = _ours(layout, identifier)
+        if transaction is not None:
+            _settle(transaction, mode)
 
 
 def _ours(layout: Layout, identifier: str) -> Transaction | None:
-    found = Transaction.load(layout)
-    return found if found is not None and found.id == identifier else None
+    transaction = Transaction.load(layout)
+    return transaction if transaction is not None and transaction.id == identifier else None
 
 
 def _booted(layout: Layout, identifier: str) -> Transaction | None:
     """Count this boot, and wait for the rest of the system unless it was let try often enough."""
     with lock.hold(layout, wait=600):
-        found = _ours(layout, identifier)
-        if found is not None and found.is_open:
-            found.count_boot()
-    if found is not None and not (found.state in ("rebooting", "checking") and found.boots >= MOST_BOOTS):
+        transaction = _ours(layout, identifier)
+        if transaction is not None and transaction.is_open:
+            transaction.count_boot()
+    if transaction is not None and not (
+        transaction.state in (State.REBOOTING, State.CHECKING) and transaction.boots >= MOST_BOOTS
+    ):
         reboot.wait_for_system()
-    return found
+    return transaction
 
 
-def _settle(found: Transaction, mode: str) -> None:
-    if not found.is_open:
-        if not found.data.get("tidied"):
-            finish.tidy(found)
+def _settle(transaction: Transaction, mode: str) -> None:
+    if not transaction.is_open:
+        if not transaction.tidied:
+            finish.tidy(transaction)
         return
-    asked = durable.read_json(found.folder("asked.json")) or {}
-    if found.state in UNTOUCHED:
+    asked = durable.read_json(transaction.folder("asked.json")) or {}
+    if transaction.state.is_untouched:
         code, message = (
             asked.get("code", "INTERRUPTED"),
             asked.get("message", "interrupted before anything was touched"),
         )
-        finish.finish(found, "deferred", code, message)
-    elif found.state == "restoring":
-        go_back(found, found.code, found.message)
+        finish.finish(transaction, State.DEFERRED, code, message)
+    elif transaction.state is State.RESTORING:
+        go_back(transaction, transaction.code or "INTERRUPTED", transaction.message)
     elif asked:
-        go_back(found, asked["code"], asked["message"])
+        go_back(transaction, asked["code"], asked["message"])
     elif mode == "boot":
-        _after_boot(found)
-    elif found.state == "rebooting" and mode == "now":
-        _reboot_again(found)
-    elif found.state == "unconfirmed" or mode in ("deadline", "wait"):
-        if guard.remaining(found) <= 1 or mode == "now":
-            go_back(found, "DEADLINE", "nobody confirmed within %d s" % found.deadline)
+        _after_boot(transaction)
+    elif transaction.state is State.REBOOTING and mode == "now":
+        _reboot_again(transaction)
+    elif transaction.state is State.UNCONFIRMED or mode in ("deadline", "wait"):
+        if guard.remaining(transaction) <= 1 or mode == "now":
+            go_back(transaction, "DEADLINE", "nobody confirmed within %d s" % transaction.deadline)
     else:
-        go_back(found, "INTERRUPTED", "the engine was lost in state %s" % found.state)
+        go_back(transaction, "INTERRUPTED", "the engine was lost in state %s" % transaction.state)
 
 
-def _reboot_again(found: Transaction) -> None:
+def _reboot_again(transaction: Transaction) -> None:
     """The worker was lost between saying that it reboots and doing so."""
-    if reboot.happened(found):
-        _after_boot(found)
+    if reboot.happened(transaction):
+        _after_boot(transaction)
         return
     try:
-        reboot.ask(found.layout)
+        reboot.ask(transaction.layout)
     except OtaError as error:
-        go_back(found, error.code, error.message)
+        go_back(transaction, error.code, error.message)
 
 
-def _after_boot(found: Transaction) -> None:
-    if reboot.is_into_new(found):
-        _into_new(found)
-    elif found.state != "unconfirmed":
-        go_back(found, "INTERRUPTED", "the device went down in state %s" % found.state)
-    elif found.boots > MOST_BOOTS:
-        go_back(found, "DEADLINE", "still not confirmed after %d boots" % found.boots)
-    elif guard.remaining(found) <= 0:  # else this boot was looked at already
-        document = releases.of_transaction(found) or {}
-        health = Health(found.layout, document.get("health", {}), Identity(found.layout).words)
-        verdict = health.wait(found.baseline)
+def _after_boot(transaction: Transaction) -> None:
+    if reboot.is_into_new(transaction):
+        _into_new(transaction)
+    elif transaction.state is not State.UNCONFIRMED:
+        go_back(transaction, "INTERRUPTED", "the device went down in state %s" % transaction.state)
+    elif transaction.boots > MOST_BOOTS:
+        go_back(transaction, "DEADLINE", "still not confirmed after %d boots" % transaction.boots)
+    elif guard.remaining(transaction) <= 0:  # else this boot was looked at already
+        document = releases.of_transaction(transaction)
+        health = Health(
+            transaction.layout, document.get("health", {}) if document else {}, Identity(transaction.layout).words
+        )
+        verdict = health.wait(transaction.baseline)
         if not verdict.healthy:
-            go_back(found, "HEALTH", "after a boot: %s" % verdict.reason)
+            go_back(transaction, "HEALTH", "after a boot: %s" % verdict.reason)
             return
-        snapshots.load(found.layout, found.id)  # it must still be there to be worth waiting for
-        guard.arm(found)
+        snapshots.load(transaction.layout, transaction.id)  # it must still be there to be worth waiting for
+        guard.arm(transaction)
 
 
-def _into_new(found: Transaction) -> None:
+def _into_new(transaction: Transaction) -> None:
     """The reboot that the release asked for: prove the new release, or go back from it."""
-    if found.boots >= MOST_BOOTS:
-        go_back(found, "REBOOT", "booted %d times and never came to be healthy" % found.boots)
+    if transaction.boots >= MOST_BOOTS:
+        go_back(transaction, "REBOOT", "booted %d times and never came to be healthy" % transaction.boots)
         return
-    guard.arm(found)  # nothing of the last boot's alarms is left; the deadline starts anew
-    document = releases.of_transaction(found) or {}
+    guard.arm(transaction)  # nothing of the last boot's alarms is left; the deadline starts anew
+    document = releases.of_transaction(transaction)
     try:
-        worker.check(found, document.get("health", {}))
+        worker.prove(transaction, document.get("health", {}) if document else {})
     except OtaError as error:
-        go_back(found, error.code, "after the reboot: %s" % error.message)
+        go_back(transaction, error.code, "after the reboot: %s" % error.message)
         return
     except Exception as error:  # the device must not stay in between
-        found.log(traceback.format_exc())
-        go_back(found, "HEALTH", "after the reboot: %s: %s" % (type(error).__name__, error))
+        transaction.log(traceback.format_exc())
+        go_back(transaction, "HEALTH", "after the reboot: %s: %s" % (type(error).__name__, error))
         return
-    guard.arm(found)
+    guard.arm(transaction)

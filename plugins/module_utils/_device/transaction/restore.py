@@ -13,6 +13,7 @@ import traceback
 import typing as t
 
 from ..base.errors import OtaError
+from ..base.states import State
 from ..enrolment.identity import Identity
 from ..kinds import payloads, snapshots
 from ..records import releases
@@ -32,11 +33,11 @@ def go_back(transaction: Transaction, code: str, message: str) -> None:
     """
     with contextlib.suppress(OtaError, OSError):
         snapshots.load(transaction.layout, transaction.id).make_room()
-    transaction.advance("restoring", code=code, message=message)
+    transaction.advance(State.RESTORING, code=code, message=message)
     problem = ""
-    if transaction.boots - transaction.data.get("back_boots", transaction.boots) >= TRIES:
+    if transaction.back_boots is not None and transaction.boots - transaction.back_boots >= TRIES:
         problem = "the device was restored and went down %d times before that could be proven" % TRIES
-        finish.finish(transaction, "broken", "RESTORE", "%s (because of %s: %s)" % (problem, code, message))
+        finish.finish(transaction, State.BROKEN, "RESTORE", "%s (because of %s: %s)" % (problem, code, message))
         return
     for _attempt in range(TRIES):
         try:
@@ -47,10 +48,10 @@ def go_back(transaction: Transaction, code: str, message: str) -> None:
             problem = "going back failed: %s" % (error.message if isinstance(error, OtaError) else repr(error))
     if problem:
         finish.finish(
-            transaction, "broken", "RESTORE", "%s (was going back because of %s: %s)" % (problem, code, message)
+            transaction, State.BROKEN, "RESTORE", "%s (was going back because of %s: %s)" % (problem, code, message)
         )
     else:
-        finish.finish(transaction, "restored", code, message)
+        finish.finish(transaction, State.RESTORED, code, message)
 
 
 def _restore(transaction: Transaction) -> str:
@@ -62,7 +63,7 @@ def _restore(transaction: Transaction) -> str:
     for payload in leaving:
         _gently(transaction, payload.quiesce)
     if layout.is_real:
-        units.stop(transaction.units)
+        units.stop(transaction.units or [])
     if transaction.kind == "update":
         _migrate_back(transaction, leaving)
     changed = snapshot.restore()
@@ -70,7 +71,7 @@ def _restore(transaction: Transaction) -> str:
         migrate.undo(transaction)  # forward again: by the code that was just put back
     transaction.log("put back %d paths" % len(changed))
     if layout.is_real:
-        units.bring_back(transaction.units_active)
+        units.bring_back(transaction.units_active or [])
     for payload in releases.installers_of(transaction, releases.confirmed(layout, transaction.before)):
         _gently(transaction, payload.activate)
     if reboot.due_back(transaction):
@@ -85,9 +86,7 @@ def _restore(transaction: Transaction) -> str:
         remaining = snapshot.remaining()
     if remaining:
         return "%d paths are not as before, first %s" % (len(remaining), ", ".join(remaining[:5]))
-    verdict = Health(layout, transaction.data.get("health_before") or {}, Identity(layout).words).wait(
-        transaction.baseline
-    )
+    verdict = Health(layout, transaction.health_before or {}, Identity(layout).words).wait(transaction.baseline)
     transaction.save(health=verdict.checks)
     return "" if verdict.healthy else "the device is not as healthy as before: %s" % verdict.reason
 
@@ -100,7 +99,7 @@ def _migrate_back(transaction: Transaction, leaving: list[payloads.Base]) -> Non
         for payload in leaving:
             _gently(transaction, payload.activate)
         if transaction.layout.is_real:
-            units.bring_back(transaction.units_active)
+            units.bring_back(transaction.units_active or [])
         raise
 
 

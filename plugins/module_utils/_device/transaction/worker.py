@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import os
 import traceback
-import typing as t
 
 from ..base.errors import OtaError
+from ..base.states import State
 from ..documents import data, release
 from ..enrolment.identity import Identity
 from ..kinds import interlocks, snapshots
+from ..kinds.checks import Check, Measured, Section
 from ..records import releases
-from ..records.transaction import UNTOUCHED, Transaction
+from ..records.transaction import Transaction
 from ..system import durable, lock, tree, units
 from ..system.layout import Layout
 from ..transfer import staging
@@ -29,14 +30,14 @@ from .restore import go_back
 
 def name(transaction: Transaction) -> str:
     """The name of the detached work."""
-    return "fleet-ota-worker-" + str(transaction.id)
+    return "fleet-ota-worker-" + transaction.id
 
 
 def work(layout: Layout, identifier: str) -> None:
     """Carry transaction ``identifier`` from ``staged`` to ``unconfirmed`` or back to where it came from."""
     with lock.hold(layout, wait=60):
         transaction = Transaction.load(layout)
-        if transaction is None or transaction.id != identifier or transaction.state != "staged":
+        if transaction is None or transaction.id != identifier or transaction.state is not State.STAGED:
             return
         try:
             if transaction.kind == "rollback":
@@ -44,16 +45,16 @@ def work(layout: Layout, identifier: str) -> None:
             else:
                 _prepare_update(transaction)
         except OtaError as error:
-            _stop(transaction, error.outcome, error.code, error.message, error.detail)
+            _stop(transaction, State(error.outcome), error.code, error.message)
         except Exception as error:  # whatever it was, the device must end in a known state
             transaction.log(traceback.format_exc())
-            _stop(transaction, "refused", "ENGINE", "%s: %s" % (type(error).__name__, error), {})
+            _stop(transaction, State.REFUSED, "ENGINE", "%s: %s" % (type(error).__name__, error))
 
 
-def _stop(transaction: Transaction, outcome: str, code: str, message: str, detail: dict[str, t.Any]) -> None:
+def _stop(transaction: Transaction, end: State, code: str, message: str) -> None:
     transaction.log("%s: %s" % (code, message))
-    if transaction.state in UNTOUCHED:
-        finish(transaction, outcome, code, message)
+    if transaction.state.is_untouched:
+        finish(transaction, end, code, message)
     else:
         install_code = code if code in ("INSTALL", "HEALTH", "REBOOT") else "INSTALL"
         go_back(transaction, install_code, message if code == install_code else "%s: %s" % (code, message))
@@ -77,15 +78,14 @@ def _prepare_update(transaction: Transaction) -> None:
     paths = staging.take(layout, transaction.folder("payload"), files)
     payloads = releases.installers_of(transaction, document, paths)
     for payload in payloads:
-        if transaction.data.get("repair"):
+        if transaction.repair:
             payload.repair()
-        payload.check()
-    transaction.advance("verified")
+        payload.require_installable()
+    transaction.advance(State.VERIFIED)
     scopes = [payload.scope() for payload in payloads]
-    given = transaction.data.get("data")
-    entries = data.merged(document, given)
+    entries = data.merged(document, transaction.data)
     single, trees = (frozenset().union(*parts) for parts in zip(*((one.paths, one.trees) for one in scopes)))
-    data.spare(given, layout.real, single, trees)
+    data.require_spared(transaction.data, layout.real, single, trees)
     protect = {*document.get("protect", []), *transaction.protect, *data.paths(entries, "restore")}
     selection = tree.select(
         layout,
@@ -99,7 +99,7 @@ def _prepare_update(transaction: Transaction) -> None:
     )
     extra = sum(payload.space() for payload in payloads) + document.get("requires", {}).get("free_space", 0)
     concerned = sorted({unit for payload in payloads for unit in payload.units()}) if layout.is_real else []
-    interlocks.ask(layout, transaction.data.get("interlocks"))  # it may have taken long to bring the payloads here
+    interlocks.ask(layout, transaction.interlocks)  # it may have taken long to bring the payloads here
     quiesce.begin(transaction, document)
     try:
         backup.run(transaction, entries)
@@ -108,7 +108,8 @@ def _prepare_update(transaction: Transaction) -> None:
         quiesce.resume(transaction)
     sections = [document.get("health", {})]
     if transaction.before:
-        sections.append((releases.confirmed(layout, transaction.before) or {}).get("health", {}))
+        before = releases.confirmed(layout, transaction.before)
+        sections.append(before.get("health", {}) if before else {})
     _baseline(transaction, sections)
     _arm(transaction)
     for payload in payloads:
@@ -122,30 +123,30 @@ def _prepare_update(transaction: Transaction) -> None:
 
 def _prepare_rollback(transaction: Transaction) -> None:
     layout = transaction.layout
-    source = snapshots.load(layout, transaction.source)
+    source = snapshots.load(layout, transaction.source or "")
     source.prove()
     changed, _conflicts = source.undo()  # they were accepted before this was started
-    transaction.advance("verified")
+    transaction.advance(State.VERIFIED)
     extra = sum(entry.get("s", 0) for entry in source.manifest().values())
-    left = releases.confirmed(layout, transaction.before) or {}
-    interlocks.ask(layout, transaction.data.get("interlocks"))
-    quiesce.begin(transaction, left)
+    left = releases.confirmed(layout, transaction.before)
+    interlocks.ask(layout, transaction.interlocks)
+    quiesce.begin(transaction, left or {})
     try:
-        _snapshot(transaction, source.selection, extra, transaction.before.get("units", []) if layout.is_real else [])
+        _snapshot(transaction, source.selection, extra, transaction.leaving.get("units", []) if layout.is_real else [])
     finally:
         quiesce.resume(transaction)
     document = releases.of_transaction(transaction)
-    section = (document or {}).get("health", {})
+    section = document.get("health", {}) if document else {}
     _baseline(transaction, [section])
     _arm(transaction)
     for payload in releases.installers_of(transaction, left):
         payload.quiesce()
     if layout.is_real:
-        units.stop(transaction.units)
-    migrate.back(transaction, left.get("data", []))
+        units.stop(transaction.units or [])
+    migrate.back(transaction, left.get("data", []) if left else [])
     source.restore(changed)
     if layout.is_real:
-        units.bring_back(transaction.units_active)
+        units.bring_back(transaction.units_active or [])
     for payload in releases.installers_of(transaction, document):
         payload.activate()
     _in_place(transaction, section)
@@ -166,55 +167,55 @@ def _snapshot(transaction: Transaction, selection: tree.Selection, extra: int, c
     snapshot.create()
     snapshot.prove()
     active = units.active(concerned)
-    transaction.advance("snapshotted", snapshot_kind=snapshot.kind, units=concerned, units_active=active)
+    transaction.advance(State.SNAPSHOTTED, snapshot_kind=snapshot.kind, units=concerned, units_active=active)
 
 
-def _baseline(transaction: Transaction, sections: list[dict[str, t.Any]]) -> None:
+def _baseline(transaction: Transaction, sections: list[Section]) -> None:
     """Look once at what the old and the new release call healthy: what passes now must pass again after a way back."""
     layout = transaction.layout
     words = Identity(layout).words
-    seen: dict[str, dict[str, t.Any]] = {}
-    baseline: dict[str, t.Any] = {}
+    passing: dict[str, Check] = {}
+    baseline: dict[str, Measured] = {}
     for section in sections:
         health = Health(layout, section, words)
         verdict = health.before()
         baseline.update(measured(verdict))
         for check in section.get("checks", []):
             if verdict.checks[check["name"]]["ok"]:
-                seen[check["name"]] = check
-    back = {key: value for key, value in (sections[-1] or sections[0]).items() if key != "checks"}
-    transaction.save(baseline=baseline, health_before=dict(back, checks=list(seen.values())))
+                passing[check["name"]] = check
+    back: Section = {**(sections[-1] or sections[0]), "checks": list(passing.values())}
+    transaction.save(baseline=baseline, health_before=back)
 
 
 def _arm(transaction: Transaction) -> None:
-    interlocks.ask(transaction.layout, transaction.data.get("interlocks"))
+    interlocks.ask(transaction.layout, transaction.interlocks)
     guard.arm(transaction)
-    transaction.advance("armed")
-    transaction.advance("installing")
+    transaction.advance(State.ARMED)
+    transaction.advance(State.INSTALLING)
 
 
-def _in_place(transaction: Transaction, section: dict[str, t.Any]) -> None:
+def _in_place(transaction: Transaction, section: Section) -> None:
     """Everything is installed: once it is on disk, reboot if it is due, else go on."""
     if transaction.layout.is_real:
         os.sync()  # scripts of packages do not do it, and a boot loader reads no journal: a record must not be ahead
     if reboot.due(transaction):
-        transaction.advance("rebooting")
+        transaction.advance(State.REBOOTING)
         if transaction.layout.is_real:
             reboot.ask(transaction.layout)  # the guard goes on after the boot
-    elif transaction.data.get("reboot") == "if_needed":
+    elif transaction.reboot == "if_needed":
         transaction.save(reboot="never")  # it was not: the way back needs none either
-    check(transaction, section)
+    prove(transaction, section)
 
 
-def check(transaction: Transaction, section: dict[str, t.Any]) -> None:
+def prove(transaction: Transaction, section: Section) -> None:
     """Prove the new release healthy, up to ``unconfirmed``; OtaError ``HEALTH`` otherwise."""
-    transaction.advance("checking")
+    transaction.advance(State.CHECKING)
     verdict = Health(transaction.layout, section, Identity(transaction.layout).words).wait(transaction.baseline)
     transaction.save(health=verdict.checks)
     if not verdict.healthy:
         raise OtaError("HEALTH", verdict.reason)
     snapshots.load(transaction.layout, transaction.id).record_after()
-    transaction.advance("unconfirmed")
+    transaction.advance(State.UNCONFIRMED)
 
 
 def exclude(layout: Layout) -> list[str]:

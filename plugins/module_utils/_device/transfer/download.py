@@ -171,7 +171,7 @@ def _start(answer: http.client.HTTPResponse, have: int, length: int) -> int:
         raise OSError("HTTP %d: a mirror serves the file itself, to be sent elsewhere is no answer" % answer.status)
     if answer.status != 206:
         raise OSError("HTTP %d" % answer.status)
-    found = _RANGE.match(answer.headers.get("Content-Range", ""))
-    if not have or not found or int(found.group(1)) != have or found.group(3) not in ("*", str(length)):
+    match = _RANGE.match(answer.headers.get("Content-Range", ""))
+    if not have or not match or int(match.group(1)) != have or match.group(3) not in ("*", str(length)):
         raise OSError("another range was sent than asked for: %r" % answer.headers.get("Content-Range", "")[:80])
     return have

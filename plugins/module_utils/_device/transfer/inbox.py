@@ -32,7 +32,7 @@ _STALE = 3600
 _MOST_FILES = 1000
 
 
-def name(digest: t.Any) -> str:
+def name(digest: object) -> str:
     """``digest`` as the name of a file in the inbox; OtaError ``METADATA`` if it is not a SHA-256."""
     if not isinstance(digest, str) or not schema.SHA256.match(digest):
         raise OtaError("METADATA", "%r is not a SHA-256" % (digest,))

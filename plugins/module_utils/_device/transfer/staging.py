@@ -16,21 +16,22 @@ import shutil
 import typing as t
 
 from ..base.errors import OtaError
+from ..base.protocol import File, Missing, Piece
 from ..base.urls import shown
 from ..enrolment import tls
+from ..kinds import payloads
 from ..system import durable, hashing
 from ..system.layout import Layout
 from . import download, inbox
 
-File = t.Mapping[str, t.Any]
 _BLOCK = 1 << 18
 #: How often in a row a connection may break off before it has brought a block; then its source is given up.
 _FRUITLESS = 2
 
 
-def missing(layout: Layout, files: t.Iterable[File]) -> list[dict[str, t.Any]]:
+def missing(layout: Layout, files: t.Iterable[File]) -> list[Missing]:
     """Which of ``files`` {sha256, length} are not staged yet, each with the ``offset`` to go on from."""
-    result = []
+    result: list[Missing] = []
     for entry in files:
         if _size(layout.file("inbox", inbox.name(entry["sha256"]))) != entry["length"]:
             offset = _size(inbox.part(layout, entry["sha256"])) or 0
@@ -40,7 +41,7 @@ def missing(layout: Layout, files: t.Iterable[File]) -> list[dict[str, t.Any]]:
     return result
 
 
-def put(layout: Layout, piece: File, stream: t.IO[bytes]) -> None:
+def put(layout: Layout, piece: Piece, stream: t.IO[bytes]) -> None:
     """Append a pushed piece {sha256, length, offset, size} from ``stream``; the last one completes the file.
 
     Raises OtaError ``HASH_MISMATCH`` (and forgets the file) or ``FETCH`` when pieces do not fit together.
@@ -122,7 +123,7 @@ def _bring(layout: Layout, entry: File, url: str, handle: inbox.Handle) -> None:
                 raise
 
 
-def take(layout: Layout, folder: str, files: t.Iterable[File]) -> dict[str, str]:
+def take(layout: Layout, folder: str, files: t.Iterable[payloads.File]) -> dict[str, str]:
     """Move staged files into ``folder``, for root only, and check them there: what is checked is what is used.
 
     Returns ``{sha256: path}``. A file in the inbox that belongs to somebody else, has a second name or is open

@@ -14,7 +14,7 @@ import typing as t
 from ..base.errors import OtaError
 from ..system.layout import Layout
 from .canonical import strict
-from .metadata import LIMITS, Members, check
+from .metadata import LIMITS, Members, require_described
 from .publickey import Value
 from .store import Store
 from .workflow import Found, Source, Workflow
@@ -48,12 +48,12 @@ class Accepted:
         self._workflow, self._source = workflow, source
         self.channel, self.target = channel, target
         self.root_version = workflow.root.version
-        found = workflow.find(target)
-        if found is None or channel not in found.role.chain[1:]:
+        listed = workflow.find(target)
+        if listed is None or channel not in listed.role.chain[1:]:
             raise OtaError("METADATA", "no channel %s is trusted for %s, or it does not list it" % (channel, target))
-        self.content = self._content(target, found)
+        self.content = self._content(target, listed)
         self.digest = hashlib.sha256(self.content).hexdigest()
-        self.threshold = "%d of %d" % (found.role.role.threshold, len(found.role.role.keyids))
+        self.threshold = "%d of %d" % (listed.role.role.threshold, len(listed.role.role.keyids))
 
     def lists(self, path: str) -> bool:
         """Whether verified metadata lists the target ``path``, by the search through the delegations.
@@ -68,19 +68,19 @@ class Accepted:
         Raises OtaError: ``METADATA`` if it is listed but its content is not here, ``HASH_MISMATCH`` or
         ``LENGTH_MISMATCH`` if the content is another, and what :meth:`lists` raises.
         """
-        found = self._workflow.find(path)
-        if found is None:
+        listed = self._workflow.find(path)
+        if listed is None:
             return None
-        content, by = self._content(path, found), found.role
+        content, by = self._content(path, listed), listed.role
         signers = by.signers
-        return Document(content, by.name, signers.values, by.role.threshold, found.entry.custom, signers.keyids)
+        return Document(content, by.name, signers.values, by.role.threshold, listed.entry.custom, signers.keyids)
 
-    def _content(self, path: str, found: Found) -> bytes:
+    def _content(self, path: str, listed: Found) -> bytes:
         content = self._source.document(path)
         if content is None:
             message = "%s is listed by %s, but its content is not in the bundle"
-            raise OtaError("METADATA", message % (path, found.role.name))
-        check(path, content, found.entry)
+            raise OtaError("METADATA", message % (path, listed.role.name))
+        require_described(path, content, listed.entry)
         return content
 
 
@@ -94,7 +94,7 @@ class Trust:
         self.layout = layout
         self.now = self._store(False).time(now)
 
-    def accept(self, bundle: t.Mapping[str, t.Any], *, keep: bool = True) -> Accepted:
+    def accept(self, bundle: t.Mapping[str, object], *, keep: bool = True) -> Accepted:
         """Verify a bundle and, with ``keep``, remember its metadata as the newest seen.
 
         The release must be listed by the channel's role or one that it delegates to. Raises OtaError with
@@ -113,7 +113,7 @@ class Trust:
 class BundleSource(Source):
     """The texts of a bundle as a source. Raises OtaError ``METADATA`` when the bundle has not its form."""
 
-    def __init__(self, bundle: t.Mapping[str, t.Any]) -> None:
+    def __init__(self, bundle: t.Mapping[str, object]) -> None:
         roots = bundle.get("root") or []
         if not isinstance(roots, list) or len(roots) > _MANY_ROOTS:
             raise OtaError("METADATA", "root must be a list of at most %d texts" % _MANY_ROOTS)
@@ -137,7 +137,7 @@ class BundleSource(Source):
         return self._documents.get(path)
 
 
-def _claimed(text: t.Any) -> int:
+def _claimed(text: object) -> int:
     """The version that a root says it is, only to find it; more than any if that cannot be told."""
     if not isinstance(text, str) or len(text) > LIMITS["root"]:
         return _NO_VERSION
@@ -147,13 +147,13 @@ def _claimed(text: t.Any) -> int:
         return _NO_VERSION
 
 
-def _bytes(text: t.Any) -> bytes | None:
+def _bytes(text: object) -> bytes | None:
     """What was signed; a text that is no Unicode becomes bytes that are no metadata."""
     return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else None
 
 
-def _files(bundle: t.Mapping[str, t.Any], name: str) -> dict[str, bytes | None]:
-    found = bundle.get(name)
-    if not isinstance(found, dict):
+def _files(bundle: t.Mapping[str, object], name: str) -> dict[str, bytes | None]:
+    texts = bundle.get(name)
+    if not isinstance(texts, dict):
         raise OtaError("METADATA", "the bundle's %s is not a mapping of names to texts" % name)
-    return {key: _bytes(text) for key, text in found.items()}
+    return {key: _bytes(text) for key, text in texts.items()}

@@ -17,7 +17,7 @@ from ..base.errors import OtaError
 _DIGITS = 18
 
 
-def canonical(value: t.Any) -> bytes:
+def canonical(value: object) -> bytes:
     """The bytes that are signed: sorted keys, only ``\\`` and ``"`` escaped, no floats."""
     try:
         return _encode(value)
@@ -25,7 +25,7 @@ def canonical(value: t.Any) -> bytes:
         raise OtaError("METADATA", "metadata cannot be written canonically: %s" % error) from None
 
 
-def _encode(value: t.Any) -> bytes:
+def _encode(value: object) -> bytes:
     if isinstance(value, bool):
         return b"true" if value else b"false"
     if value is None:
@@ -52,7 +52,7 @@ def strict(content: bytes) -> t.Any:
     )
 
 
-def _unique(pairs: list[tuple[str, t.Any]]) -> dict[str, t.Any]:
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     result = dict(pairs)
     if len(result) != len(pairs):
         raise ValueError("an object has the same key twice")

@@ -20,13 +20,13 @@ MAX_VISITED = 32
 
 def matching(roles: t.Sequence[DelegatedRole], path: str) -> tuple[list[DelegatedRole], bool]:
     """The delegations for ``path`` in order up to a terminating one, and whether there was one."""
-    found = []
+    delegated = []
     for role in roles:
         if matches(role, path):
-            found.append(role)
+            delegated.append(role)
             if role.terminating:
-                return found, True
-    return found, False
+                return delegated, True
+    return delegated, False
 
 
 def matches(role: DelegatedRole, path: str) -> bool:

@@ -122,48 +122,48 @@ def read(content: bytes, name: str, kind: str) -> Metadata:
         raise OtaError("METADATA", "%s is not readable metadata: %s" % (name, error)) from None
 
 
-def mapping(value: t.Any, what: str) -> Members:
+def mapping(value: object, what: str) -> Members:
     """``value`` if it is a JSON object; ValueError otherwise."""
     if not isinstance(value, dict):
         raise ValueError("%s is not an object" % what)
     return value
 
 
-def _known(version: t.Any) -> bool:
+def _known(version: object) -> bool:
     """Section 4.2: the same major version; two or three numbers."""
     parts = version.split(".") if isinstance(version, str) else []
     return len(parts) in (2, 3) and all(part.isdigit() and part.isascii() for part in parts) and parts[0] == "1"
 
 
-def _texts(value: t.Any, what: str) -> tuple[str, ...]:
+def _texts(value: object, what: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
         raise ValueError("%s is not a list of texts" % what)
     return tuple(value)
 
 
-def _number(value: t.Any, what: str, least: int = 1) -> int:
+def _number(value: object, what: str, least: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError("%s is %r, not a whole number of at least %d" % (what, value, least))
     return value
 
 
-def _flag(value: t.Any, what: str) -> bool:
+def _flag(value: object, what: str) -> bool:
     if not isinstance(value, bool):
         raise ValueError("%s is neither true nor false" % what)
     return value
 
 
-def _signatures(value: t.Any) -> dict[str, str]:
+def _signatures(value: object) -> dict[str, str]:
     """By key id; one that stands twice is refused (section 4.2.1 wants each at most once)."""
-    found: dict[str, str] = {}
+    signatures: dict[str, str] = {}
     if not isinstance(value, list):
         raise ValueError("signatures is not a list")
     for entry in value:
         keyid, signature = _texts([mapping(entry, "a signature")["keyid"], entry["sig"]], "a signature")
-        if keyid in found:
+        if keyid in signatures:
             raise ValueError("it is signed twice under the key id %s" % keyid)
-        found[keyid] = signature
-    return found
+        signatures[keyid] = signature
+    return signatures
 
 
 def _dates(signed: Members) -> tuple[int, int]:
@@ -180,20 +180,20 @@ def _role(value: Members) -> Role:
     return Role(keyids, _number(value["threshold"], "threshold"))
 
 
-def _keys(value: t.Any) -> dict[str, Members]:
+def _keys(value: object) -> dict[str, Members]:
     return {keyid: mapping(key, "a key") for keyid, key in mapping(value, "keys").items()}
 
 
-def _hashes(value: t.Any) -> dict[str, str]:
+def _hashes(value: object) -> dict[str, str]:
     """An empty mapping of hashes is refused: "nothing to compare" must never mean "equal" (CVE-2025-67903)."""
-    found = mapping(value, "hashes")
-    if not found:
+    hashes = mapping(value, "hashes")
+    if not hashes:
         raise ValueError("hashes is empty")
-    _texts(list(found.values()), "hashes")
-    return found
+    _texts(list(hashes.values()), "hashes")
+    return hashes
 
 
-def _meta(value: t.Any, name: str) -> Described:
+def _meta(value: object, name: str) -> Described:
     """A metadata file's entry: length and hashes are optional."""
     entry = mapping(value, name)
     length = _number(entry["length"], "length", 0) if "length" in entry else None
@@ -201,14 +201,14 @@ def _meta(value: t.Any, name: str) -> Described:
     return Described(_number(entry["version"], "version of %s" % name), length, hashes, {})
 
 
-def _target(value: t.Any, name: str) -> Described:
+def _target(value: object, name: str) -> Described:
     """A target's entry: length and hashes are not optional."""
     entry = mapping(value, name)
     custom = mapping(entry.get("custom", {}), "custom")
     return Described(0, _number(entry["length"], "length of %s" % name, 0), _hashes(entry["hashes"]), custom)
 
 
-def _delegated(value: t.Any) -> DelegatedRole:
+def _delegated(value: object) -> DelegatedRole:
     entry = mapping(value, "a delegation")
     (name,) = _texts([entry["name"]], "a role's name")
     if not name or name in TOP:
@@ -249,10 +249,10 @@ def _targets(signed: Members) -> Targets:
     roles = delegations["roles"]
     if not isinstance(roles, list):
         raise ValueError("roles is not a list")
-    found = tuple(_delegated(entry) for entry in roles)
-    if len({one.name for one in found}) != len(found):
+    delegated = tuple(_delegated(entry) for entry in roles)
+    if len({one.name for one in delegated}) != len(delegated):
         raise ValueError("it delegates to one role twice")
-    return Targets(*_dates(signed), listed, _keys(delegations["keys"]), found)
+    return Targets(*_dates(signed), listed, _keys(delegations["keys"]), delegated)
 
 
 _READERS: dict[str, t.Callable[[Members], Body]] = {
@@ -263,13 +263,16 @@ _READERS: dict[str, t.Callable[[Members], Body]] = {
 }
 
 
-def check(name: str, content: bytes, described: Described) -> None:
-    """Compare; raises OtaError ``LENGTH_MISMATCH``, ``HASH_MISMATCH`` or ``METADATA``."""
+def require_described(name: str, content: bytes, described: Described) -> None:
+    """Raise unless ``content`` has the length and every hash that were signed.
+
+    OtaError ``LENGTH_MISMATCH``, ``HASH_MISMATCH``, or ``METADATA`` for a hash that is not known here.
+    """
     if described.length is not None and len(content) != described.length:
         message = "%s has %d bytes, not the %d that were signed"
         raise OtaError("LENGTH_MISMATCH", message % (name, len(content), described.length))
-    for algorithm, wanted in described.hashes.items():
+    for algorithm, signed in described.hashes.items():
         if algorithm not in HASHES:
             raise OtaError("METADATA", "%s is described by the unknown hash %r" % (name, algorithm))
-        if not hmac.compare_digest(hashlib.new(algorithm, content).hexdigest().encode(), wanted.encode()):
+        if not hmac.compare_digest(hashlib.new(algorithm, content).hexdigest().encode(), signed.encode()):
             raise OtaError("HASH_MISMATCH", "%s is not what was signed (%s)" % (name, algorithm))

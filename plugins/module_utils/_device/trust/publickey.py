@@ -46,7 +46,7 @@ class PublicKey(t.NamedTuple):
     size: int
 
 
-def parse(key: t.Mapping[str, t.Any]) -> PublicKey | None:
+def parse(key: t.Mapping[str, object]) -> PublicKey | None:
     """A TUF key object as a key, or None if it is malformed and so can have signed nothing.
 
     Raises OtaError ``UNSUPPORTED`` for a type or scheme that this engine does not know.
@@ -68,10 +68,10 @@ def parse(key: t.Mapping[str, t.Any]) -> PublicKey | None:
 
 
 def _der(public: str) -> bytes:
-    found = _PEM.fullmatch(public)
-    if found is None:
+    match = _PEM.fullmatch(public)
+    if match is None:
         raise ValueError("not a public key in PEM")
-    return base64.b64decode("".join(found.group(1).split()), validate=True)
+    return base64.b64decode("".join(match.group(1).split()), validate=True)
 
 
 def _pem(der: bytes) -> bytes:

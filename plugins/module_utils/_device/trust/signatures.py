@@ -24,7 +24,7 @@ class Signers(t.NamedTuple):
     keyids: tuple[str, ...]
 
 
-def check(metadata: Metadata, name: str, role: Role, keys: t.Mapping[str, Members]) -> Signers:
+def require_signed(metadata: Metadata, name: str, role: Role, keys: t.Mapping[str, Members]) -> Signers:
     """The distinct keys of ``role`` that signed ``metadata``; one key under two ids counts once.
 
     A key that cannot be checked here counts as if it had not signed. Raises OtaError with ``SIGNATURE`` (none),
@@ -52,16 +52,16 @@ def check(metadata: Metadata, name: str, role: Role, keys: t.Mapping[str, Member
     raise OtaError("THRESHOLD", message % (name, len(good), role.threshold))
 
 
-def values(role: Role, keys: t.Mapping[str, Members]) -> set[t.Any]:
+def values_of(role: Role, keys: t.Mapping[str, Members]) -> set[Value | bytes]:
     """What identifies the keys of a role: their values, and the whole key where this device cannot read it."""
-    found: set[t.Any] = set()
+    values: set[Value | bytes] = set()
     for keyid in role.keyids:
         try:
             key = parse(keys.get(keyid, {}))
         except OtaError:
             key = None
-        found.add(canonical(keys.get(keyid, {})) if key is None else key.value)
-    return found
+        values.add(canonical(keys.get(keyid, {})) if key is None else key.value)
+    return values
 
 
 def _valid(key: PublicKey, signature: str, content: bytes) -> bool:

@@ -66,10 +66,10 @@ class Store:
     def floor(self) -> int:
         """The newest time believed so far, in seconds since 1970."""
         try:
-            found = durable.read_json(self._floor, {"time": 0})["time"]
-            if isinstance(found, bool) or not isinstance(found, int):
+            floor = durable.read_json(self._floor, {"time": 0})["time"]
+            if isinstance(floor, bool) or not isinstance(floor, int):
                 raise ValueError("no time stands in it")
-            return found
+            return floor
         except (OSError, ValueError, TypeError, KeyError) as error:
             message = "the time floor %s cannot be used (%s); enroll this device again"
             raise OtaError("TRUST_ROOT", message % (self._floor, error)) from None

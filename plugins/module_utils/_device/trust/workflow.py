@@ -28,8 +28,8 @@ from .metadata import (
     Snapshot,
     Targets,
     Timestamp,
-    check,
     read,
+    require_described,
 )
 from .signatures import Signers
 from .store import Store
@@ -132,8 +132,8 @@ class Workflow:
             new = t.cast(Root, metadata.body)
             if new.version != version:
                 raise OtaError("METADATA", "root version %d is missing; version %d came" % (version, new.version))
-            signatures.check(metadata, "root", trusted.roles["root"], trusted.keys)
-            signatures.check(metadata, "root", new.roles["root"], new.keys)
+            signatures.require_signed(metadata, "root", trusted.roles["root"], trusted.keys)
+            signatures.require_signed(metadata, "root", new.roles["root"], new.keys)
             if any(_rotated(trusted, new, name) for name in ("timestamp", "snapshot")):
                 # 5.3.11, fast-forward recovery. Before the new root is kept: after a power cut in between, the
                 # rotation is seen again.
@@ -162,7 +162,7 @@ class Workflow:
         role, keys = self.root.roles["timestamp"], self.root.keys
         content = self._fetch("timestamp", None)
         metadata = read(content, "timestamp", "timestamp")
-        signatures.check(metadata, "timestamp", role, keys)
+        signatures.require_signed(metadata, "timestamp", role, keys)
         new = t.cast(Timestamp, metadata.body)
         kept = self._kept("timestamp", "timestamp")
         if kept is not None:
@@ -223,9 +223,9 @@ class Workflow:
         """Metadata exactly as its parent describes it, signed to its threshold, and not expired."""
 
         def verified(content: bytes) -> tuple[Metadata, Signers]:
-            check(name, content, described)
+            require_described(name, content, described)
             metadata = read(content, name, kind)
-            signers = signatures.check(metadata, name, role, keys)
+            signers = signatures.require_signed(metadata, name, role, keys)
             if metadata.body.version != described.version:
                 message = "%s is version %d, not %d"
                 raise OtaError("METADATA", message % (name, metadata.body.version, described.version))
@@ -240,10 +240,10 @@ class Workflow:
             except OtaError:
                 pass  # what was kept is not what is wanted now
         content = self._fetch(name, described.version, kind)
-        found = verified(content)
+        loaded = verified(content)
         if self.reuse or name in TOP:
             self.store.keep(name, content)
-        return found
+        return loaded
 
     def _fetch(self, name: str, version: int | None, kind: str | None = None) -> bytes:
         limit = LIMITS[kind or name]
@@ -262,7 +262,7 @@ class Workflow:
 
     def _still_signed(self, metadata: Metadata, name: str) -> bool:
         try:
-            signatures.check(metadata, name, self.root.roles[name], self.root.keys)
+            signatures.require_signed(metadata, name, self.root.roles[name], self.root.keys)
         except OtaError:
             return False
         return True
@@ -284,13 +284,13 @@ def pinned(text: str) -> Members:
 
 def _pinned(metadata: Metadata) -> Root:
     root = t.cast(Root, metadata.body)
-    signatures.check(metadata, "root", root.roles["root"], root.keys)
+    signatures.require_signed(metadata, "root", root.roles["root"], root.keys)
     return root
 
 
 def _rotated(old: Root, new: Root, name: str) -> bool:
     """Whether other keys sign ``name`` now; the same key under another id is no other key."""
-    return signatures.values(old.roles[name], old.keys) != signatures.values(new.roles[name], new.keys)
+    return signatures.values_of(old.roles[name], old.keys) != signatures.values_of(new.roles[name], new.keys)
 
 
 def _rollback(name: str, offered: int, seen: int) -> OtaError:

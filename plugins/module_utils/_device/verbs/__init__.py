@@ -35,7 +35,7 @@ VERBS: dict[str, t.Callable[[Layout, Request, t.IO[bytes]], Reply]] = {
 }
 
 
-def answer(request: t.Any, stream: t.IO[bytes], fixed: Layout | None = None) -> Reply:
+def answer(request: object, stream: t.IO[bytes], fixed: Layout | None = None) -> Reply:
     """The reply to one request; every OtaError becomes ``{"error": ...}``.
 
     ``fixed`` is given by the program of a sealed device: where its state is, whatever a request says.
@@ -45,8 +45,9 @@ def answer(request: t.Any, stream: t.IO[bytes], fixed: Layout | None = None) -> 
             request = requests.admit(fixed, sealed.required(fixed), request, VERSION)
         if not isinstance(request, dict) or request.get("v") != VERSION or request.get("verb") not in VERBS:
             raise OtaError("ENGINE", "this engine does not know the request (version %d)" % VERSION)
-        layout = fixed or Layout(request.get("root") or "/", request.get("state_dir") or "/var/lib/fleet-ota")
-        return VERBS[request["verb"]](layout, request, stream)
+        heard = t.cast(Request, request)
+        layout = fixed or Layout(heard.get("root") or "/", heard.get("state_dir") or "/var/lib/fleet-ota")
+        return VERBS[heard["verb"]](layout, heard, stream)
     except OtaError as error:
         return {"error": error.as_dict(), "outcome": error.outcome}
 

@@ -8,11 +8,10 @@
 
 from __future__ import annotations
 
-import typing as t
-
 from ..admission import lease, witness
 from ..admission.offer import Offer, difference, examine, is_current
-from ..base.protocol import Request
+from ..base.protocol import Request, TransactionReply
+from ..base.states import State
 from ..documents import data, release
 from ..enrolment import machine
 from ..kinds import interlocks, payloads
@@ -24,23 +23,24 @@ from ..transaction.begin import busy, launch, options
 from ..transaction.finish import settle
 from ..transfer import staging
 
-IDLE: dict[str, t.Any] = {"transaction": None, "state": "idle", "outcome": None}
+#: The reply where there is no transaction.
+IDLE: TransactionReply = {"transaction": None, "state": State.IDLE.value, "outcome": None}
 
 
 def _same_rollout(last: Transaction, offer: Offer, request: Request) -> bool:
     same = last.rollout == request.get("rollout")
-    return same and bool(last.release["digest"] == offer.accepted.digest)
+    return same and last.release["digest"] == offer.accepted.digest
 
 
-def apply(layout: Layout, request: Request) -> dict[str, t.Any]:
+def apply(layout: Layout, request: Request) -> TransactionReply:
     """Take the offered release, or say why not; called with the lock held.
 
     Replies with a transaction reply; work that goes on is at work detached. ``missing`` lists payload files that
     must be staged first.
     """
     running = settle(layout)
-    machine.compare(layout, request.get("expected"), running.sequence if running else 0)
-    witness.compare(layout, request)
+    machine.require_known(layout, request.get("expected"), running.sequence if running else 0)
+    witness.require_newer(layout, request)
     offer = examine(
         layout,
         request["bundle"],
@@ -55,16 +55,15 @@ def apply(layout: Layout, request: Request) -> dict[str, t.Any]:
         raise busy(running)
     lease.fence(layout, "update", request, take=False)
     if is_current(layout, offer):
-        if running is not None and running.state == "confirmed" and _same_rollout(running, offer, request):
+        if running is not None and running.state is State.CONFIRMED and _same_rollout(running, offer, request):
             return {**running.reply(), "again": True}  # done by an earlier run of this very rollout
         return {
-            "transaction": None,
-            "state": "idle",
+            **IDLE,
             "outcome": "current",
             "release": offer.release,
             "before": offer.release,
         }
-    backup.ready(layout, data.merged(offer.document, request.get("data")))
+    backup.require_possible(layout, data.merged(offer.document, request.get("data")))
     interlocks.ask(layout, request.get("interlocks"))
     diff = difference(layout, offer)
     files = release.payload_files(offer.document)
@@ -77,7 +76,7 @@ def apply(layout: Layout, request: Request) -> dict[str, t.Any]:
         before = offer.memory.of(offer.document["name"])["current"]
         return {**IDLE, "release": offer.release, "missing": missing, "diff": diff, "before": before}
     lease.fence(layout, "update", request)  # not before: who still brings payloads here has not begun
-    transaction = Transaction.begin(
+    transaction = Transaction(
         layout,
         kind="update",
         release=offer.release,
@@ -89,6 +88,7 @@ def apply(layout: Layout, request: Request) -> dict[str, t.Any]:
         repair=bool(request.get("repair")),
         **options(request),
     )
+    transaction.begin()
     durable.write(transaction.folder("release.json"), offer.accepted.content)
     durable.write_json(transaction.folder("request.json"), {"pull": pull})
     launch(transaction)

@@ -22,7 +22,7 @@ from ..system.layout import Layout
 
 def enroll(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
     """Write the identity and pin the trust root; a root that is pinned already stays and must be the same one."""
-    wanted = identity.check(request["identity"])
+    document = identity.parse(request["identity"])
     offered = trust.pinned(request["trust_root"])
     before = durable.read_json(layout.file("identity.json"))
     path, pinned = layout.file("trust", "root.json"), None
@@ -33,15 +33,15 @@ def enroll(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
             message = "this device trusts another root of version %d; remove %s there to enroll it anew"
             raise OtaError("TRUST_ROOT", message % (pinned["version"], os.path.dirname(path)))
     more = parts.changes(layout, request)
-    changed = before != wanted or pinned is None or any(one.changed for one in more)
+    changed = before != document or pinned is None or any(one.changed for one in more)
     if changed and not request.get("check"):
         layout.prepare()
         with lock.hold(layout, wait=30):
-            durable.write_json(layout.file("identity.json"), wanted)
+            durable.write_json(layout.file("identity.json"), document)
             if pinned is None:
                 durable.write(path, request["trust_root"].encode())
                 durable.write_json(layout.file("trust", "floor.json"), {"time": int(time.time())})
             for one in more:
                 one.apply()
-    reply = {"changed": changed, "before": before, "after": wanted, "root_version": (pinned or offered)["version"]}
-    return parts.described(reply, more)
+    before, after = parts.described(before, document, more)
+    return {"changed": changed, "before": before, "after": after, "root_version": (pinned or offered)["version"]}

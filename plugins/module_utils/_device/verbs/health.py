@@ -17,6 +17,7 @@ from ..base.errors import OtaError
 from ..base.protocol import Reply, Request
 from ..enrolment import identity
 from ..kinds import checks
+from ..kinds.checks import Finding, Section
 from ..records import installed, releases, transaction
 from ..system.layout import Layout
 from ..transaction import health
@@ -25,29 +26,33 @@ from ..transaction import health
 def look(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
     """Health by given checks, or by those of everything confirmed here."""
     words = identity.Identity(layout).words if os.path.exists(layout.file("identity.json")) else {}
-    sections = [request] if request.get("checks") is not None else _sections(layout)
+    requested = t.cast(Section, request)
+    sections = [requested] if request.get("checks") is not None else _sections(layout)
     problems = schema.Problems()
-    keys = ("checks", "passes", "interval", "timeout", "settle")
-    result: Reply = {"healthy": True, "checks": {}}
+    findings: dict[str, Finding] = {}
+    healthy = True
     for section in sections:
-        wanted = {key: section[key] for key in keys if section.get(key) is not None}
-        checks.validate("health", wanted, problems)
+        own = {key: value for key, value in section.items() if key in Section.__annotations__ and value is not None}
+        checks.validate("health", own, problems)
         if problems.found:
             raise OtaError("RELEASE", "; ".join(problems.found))
-        verdict = health.Health(layout, wanted, words).wait(request.get("baseline"))
-        result["healthy"] = result["healthy"] and verdict.healthy
-        result["checks"].update(verdict.checks)
-    found = transaction.Transaction.load(layout)
-    result["transaction"] = found.reply() if found else None
-    result["releases"] = installed.Memory(layout).value["releases"]
-    result["witness"] = witness.shown(layout)
-    return result
+        verdict = health.Health(layout, t.cast(Section, own), words).wait(request.get("baseline"))
+        healthy = healthy and verdict.healthy
+        findings.update(verdict.checks)
+    last = transaction.Transaction.load(layout)
+    return {
+        "healthy": healthy,
+        "checks": findings,
+        "transaction": last.reply() if last else None,
+        "releases": installed.Memory(layout).value["releases"],
+        "witness": witness.shown(layout),
+    }
 
 
-def _sections(layout: Layout) -> list[dict[str, t.Any]]:
-    found = []
+def _sections(layout: Layout) -> list[Section]:
+    sections = []
     for entry in installed.Memory(layout).value["releases"].values():
         document = releases.confirmed(layout, entry["current"])
         if document and document.get("health"):
-            found.append(document["health"])
-    return found
+            sections.append(document["health"])
+    return sections

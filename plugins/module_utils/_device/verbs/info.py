@@ -26,8 +26,8 @@ from ..trust import crypto
 
 def info(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
     """The device's own truth."""
-    found = transaction.Transaction.load(layout)
-    known = installed.Memory(layout).value
+    last = transaction.Transaction.load(layout)
+    memory = installed.Memory(layout).value
     disk = os.statvfs(layout.state if os.path.isdir(layout.state) else layout.root)
     nothing = tree.Selection((), (), ())
     kinds = [kind for kind in snapshots.kinds() if snapshots.by_kind(kind).probe(layout, nothing) is None]
@@ -35,10 +35,10 @@ def info(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
         "identity": durable.read_json(layout.file("identity.json")),
         "enrolled": os.path.exists(layout.file("trust", "root.json")),
         "instance": machine.instance(layout),
-        "releases": known["releases"],
-        "rejected": known["rejected"],
+        "releases": memory["releases"],
+        "rejected": memory["rejected"],
         "sealed": _sealed(layout),
-        "transaction": found.reply() if found else None,
+        "transaction": last.reply() if last else None,
         "witness": witness.shown(layout),
         "capabilities": {
             "payload_types": payloads.types_known(),
@@ -64,5 +64,5 @@ def _guard(layout: Layout) -> str | None:
 
 
 def _sealed(layout: Layout) -> Reply | None:
-    found = sealed.load(layout)
-    return found.shown() if found else None
+    settings = sealed.load(layout)
+    return settings.shown() if settings else None

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from ..admission.offer import examine
 from ..base.protocol import Reply, Request
+from ..documents import release
 from ..kinds import interlocks, payloads
 from ..records import transaction
 from ..system.layout import Layout
 from ..transaction import begin, finish
 from ..transfer import staging
-from . import apply
 
 
 def install(layout: Layout, request: Request) -> Reply:
@@ -24,30 +24,30 @@ def install(layout: Layout, request: Request) -> Reply:
     if running is not None and running.is_open:
         raise begin.busy(running)
     offer = examine(layout, request["bundle"], retry_rejected=bool(request.get("retry_rejected")))
-    files = apply.release.payload_files(offer.document)
-    found = payloads.create(layout, offer.document, lambda text: None)
-    before = {one.payload["name"]: one.observe() for one in found}
-    after = {one.payload["name"]: one.wanted() for one in found}
+    files = release.payload_files(offer.document)
+    installers = payloads.create(layout, offer.document, lambda text: None)
+    before = {one.payload["name"]: one.observe() for one in installers}
+    after = {one.payload["name"]: one.wanted() for one in installers}
     changed = before != after
     if changed:
         interlocks.ask(layout, None)
-    for one in found if changed else []:
+    for one in installers if changed else []:
         one.ready(repair=bool(request.get("repair")))
     missing = staging.missing(layout, files) if changed else []
     pull = request.get("pull") or {}
-    reply: Reply = {"changed": changed, "diff": {"before": before, "after": after}, "release": offer.release}
+    reply = {"changed": changed, "diff": {"before": before, "after": after}, "release": offer.release}
     if not changed or request.get("check") or any(entry["sha256"] not in pull for entry in missing):
-        return dict(reply, missing=missing)
+        return {**reply, "missing": missing}
     for entry in missing:
         staging.pull(layout, entry, pull[entry["sha256"]])
     folder = layout.file("transactions", "install")
     paths = staging.take(layout, folder, files)
-    for one in found:
+    for one in installers:
         one.files = paths
         if request.get("repair"):
             one.repair()
-        one.check()
-    for one in found:
+        one.require_installable()
+    for one in installers:
         one.install()
     transaction.remove_folder(layout, "install")
-    return dict(reply, missing=[])
+    return {**reply, "missing": []}

@@ -11,10 +11,10 @@ Needs no metadata and works with everything expired: the way back is always open
 
 from __future__ import annotations
 
-import typing as t
-
 from ..admission import lease, witness
 from ..base.errors import OtaError
+from ..base.protocol import Difference, Release, Request, TransactionReply
+from ..base.states import State
 from ..enrolment import machine
 from ..enrolment.identity import Identity
 from ..kinds import interlocks, snapshots
@@ -25,9 +25,10 @@ from ..system.layout import Layout
 from ..transaction import guard, reboot
 from ..transaction.begin import busy, launch, options
 from ..transaction.finish import settle
+from .apply import IDLE
 
 
-def rollback(layout: Layout, request: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+def rollback(layout: Layout, request: Request) -> TransactionReply:
     """Start going back from what was confirmed last (or from ``name``); called with the lock held.
 
     Refuses with ``NO_PREVIOUS``, or with ``CONFLICT`` when somebody else has changed since what would go back.
@@ -38,15 +39,15 @@ def rollback(layout: Layout, request: t.Mapping[str, t.Any]) -> dict[str, t.Any]
             lease.fence(layout, "rollback", request, running)
             return running.reply()
         raise busy(running)
-    machine.check(layout)
-    machine.compare(layout, request.get("expected"), running.sequence if running else 0)
-    witness.compare(layout, request)
+    machine.require_same(layout)
+    machine.require_known(layout, request.get("expected"), running.sequence if running else 0)
+    witness.require_newer(layout, request)
     lease.fence(layout, "rollback", request, take=False)
     Identity(layout)
     memory = Memory(layout)
     name = request.get("name") or memory.latest()
-    entry = memory.of(name) if name else {"current": None, "previous": None}
-    current, previous = entry["current"], entry["previous"]
+    chain = memory.of(name or "")
+    current, previous = chain["current"], chain["previous"]
     if running is not None and _is_done(running, request):
         return {**running.reply(), "again": True}
     rollout = request.get("rollout")
@@ -55,7 +56,7 @@ def rollback(layout: Layout, request: t.Mapping[str, t.Any]) -> dict[str, t.Any]
         raise OtaError("STALE", message % (name, current["version"], current["rollout"], rollout))
     if not current or not previous:
         raise OtaError(
-            "NO_PREVIOUS", "there is no release before %s to go back to" % (current or {}).get("version", "this one")
+            "NO_PREVIOUS", "there is no release before %s to go back to" % current["version"] if current else "this one"
         )
     interlocks.ask(layout, request.get("interlocks"))  # the way back asked for may be urgent, the press still runs
     source = snapshots.load(layout, current["transaction"])
@@ -64,28 +65,31 @@ def rollback(layout: Layout, request: t.Mapping[str, t.Any]) -> dict[str, t.Any]
         message = "%d paths were changed since %s was confirmed (%s); look at them, or say overwrite to lose that"
         text = message % (len(conflicts), current["version"], ", ".join(conflicts[:5]))
         raise OtaError("CONFLICT", text, paths=conflicts)
-    diff = {
+    diff: Difference = {
         "before": {"release": "%s %s" % (name, current["version"])},
         "after": {"release": "%s %s" % (name, previous["version"]), "paths": len(changed)},
     }
     # What needed a boot to come needs one to go.
     boots = reboot.mode(releases.confirmed(layout, current), releases.confirmed(layout, previous))
     kind = guard.choose(layout, request.get("guard", "auto"), boots != "never")
-    wanted = {key: previous[key] for key in ("name", "version", "counter", "digest")}
+    target: Release = {
+        "name": previous["name"],
+        "version": previous["version"],
+        "counter": previous["counter"],
+        "digest": previous["digest"],
+    }
     if request.get("check"):
         return {
-            "transaction": None,
-            "state": "idle",
-            "outcome": None,
-            "release": wanted,
+            **IDLE,
+            "release": target,
             "before": current,
             "diff": diff,
         }
     lease.fence(layout, "rollback", request)
-    transaction = Transaction.begin(
+    transaction = Transaction(
         layout,
         kind="rollback",
-        release=wanted,
+        release=target,
         before=current,
         source=current["transaction"],
         diff=diff,
@@ -93,11 +97,14 @@ def rollback(layout: Layout, request: t.Mapping[str, t.Any]) -> dict[str, t.Any]
         reboot=boots,
         **options(request),
     )
+    transaction.begin()
     launch(transaction)
     return transaction.reply()
 
 
-def _is_done(last: Transaction, request: t.Mapping[str, t.Any]) -> bool:
+def _is_done(last: Transaction, request: Request) -> bool:
     """Whether this very rollback was confirmed already: running the same command again goes back once, not twice."""
     rollout = request.get("rollout")
-    return bool(last and rollout and last.kind == "rollback" and last.rollout == rollout and last.state == "confirmed")
+    return bool(
+        last and rollout and last.kind == "rollback" and last.rollout == rollout and last.state is State.CONFIRMED
+    )

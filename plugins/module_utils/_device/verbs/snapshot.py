@@ -43,23 +43,23 @@ def snapshot(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
             if wrong or not paths:
                 raise OtaError("RELEASE", "nothing to snapshot at %s; name existing absolute paths" % (wrong or paths))
             selection = tree.select(layout, (), paths, worker.exclude(layout))
-            made = snapshots.choose(layout, selection, request.get("kind") or "auto")(layout, name, selection)
+            snapshot = snapshots.choose(layout, selection, request.get("kind") or "auto")(layout, name, selection)
             disk = os.statvfs(layout.state)
-            needed = made.estimate()
+            needed = snapshot.estimate()
             if disk.f_bavail * disk.f_frsize < needed:
                 raise OtaError("NO_SPACE", "a snapshot needs %d bytes in %s; make room" % (needed, layout.state))
-            made.create()
-            made.prove()
-            return {"changed": True, "kind": made.kind, "snapshots": snapshots.listing(layout)}
-        made = snapshots.load(layout, name)
+            snapshot.create()
+            snapshot.prove()
+            return {"changed": True, "kind": snapshot.kind, "snapshots": snapshots.listing(layout)}
+        snapshot = snapshots.load(layout, name)
         if action == "remove":
-            made.remove()
+            snapshot.remove()
             return {"changed": True}
-        made.prove()
+        snapshot.prove()
         if action == "prove":
             return {"changed": False}
-        paths = made.restore()
-        remaining = made.remaining()
+        paths = snapshot.restore()
+        remaining = snapshot.remaining()
         if remaining:
             raise OtaError(
                 "RESTORE", "%d paths are not as in the snapshot: %s" % (len(remaining), ", ".join(remaining[:5]))

@@ -15,22 +15,25 @@ import typing as t
 
 from ..admission import lease
 from ..base.errors import OtaError
-from ..base.protocol import Reply, Request
-from ..records import transaction
+from ..base.protocol import Reply, Request, TransactionReply
+from ..base.states import AT_WORK, State
+from ..records.transaction import Transaction
 from ..system import boot, durable, lock
 from ..system.layout import Layout
 from ..transaction import begin, finish, guard, reboot
 from . import _connection, apply
 
 
-def locked(function: t.Callable[[Layout, Request], Reply]) -> t.Callable[[Layout, Request, t.IO[bytes]], Reply]:
+def locked(
+    function: t.Callable[[Layout, Request], Reply],
+) -> t.Callable[[Layout, Request, t.IO[bytes]], Reply]:
     """The verb that does ``function`` with the device to itself; OtaError ``BUSY`` if something is at work."""
 
     def verb(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
         if not os.path.isdir(layout.state):
             raise OtaError("NO_IDENTITY", "this device was not enrolled: there is no %s" % layout.state)
         layout.prepare()
-        running = transaction.Transaction.load(layout)
+        running = Transaction.load(layout)
         try:
             # A look at the status holds the lock for a moment; only real work is worth telling about.
             with lock.hold(layout, wait=0 if running and running.is_at_work else 5):
@@ -46,8 +49,8 @@ def locked(function: t.Callable[[Layout, Request], Reply]) -> t.Callable[[Layout
     return verb
 
 
-def _ours(running: transaction.Transaction, request: Request) -> bool:
-    return bool(running.data.get("rollout") == request.get("rollout"))
+def _ours(running: Transaction, request: Request) -> bool:
+    return running.rollout == request.get("rollout")
 
 
 def _wait(layout: Layout, reply: Reply, request: Request) -> Reply:
@@ -57,117 +60,119 @@ def _wait(layout: Layout, reply: Reply, request: Request) -> Reply:
     while _is_going_on(reply) and time.monotonic() < end:
         time.sleep(pause)
         pause = min(pause * 1.5, 0.25)
-        found = transaction.Transaction.load(layout)
-        if found is None or found.id != reply["transaction"]:
+        transaction = Transaction.load(layout)
+        if transaction is None or transaction.id != reply["transaction"]:
             break
-        reply = _reply(found)
+        reply = _reply(transaction)
     return reply
 
 
 def _is_going_on(reply: Reply) -> bool:
     """At work, and not about to go down: nobody holds a connection to a device that reboots."""
-    return bool(reply.get("transaction") and reply["state"] in transaction.AT_WORK and not reply.get("rebooting"))
+    return bool(reply.get("transaction") and reply["state"] in AT_WORK and not reply.get("rebooting"))
 
 
-def _reply(found: transaction.Transaction) -> Reply:
+def _reply(transaction: Transaction) -> TransactionReply:
     """The transaction reply; what was asked to go back is on its way, also before the guard has taken it over."""
-    reply = dict(found.reply(), rebooting=reboot.under_way(found))
-    if found.state == "unconfirmed" and os.path.exists(found.folder("asked.json")):
-        reply["state"] = "restoring"
+    reply: TransactionReply = {**transaction.reply(), "rebooting": reboot.under_way(transaction)}
+    if transaction.state is State.UNCONFIRMED and os.path.exists(transaction.folder("asked.json")):
+        reply["state"] = State.RESTORING.value
     return reply
 
 
 def status(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
     """How the transaction stands; what a lost engine left undone is done, or sent back, right away."""
-    found = transaction.Transaction.load(layout)
-    if found is None:
-        return dict(apply.IDLE)
-    unfinished = found.is_at_work or (not found.is_open and not found.data.get("tidied"))
+    transaction = Transaction.load(layout)
+    if transaction is None:
+        return apply.IDLE.copy()
+    unfinished = transaction.is_at_work or (not transaction.is_open and not transaction.tidied)
     if unfinished and lock.is_free(layout):
         with lock.hold(layout, wait=5):
-            found = finish.settle(layout)
-        if found is not None and found.state in transaction.TOUCHED:
-            _take_over(found)
-    return _wait(layout, _reply(found) if found else {}, request)
+            transaction = finish.settle(layout)
+        if transaction is not None and transaction.state.is_touched:
+            _take_over(transaction)
+    return _wait(layout, _reply(transaction) if transaction else {}, request)
 
 
-def _take_over(found: transaction.Transaction) -> None:
+def _take_over(transaction: Transaction) -> None:
     """Nobody is at work on what ought to be: the guard of this boot has not begun, or somebody was killed."""
-    if reboot.under_way(found):
+    if reboot.under_way(transaction):
         with contextlib.suppress(OtaError):  # a system that is going down starts nothing any more
-            _back(found, "now")
+            _back(transaction, "now")
     else:
-        _back(found, "boot" if reboot.is_into_new(found) and reboot.happened(found) else "now")
+        _back(transaction, "boot" if reboot.is_into_new(transaction) and reboot.happened(transaction) else "now")
 
 
-def _meant(found: transaction.Transaction, request: Request) -> bool:
+def _meant(transaction: Transaction, request: Request) -> bool:
     """Whether a request is about this transaction: by its id, by its rollout, or by naming neither."""
     identifier, rollout = request.get("transaction"), request.get("rollout")
-    return (not identifier or found.id == identifier) and (not rollout or found.data.get("rollout") == rollout)
+    return (not identifier or transaction.id == identifier) and (not rollout or transaction.rollout == rollout)
 
 
-def _while_waiting(layout: Layout, request: Request, do: t.Callable[[transaction.Transaction], None]) -> Reply:
+def _while_waiting(layout: Layout, request: Request, do: t.Callable[[Transaction], None]) -> TransactionReply:
     """Do something to the transaction that a request is about, as long as it waits for a confirm."""
-    found = finish.settle(layout)
-    if found is None or not _meant(found, request):
-        return dict(apply.IDLE)
-    lease.insist(found, request)
-    if found.state == "unconfirmed" and not request.get("check"):
-        do(found)
-    return found.reply()
+    transaction = finish.settle(layout)
+    if transaction is None or not _meant(transaction, request):
+        return apply.IDLE.copy()
+    lease.insist(transaction, request)
+    if transaction.state is State.UNCONFIRMED and not request.get("check"):
+        do(transaction)
+    return transaction.reply()
 
 
-def confirm(layout: Layout, request: Request) -> Reply:
+def confirm(layout: Layout, request: Request) -> TransactionReply:
     """Keep what is installed. Only a transaction that waits for it can be confirmed; once confirmed it stays so."""
 
-    def keep(found: transaction.Transaction) -> None:
-        _new_connection(layout, found)
-        finish.confirm(found)
+    def keep(transaction: Transaction) -> None:
+        _require_new_connection(layout, transaction)
+        finish.confirm(transaction)
 
     return _while_waiting(layout, request, keep)
 
 
-def _new_connection(layout: Layout, found: transaction.Transaction) -> None:
+def _require_new_connection(layout: Layout, transaction: Transaction) -> None:
     """OtaError ``SAME_CONNECTION`` for an SSH connection that was made before the new release was in place."""
-    made, since = _connection.started() if layout.is_real else None, found.data.get("in_place")
-    if made is None or not since or since["boot"] != boot.boot_id():
+    connected, since = _connection.started() if layout.is_real else None, transaction.in_place
+    if connected is None or not since or since["boot"] != boot.boot_id():
         return
-    if made + 0.05 < since["clock"]:  # the kernel counts it in ticks
+    if connected + 0.05 < since["clock"]:  # the kernel counts it in ticks
         message = "this connection is older than the release; confirm over a new one, which proves that one can be made"
         raise OtaError("SAME_CONNECTION", message)
 
 
-def extend(layout: Layout, request: Request) -> Reply:
+def extend(layout: Layout, request: Request) -> TransactionReply:
     """Move the deadline of what waits for a confirm: ``deadline`` seconds from now, never earlier than it is."""
-    return _while_waiting(layout, request, lambda found: guard.extend(found, begin.options(request)["deadline"]))
+    return _while_waiting(
+        layout, request, lambda transaction: guard.extend(transaction, begin.options(request)["deadline"])
+    )
 
 
 def restore(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
     """Go back from the open transaction, at work or waiting; nothing open is nothing to do."""
-    found = transaction.Transaction.load(layout)
-    if found is None or not _meant(found, request):
-        return dict(apply.IDLE)
-    lease.insist(found, request)
-    again = found.state == "broken"
-    if request.get("check") or not (found.is_open or again):
-        return found.reply()
+    transaction = Transaction.load(layout)
+    if transaction is None or not _meant(transaction, request):
+        return apply.IDLE.copy()
+    lease.insist(transaction, request)
+    again = transaction.state is State.BROKEN
+    if request.get("check") or not (transaction.is_open or again):
+        return transaction.reply()
     if again:
         with lock.hold(layout, wait=5):
-            found.advance("restoring", outcome=None, tidied=False)
-    if found.state != "restoring":
+            transaction.advance(State.RESTORING, outcome=None, tidied=False)
+    if transaction.state is not State.RESTORING:
         asked = {
             "code": request.get("code") or "REQUESTED",
             "message": request.get("message") or "somebody asked for it",
         }
-        durable.write_json(found.folder("asked.json"), asked)
-    if found.state != "restoring" or lock.is_free(layout):
+        durable.write_json(transaction.folder("asked.json"), asked)
+    if transaction.state is not State.RESTORING or lock.is_free(layout):
         try:
-            _back(found, "now")
+            _back(transaction, "now")
         except OtaError:
-            if not reboot.under_way(found):  # what was asked for is on disk: the guard sees it after the boot
+            if not reboot.under_way(transaction):  # what was asked for is on disk: the guard sees it after the boot
                 raise
-    return _wait(layout, dict(found.reply(), state="restoring"), request)
+    return _wait(layout, {**transaction.reply(), "state": State.RESTORING.value}, request)
 
 
-def _back(found: transaction.Transaction, mode: str) -> None:
-    guard.start(found, "fleet-ota-back-%s-%d" % (found.id, time.time_ns() // 1000000), mode)
+def _back(transaction: Transaction, mode: str) -> None:
+    guard.start(transaction, "fleet-ota-back-%s-%d" % (transaction.id, time.time_ns() // 1000000), mode)

@@ -19,6 +19,11 @@ def verify(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
     """Everything that would be checked before installing, without changing anything."""
     offer = examine(layout, request["bundle"], retry_rejected=bool(request.get("retry_rejected")), keep=False)
     accepted = offer.accepted
-    verdict: Reply = {"channel": accepted.channel, "target": accepted.target, "threshold": accepted.threshold}
-    verdict.update(root_version=accepted.root_version, approvals=offer.approvals)
+    verdict = {
+        "channel": accepted.channel,
+        "target": accepted.target,
+        "threshold": accepted.threshold,
+        "root_version": accepted.root_version,
+        "approvals": offer.approvals,
+    }
     return {"release": offer.release, "verdict": verdict}

@@ -43,7 +43,7 @@ class Approved:
 
     role: str
     path: str
-    value: dict[str, t.Any]
+    value: approval.Approval
 
     @classmethod
     def read(cls, path: str, content: str) -> Approved:

@@ -132,7 +132,7 @@ class Desk:
         """
         asker = case.requester.get("keyid")
         rules = self.policy()
-        if asker in ring.signers and not (rules or {}).get("requester_may_approve", False):
+        if asker in ring.signers and not (rules and rules.get("requester_may_approve", False)):
             role = case.proposal.details.get("role")
             raise RepositoryError(
                 f"{case.requester['by']} asked for it with this very key, and the fleet's policy wants other people; "
@@ -210,8 +210,9 @@ class Desk:
         if content is None:
             content = next((one for name, one in proposal.content.items() if name.startswith(f"targets/{role}/")), b"")
         value = approval.parse(content)
-        path = approvals.path_of(role, value["plan"], value.get("wave"))
-        last = self._last(state, role, value["plan"])
+        plan = t.cast(Plan, value["plan"])
+        path = approvals.path_of(role, plan, value.get("wave"))
+        last = self._last(state, role, plan)
         return Case(proposal, content, [*approvals.lines(content, last), *_also(proposal, path)])
 
     def _last(self, state: State, role: str, plan: Plan) -> Plan | None:

@@ -83,7 +83,7 @@ class Bundle:
 
     def payloads(self) -> list[dict[str, t.Any]]:
         """Every payload file ``{name, length, sha256}``, once per digest, in order of installation."""
-        return release.payload_files(self.document)
+        return t.cast("list[dict[str, t.Any]]", release.payload_files(t.cast(release.Document, self.document)))
 
     def size(self) -> int:
         """Bytes of all payload files."""

@@ -73,7 +73,7 @@ def _about(entry: Listed, targets: Targets) -> list[str]:
     return sorted(path for path, one in targets.items() if (one.custom or {}).get("release") == entry.digest)
 
 
-def _approval(content: bytes) -> dict[str, t.Any] | None:
+def _approval(content: bytes) -> approval.Approval | None:
     try:
         return approval.parse(content)
     except approval.ApprovalError:

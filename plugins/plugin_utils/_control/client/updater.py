@@ -139,7 +139,7 @@ class _Client:
                     continue
                 step = {key: getattr(entry, key) for key in ("version", "counter", "channel", "digest")}
                 try:
-                    document = self._parsed(entry, self._document(updater, entry))
+                    document = t.cast("dict[str, t.Any]", self._parsed(entry, self._document(updater, entry)))
                 except _unreadable() as error:
                     unread.append({**step, "problem": _sentence(error)})
                     continue

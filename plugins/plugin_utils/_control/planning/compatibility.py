@@ -66,7 +66,7 @@ def _judged(document: Document, digest: str, info: t.Any, retry_rejected: bool) 
         return None, False  # there already: it is part of the plan and comes out as current
     if known.get("counter") is not None and known["counter"] > document["counter"]:
         return f"has confirmed counter {known['counter']}, newer than {document['counter']}", False
-    obstacle = release.obstacle(dict(document), current)
+    obstacle = release.obstacle(t.cast(release.Document, document), current)
     if obstacle:
         return f"cannot take it directly: {obstacle}", True
     if not retry_rejected and digest in (info.get("rejected") or {}):

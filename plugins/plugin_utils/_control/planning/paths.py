@@ -160,7 +160,7 @@ class _Graph:
             for one in nodes:
                 if one["digest"] in before or (state is not None and one["counter"] <= state["counter"]):
                     continue
-                if release.obstacle(dict(one), state):
+                if _obstacle(one, state):
                     continue
                 before[one["digest"]] = node
                 if one is self.target:
@@ -204,7 +204,7 @@ class _Graph:
         for one in self.steps:  # newest first: whom it leads to is there before it
             if one["digest"] in barred or (state is not None and one["counter"] <= state["counter"]):
                 continue
-            if any(one["counter"] < later["counter"] and not release.obstacle(dict(later), one) for later in ahead):
+            if any(one["counter"] < later["counter"] and not _obstacle(later, one) for later in ahead):
                 ahead.append(one)
         following = ahead[-1]
         wanted, most = following.get("from", {}), following["counter"] - 1
@@ -235,3 +235,7 @@ def _source(name: str, step: Step) -> str:
 
 def _position(state: Step) -> str:
     return f"{state['version']} (counter {state['counter']})"
+
+
+def _obstacle(one: Step, state: State) -> str | None:
+    return release.obstacle(t.cast(release.Document, one), t.cast("release.Installed | None", state))

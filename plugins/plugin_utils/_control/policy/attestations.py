@@ -98,7 +98,7 @@ def check(
     """
     rules = {
         entry["predicate"]: entry
-        for entry in (policy or {}).get("custody", [])
+        for entry in (policy.get("custody", []) if policy else [])
         if channel in entry.get("channels", [channel])
     }
     problems: list[str] = []

@@ -30,7 +30,7 @@ def read(path: pathlib.Path) -> tuple[dict[str, t.Any], bytes, dict[str, pathlib
     try:
         described, payloads = release.describe(load(path), path.parent)
         content = release.canonical(described)
-        return release.parse(content), content, payloads
+        return t.cast("dict[str, t.Any]", release.parse(content)), content, payloads
     except OSError as error:
         raise _unreadable(path, error) from error
     except release.ReleaseError as error:

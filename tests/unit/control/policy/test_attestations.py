@@ -11,6 +11,7 @@ import pathlib
 import typing as t
 
 import pytest
+from ansible_collections.fleet.ota.plugins.module_utils._device.documents import release
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.approvals.requests import Desk
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.base.errors import RepositoryError, TrustError
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.policy import attestations
@@ -59,7 +60,8 @@ class Build:
         return policies.parse(policies.read(path))
 
     def check(self, *attachments: attestations.Attachment, channel: str = "stable", **changes: t.Any) -> list[str]:
-        return attestations.check(attachments, self.document, self.digest, channel, self.policy(**changes))
+        document = t.cast(release.Document, self.document)
+        return attestations.check(attachments, document, self.digest, channel, self.policy(**changes))
 
 
 @pytest.fixture

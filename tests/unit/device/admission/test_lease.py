@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.fleet.ota.plugins.module_utils._device.records.transaction import AT_WORK
+from ansible_collections.fleet.ota.plugins.module_utils._device.base.states import AT_WORK
 
 from ..conftest import Device, Publisher
 

@@ -40,7 +40,9 @@ PIECE = {"sha256": DIGEST, "length": 2, "offset": 0, "size": 2}
 
 
 def admit(verb: t.Any, settings: sealed.Settings = LEAST, **keys: t.Any) -> dict[str, t.Any]:
-    return requests.admit(LAYOUT, settings, {"v": 1, "verb": verb, **keys}, protocol.VERSION)
+    return t.cast(
+        "dict[str, t.Any]", requests.admit(LAYOUT, settings, {"v": 1, "verb": verb, **keys}, protocol.VERSION)
+    )
 
 
 def refusal(verb: t.Any, settings: sealed.Settings = LEAST, **keys: t.Any) -> OtaError:
@@ -241,7 +243,7 @@ def test_every_key_that_the_engine_reads_was_thought_about() -> None:
 )
 def test_settings_with_mistakes(value: t.Any) -> None:
     with pytest.raises(OtaError) as caught:
-        sealed.check(value)
+        sealed.parse(value)
     assert caught.value.code == "SEALED"
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.fleet.ota.plugins.module_utils._device.documents import release
+from ansible_collections.fleet.ota.plugins.module_utils._device.kinds.payloads import archive
 
 
 @pytest.fixture()
@@ -75,18 +76,22 @@ def test_bad_values(author: dict[str, t.Any], change: dict[str, t.Any], word: st
     assert len(problems) == 1 and problems[0].startswith(word), problems
 
 
+def _members(document: release.Document) -> list[archive.Member]:
+    return t.cast(archive.ArchivePayload, document["payloads"][0])["members"]
+
+
 @pytest.mark.parametrize("name", ["../evil", "/abs", "a//b", "."])
 def test_member_paths_stay_inside(author: dict[str, t.Any], tmp_path: Path, name: str) -> None:
     document, _files = release.describe(author, tmp_path)
-    document["payloads"][0]["members"][0]["path"] = name
+    _members(document)[0]["path"] = name
     assert release.validate(document, signed=True)
 
 
 @pytest.mark.parametrize(("target", "good"), [("app", True), ("../lib", True), ("../../etc", False), ("/etc", False)])
 def test_links_stay_inside(author: dict[str, t.Any], tmp_path: Path, target: str, good: bool) -> None:
     document, _files = release.describe(author, tmp_path)
-    member = {"path": "bin/link", "type": "symlink", "mode": "0777", "target": target}
-    document["payloads"][0]["members"].append(member)
+    member: archive.Member = {"path": "bin/link", "type": "symlink", "mode": "0777", "target": target}
+    _members(document).append(member)
     assert (release.validate(document, signed=True) == []) is good
 
 
@@ -118,6 +123,6 @@ def test_a_key_that_stands_twice_is_refused(author: dict[str, t.Any], tmp_path: 
 def test_which_release_it_goes_over(
     wanted: dict[str, t.Any], current: tuple[str, int] | None, word: str | None
 ) -> None:
-    here = {"version": current[0], "counter": current[1]} if current else None
-    found = release.obstacle({"from": wanted}, here)
+    here: release.Installed | None = {"version": current[0], "counter": current[1]} if current else None
+    found = release.obstacle(t.cast(release.Document, {"from": wanted}), here)
     assert (found is None) if word is None else (word in (found or ""))

@@ -55,7 +55,7 @@ class Setting:
         """Install what lies in the archive now; the directory that was made of it."""
         (installer,) = payloads.create(self.layout, self.document, lambda text: None)
         installer.files = {self.document["payloads"][0]["files"][0]["sha256"]: str(self.archive)}
-        installer.check()
+        installer.require_installable()
         installer.install()
         return Path(self.layout.real("/opt/app/current"))
 
@@ -151,5 +151,5 @@ def test_bytes_past_two_and_four_gigabytes_count(tmp_path: Path) -> None:
         for position in (2**31 + 9, 2**32 + 9, length - 1):
             handle.seek(position)
             handle.write(b"\1")
-    entry = {"name": "big", "sha256": digest, "length": length}
+    entry: payloads.File = {"name": "big", "sha256": digest, "length": length}
     assert list(staging.take(layout, layout.file("transactions", "t"), [entry])) == [digest]

@@ -211,7 +211,12 @@ def test_flapping_is_not_healthy_and_said_so(tmp_path: Path, monkeypatch: pytest
         return {}
 
     monkeypatch.setattr(tcp, "look", look)
-    section = {"passes": 2, "interval": 0.05, "timeout": 0.3, "checks": [{"name": "c", "type": "tcp", "port": 1}]}
+    section: checks.Section = {
+        "passes": 2,
+        "interval": 0.05,
+        "timeout": 0.3,
+        "checks": [{"name": "c", "type": "tcp", "port": 1}],
+    }
     verdict = Health(Layout(str(tmp_path)), section, {}).wait()
     assert not verdict.healthy and "flapping" in verdict.reason, verdict
 
@@ -227,7 +232,7 @@ def test_settle_comes_before_the_first_look(tmp_path: Path, monkeypatch: pytest.
     from ansible_collections.fleet.ota.plugins.module_utils._device.transaction import health
 
     monkeypatch.setattr(health.time, "sleep", events.append)
-    section = {"passes": 1, "settle": 7, "checks": [{"name": "c", "type": "tcp", "port": 1}]}
+    section: checks.Section = {"passes": 1, "settle": 7, "checks": [{"name": "c", "type": "tcp", "port": 1}]}
     assert Health(Layout(str(tmp_path)), section, {}).wait().healthy
     assert events == [7.0, "look"]
 
@@ -235,5 +240,5 @@ def test_settle_comes_before_the_first_look(tmp_path: Path, monkeypatch: pytest.
 def test_the_baseline_of_a_duration_is_a_median(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = iter([9.0, 0.1, 0.2])
     monkeypatch.setattr(tcp, "look", lambda check, context: {"seconds": next(seconds)})
-    section = {"checks": [{"name": "c", "type": "tcp", "port": 1, "baseline_factor": 2}]}
+    section: checks.Section = {"checks": [{"name": "c", "type": "tcp", "port": 1, "baseline_factor": 2}]}
     assert Health(Layout(str(tmp_path)), section, {}).before().checks["c"]["measured"] == {"seconds": 0.2}

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.one_python
 RESTIC = shutil.which("restic")
 real = pytest.mark.skipif(RESTIC is None, reason="restic is not installed on this machine")
 DB = "/srv/app/db"
-ENTRY: dict[str, t.Any] = {"path": DB, "on_restore": "keep", "backup": True}
+ENTRY: data.Entry = {"path": DB, "on_restore": "keep", "backup": True}
 QUICK = {"passes": 1, "interval": 0.1, "timeout": 5, "checks": [{"name": "runs", "type": "command", "argv": ["true"]}]}
 #: Spoils the data when it is activated.
 SPOIL = {"bin/app": "#!/bin/sh\necho spoiled >$FLEET_OTA_ROOT%s/rows\n" % DB}
@@ -125,7 +125,7 @@ def test_without_a_way_to_back_up_nothing_begins(
 ) -> None:
     layout = Layout(str(device.root))
     monkeypatch.setattr(command, "which", lambda program: "/usr/bin/" + program)
-    backup.ready(layout, [ENTRY])
+    backup.require_possible(layout, [ENTRY])
     wrong = {
         "is open to others": ("RESTIC_REPOSITORY=/r\n", 0o640),
         "line 3: only NAME=value": ("export RESTIC_REPOSITORY=/r\n", 0o600),
@@ -139,7 +139,7 @@ def test_without_a_way_to_back_up_nothing_begins(
     assert backup.SETTINGS in refusal(layout)
     monkeypatch.setattr(command, "which", lambda program: None)
     assert "install it" in refusal(layout)
-    backup.ready(layout, [dict(ENTRY, backup=False), {"path": "/x", "on_restore": "keep"}])
+    backup.require_possible(layout, [{**ENTRY, "backup": False}, {"path": "/x", "on_restore": "keep"}])
     publisher.release(1, **CHANGES)
     reply = apply(device, publisher)
     assert reply["error"]["code"] == "REQUIREMENT", reply
@@ -148,7 +148,7 @@ def test_without_a_way_to_back_up_nothing_begins(
 
 def refusal(layout: Layout) -> str:
     with pytest.raises(OtaError) as caught:
-        backup.ready(layout, [ENTRY])
+        backup.require_possible(layout, [ENTRY])
     assert (caught.value.code, caught.value.outcome) == ("REQUIREMENT", "refused")
     return caught.value.message
 

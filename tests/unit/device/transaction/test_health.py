@@ -24,7 +24,9 @@ FAST = {"passes": 3, "interval": 0.05, "timeout": 1.0}
 
 def health(tmp_path: Path, *given: dict[str, t.Any], **section: t.Any) -> Health:
     """Health of a directory device."""
-    return Health(Layout(str(tmp_path)), {**FAST, **section, "checks": list(given)}, {"port": "1"})
+    return Health(
+        Layout(str(tmp_path)), t.cast(checks.Section, {**FAST, **section, "checks": list(given)}), {"port": "1"}
+    )
 
 
 @pytest.fixture()

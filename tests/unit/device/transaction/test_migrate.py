@@ -195,7 +195,7 @@ def test_a_directory_that_packages_ship_can_be_kept(tmp_path: Path) -> None:
 
     def spared(*single: str) -> bool:
         try:
-            data.spare([{"path": single[0], "on_restore": "keep"}], real, single, ())
+            data.require_spared([{"path": single[0], "on_restore": "keep"}], real, single, ())
         except OtaError:
             return False
         return True
@@ -223,8 +223,12 @@ def test_mistakes_of_the_inventory_are_refused(given: t.Any) -> None:
 
 
 def test_the_inventory_adds_and_decides() -> None:
-    of_release = {"path": "/srv/db", "on_restore": "restore", "migrate": {"forward": ["up"], "back": ["down"]}}
-    more = {"path": "/mnt/db", "on_restore": "keep"}
+    of_release: data.Entry = {
+        "path": "/srv/db",
+        "on_restore": "restore",
+        "migrate": {"forward": ["up"], "back": ["down"]},
+    }
+    more: data.Entry = {"path": "/mnt/db", "on_restore": "keep"}
     found = data.merged({"data": [of_release]}, [more, {"path": "/srv/db/", "on_restore": "keep"}])
     assert found == [{**of_release, "on_restore": "keep"}, more]
 

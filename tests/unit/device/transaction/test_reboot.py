@@ -12,6 +12,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from ansible_collections.fleet.ota.plugins.module_utils._device.base import protocol
+from ansible_collections.fleet.ota.plugins.module_utils._device.base.states import State
 from ansible_collections.fleet.ota.plugins.module_utils._device.records import transaction
 from ansible_collections.fleet.ota.plugins.module_utils._device.records.transaction import Transaction
 from ansible_collections.fleet.ota.plugins.module_utils._device.system.layout import Layout
@@ -106,6 +108,18 @@ def test_an_engine_with_another_format_of_state_is_busy_and_touches_nothing(
     assert device.call("confirm")["outcome"] == "updated"
 
 
+def at(layout: Layout, state: State, reboot: str) -> Transaction:
+    """An update that has come to ``state``."""
+    entry: protocol.Release = {"name": "app", "version": "1", "counter": 1, "digest": "d"}
+    found = Transaction(layout, kind="update", release=entry, reboot=reboot, guard="none", deadline=60)
+    found.begin()
+    for one in (State.VERIFIED, State.SNAPSHOTTED, State.ARMED, State.INSTALLING):
+        found.advance(one)
+        if one is state:
+            break
+    return found
+
+
 def test_the_same_boot_counts_once_and_steps_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now, boot = [5000.0], ["a"]
     monkeypatch.setattr(transaction, "clock", lambda: now[0])
@@ -115,9 +129,9 @@ def test_the_same_boot_counts_once_and_steps_go_on(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(reboot, "boot_id", lambda: boot[0])
     layout = Layout(str(tmp_path))
     layout.prepare()
-    found = Transaction.begin(layout, kind="update", release={}, reboot="always", guard="none", deadline=60)
+    found = at(layout, State.INSTALLING, "always")
     now[0] += 20
-    found.advance("rebooting")
+    found.advance(State.REBOOTING)
     guard.arm(found)
     assert guard.remaining(found) == 60
     boot[0], now[0] = "b", 12.0
@@ -125,7 +139,7 @@ def test_the_same_boot_counts_once_and_steps_go_on(tmp_path: Path, monkeypatch: 
     found.count_boot()
     found.count_boot()
     assert found.boots == 1 and reboot.happened(found)
-    found.advance("checking")
+    found.advance(State.CHECKING)
     assert found.steps["checking"] == 32.0
 
 
@@ -136,12 +150,11 @@ def test_what_was_installed_is_on_disk_before_the_record_goes_on(
     """What a package's scripts wrote, too: initramfs and boot entries are made by them."""
     layout = Layout("/", str(tmp_path))
     layout.prepare()
-    found = Transaction.begin(layout, kind="update", release={}, reboot=mode, guard="none", deadline=60)
-    found.advance("installing")
+    found = at(layout, State.INSTALLING, mode)
     seen: list[str] = []
     monkeypatch.setattr(worker.os, "sync", lambda: seen.append(found.state))
     monkeypatch.setattr(worker.reboot, "ask", lambda layout: seen.append(found.state))
-    monkeypatch.setattr(worker, "check", lambda found, section: found.advance("checking"))
+    monkeypatch.setattr(worker, "prove", lambda found, section: found.advance(State.CHECKING))
     worker._in_place(found, {})
     assert seen == ["installing", *(["rebooting"] if mode == "always" else [])]
     assert state in found.steps

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.fleet.ota.plugins.module_utils._device.base.errors import OtaError
+from ansible_collections.fleet.ota.plugins.module_utils._device.documents import release
 from ansible_collections.fleet.ota.plugins.module_utils._device.records import installed
 from ansible_collections.fleet.ota.plugins.module_utils._device.system.layout import Layout
 
@@ -235,15 +236,18 @@ def test_a_release_in_between_is_asked_for_and_the_way_back_stays_open(device: D
 def test_what_is_here_after_a_way_back_is_no_rollback(tmp_path: Path) -> None:
     layout = Layout(str(tmp_path))
     layout.prepare()
-    known = installed.Memory(layout)
+    memory = installed.Memory(layout)
     for counter in (1, 2):
-        known.confirm(
+        memory.confirm(
             {"name": "app", "version": "1", "counter": counter, "digest": "d%d" % counter, "transaction": "t"}
         )
-    known.value["releases"]["app"]["current"]["digest"] = "d1"
-    known.check({"name": "app", "version": "1", "counter": 1}, "d1", False)
+    current = memory.of("app")["current"]
+    assert current is not None
+    current["digest"] = "d1"
+    document: release.Document = {"format": 1, "name": "app", "version": "1", "counter": 1, "payloads": []}
+    memory.require_acceptable(document, "d1", False)
     with pytest.raises(OtaError, match="below 2"):
-        known.check({"name": "app", "version": "1", "counter": 1}, "another", False)
+        memory.require_acceptable(document, "another", False)
 
 
 def test_as_many_ways_back_stay_as_were_asked_for(device: Device, publisher: Publisher) -> None:

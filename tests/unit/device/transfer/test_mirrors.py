@@ -15,6 +15,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ansible_collections.fleet.ota.plugins.module_utils._device.base import protocol
 from ansible_collections.fleet.ota.plugins.module_utils._device.base.errors import OtaError
 from ansible_collections.fleet.ota.plugins.module_utils._device.enrolment import tls
 from ansible_collections.fleet.ota.plugins.module_utils._device.system.layout import Layout
@@ -24,7 +25,7 @@ from .. import hostile
 
 CONTENT = bytes(random.Random(1).randrange(256) for _index in range(100000))
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
-ENTRY = {"sha256": DIGEST, "length": len(CONTENT)}
+ENTRY: protocol.File = {"sha256": DIGEST, "length": len(CONTENT)}
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(CONTENT)
 
 
@@ -216,7 +217,7 @@ def give(site: Site, ca: Path | None = None, client: Path | None = None) -> None
     value = {"ca": ca.read_text()} if ca else {}
     if client:
         value.update(certificate=client.read_text(), key=client.with_suffix(".key").read_text())
-    tls.store(site.layout, tls.check(site.layout, value))
+    tls.store(site.layout, tls.parse(site.layout, value))
 
 
 def test_mutual_tls(site: Site, authority: hostile.Authority) -> None:
@@ -289,7 +290,7 @@ def test_files_that_do_not_belong_together_are_refused(site: Site, authority: ho
     ]
     for value in wrong:
         with pytest.raises(OtaError) as caught:
-            tls.check(site.layout, value)
+            tls.parse(site.layout, value)
         assert caught.value.code == "TLS"
         assert key.splitlines()[1] not in str(caught.value.as_dict())
     assert not Path(site.layout.file("tls")).exists()

@@ -25,11 +25,35 @@ class Unhealthy(Exception):
     """A check that did not pass, with the reason for people."""
 
 
+#: What a look measured; the keys are each kind's own.
+Measured = t.Dict[str, t.Any]
+#: A check of a release document: ``name``, ``type``, and each kind's own keys.
+Check = t.Mapping[str, t.Any]
+
+
+class Finding(t.TypedDict):
+    """What a look at one check said; ``reason`` is for people, and empty where all is well."""
+
+    ok: bool
+    reason: str
+    measured: Measured
+
+
+class Section(t.TypedDict, total=False):
+    """``health`` of a release document; times in seconds."""
+
+    checks: t.Sequence[Check]
+    passes: int
+    interval: float
+    timeout: float
+    settle: float
+
+
 class Context(t.NamedTuple):
     """What a check may compare with: whether the device is a whole machine, the baseline's measurements, its root."""
 
     is_real: bool
-    baseline: t.Mapping[str, t.Any]
+    baseline: Measured
     root: str = "/"
 
     def real(self, path: str) -> str:
@@ -42,7 +66,7 @@ def kinds() -> list[str]:
     return registry.names(__path__)
 
 
-def module(kind: t.Any) -> types.ModuleType | None:
+def module(kind: object) -> types.ModuleType | None:
     """The module of check ``kind``, or None."""
     return registry.module(__name__, __path__, kind)
 
@@ -55,24 +79,24 @@ _TIMES: dict[str, schema.Rule] = {
 }
 
 
-def validate(where: str, health: t.Any, problems: schema.Problems) -> None:
+def validate(where: str, health: object, problems: schema.Problems) -> None:
     """Add to ``problems`` every mistake of a ``health`` section."""
     if not problems.mapping(where, health, dict(_TIMES, checks=schema.list_of(schema.anything))):
         return
     names = set()
-    checks = health.get("checks")
+    checks = health.get("checks") if isinstance(health, dict) else None
     for index, check in enumerate(checks if isinstance(checks, list) else []):
         here = "%s.checks[%d]" % (where, index)
         if not isinstance(check, dict):
             problems.add(here, "must be a mapping, not %s" % schema.kind(check))
             continue
-        found = module(check.get("type"))
-        if found is None:
+        implementation = module(check.get("type"))
+        if implementation is None:
             problems.add(here + ".type", "%r is not a kind of check (%s)" % (check.get("type"), ", ".join(kinds())))
             continue
-        rules = dict(found.RULES, name=schema.matching(schema.NAME), type=schema.anything)
-        problems.mapping(here, check, rules, required=("name", "type", *found.REQUIRED))
-        wrong = found.complete(check) if hasattr(found, "complete") else None
+        rules = dict(implementation.RULES, name=schema.matching(schema.NAME), type=schema.anything)
+        problems.mapping(here, check, rules, required=("name", "type", *implementation.REQUIRED))
+        wrong = implementation.complete(check) if hasattr(implementation, "complete") else None
         if wrong:
             problems.add(here, wrong)
         if check.get("name") in names:

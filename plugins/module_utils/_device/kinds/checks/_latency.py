@@ -8,17 +8,15 @@
 
 from __future__ import annotations
 
-import typing as t
-
 from ...base import schema
-from . import Context, Unhealthy
+from . import Check, Context, Unhealthy
 
 RULES: dict[str, schema.Rule] = {"max_seconds": schema.number(0), "baseline_factor": schema.number(1)}
 #: Seconds below which twice as long is noise.
 _NOISE = 0.05
 
 
-def judge(check: t.Mapping[str, t.Any], seconds: float, context: Context) -> None:
+def judge(check: Check, seconds: float, context: Context) -> None:
     """Unhealthy when it took too long; without a measurement from before there is nothing to compare with."""
     if "max_seconds" in check and not seconds <= check["max_seconds"]:
         raise Unhealthy("answers after %.3f s, at most %s are allowed" % (seconds, check["max_seconds"]))

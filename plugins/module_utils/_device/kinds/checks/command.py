@@ -8,11 +8,9 @@
 
 from __future__ import annotations
 
-import typing as t
-
 from ...base import schema
 from ...system import command
-from . import Context, Unhealthy
+from . import Check, Context, Measured, Unhealthy
 
 REQUIRED = ("argv",)
 RULES: dict[str, schema.Rule] = {
@@ -22,10 +20,10 @@ RULES: dict[str, schema.Rule] = {
 }
 
 
-def look(check: t.Mapping[str, t.Any], context: Context) -> dict[str, t.Any]:
+def look(check: Check, context: Context) -> Measured:
     """Run it once, without a shell."""
     result = command.run(check["argv"], timeout=float(check.get("wait", 30)))
-    wanted = check.get("rc", 0)
-    if result.rc != wanted:
-        raise Unhealthy("%s ended with %d, not %d: %s" % (" ".join(check["argv"]), result.rc, wanted, result.tail))
+    expected = check.get("rc", 0)
+    if result.rc != expected:
+        raise Unhealthy("%s ended with %d, not %d: %s" % (" ".join(check["argv"]), result.rc, expected, result.tail))
     return {"rc": result.rc}

@@ -8,22 +8,20 @@
 
 from __future__ import annotations
 
-import typing as t
-
 from ...base import schema
 from ...system import units
-from . import Context, Unhealthy
+from . import Check, Context, Measured, Unhealthy
 
 REQUIRED = ()
 RULES: dict[str, schema.Rule] = {"except": schema.list_of(schema.text)}
 
 
-def look(check: t.Mapping[str, t.Any], context: Context) -> dict[str, t.Any]:
+def look(check: Check, context: Context) -> Measured:
     """Compare with the failed units of the baseline; without one, none may have failed."""
     if not context.is_real:
         raise Unhealthy("units can be checked on a whole machine only, not in a directory")
-    found = units.failed()
-    new = found - set(context.baseline.get("failed", [])) - set(check.get("except", []))
+    failed = units.failed()
+    new = failed - set(context.baseline.get("failed", [])) - set(check.get("except", []))
     if new and context.baseline.get("taken", True):
         raise Unhealthy("newly failed: %s" % ", ".join(sorted(new)))
-    return {"failed": sorted(found)}
+    return {"failed": sorted(failed)}

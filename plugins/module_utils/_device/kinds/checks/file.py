@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-import typing as t
 
 from ...base import schema
-from . import Context, Unhealthy
+from . import Check, Context, Measured, Unhealthy
 
 REQUIRED = ("path",)
 RULES: dict[str, schema.Rule] = {
@@ -25,7 +24,7 @@ RULES: dict[str, schema.Rule] = {
 _LONGEST = 16 << 20
 
 
-def look(check: t.Mapping[str, t.Any], context: Context) -> dict[str, t.Any]:
+def look(check: Check, context: Context) -> Measured:
     """Follow links; a file that cannot be read is inconclusive, and more than 16 MiB of it are not searched."""
     path = context.real(check["path"])
     there = os.path.exists(path)
@@ -42,7 +41,7 @@ def look(check: t.Mapping[str, t.Any], context: Context) -> dict[str, t.Any]:
     return {}
 
 
-def _content(path: str, check: t.Mapping[str, t.Any]) -> None:
+def _content(path: str, check: Check) -> None:
     with open(path, "rb") as handle:
         content = handle.read(_LONGEST + 1)
     if len(content) > _LONGEST:

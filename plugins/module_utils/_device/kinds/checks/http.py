@@ -15,33 +15,34 @@ import urllib.error
 import urllib.request
 
 from ...base import schema
-from . import Context, Unhealthy, _latency
+from . import Check, Context, Measured, Unhealthy, _latency
 
 REQUIRED = ("url",)
 
 
-def _json(value: t.Any) -> str | None:
+def _json(value: object) -> str | None:
     """One condition, or a list of them; each has a path and at least one of ``equals``, ``min`` and ``max``."""
     problems = schema.Problems()
     number = schema.number(float("-inf"))
     rules: dict[str, schema.Rule] = {"path": schema.text, "equals": schema.anything, "min": number, "max": number}
     for one in value if isinstance(value, list) and value else [value]:
-        if problems.mapping("json", one, rules, required=("path",)) and not {"equals", "min", "max"} & set(one):
+        whole = problems.mapping("json", one, rules, required=("path",))
+        if whole and isinstance(one, dict) and not {"equals", "min", "max"} & set(one):
             problems.add("json", "needs 'equals', 'min' or 'max'")
     return problems.found[0] if problems.found else None
 
 
-def _headers(value: t.Any) -> str | None:
+def _headers(value: object) -> str | None:
     """Header names with what they must be, letter by letter."""
     problems = schema.Problems()
     problems.mapping("headers", value, dict.fromkeys(value, schema.text) if isinstance(value, dict) else {})
     return problems.found[0] if problems.found else None
 
 
-def _url(value: t.Any) -> str | None:
+def _url(value: object) -> str | None:
     wrong = schema.text(value)
     return wrong or (
-        None if value.startswith(("http://", "https://")) else "%r must start with http:// or https://" % value
+        None if str(value).startswith(("http://", "https://")) else "%r must start with http:// or https://" % value
     )
 
 
@@ -59,7 +60,7 @@ RULES: dict[str, schema.Rule] = {
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """A redirect is an answer to look at, not to follow: a login page must not pass as health."""
 
-    def redirect_request(self, *args: t.Any, **kwargs: t.Any) -> None:
+    def redirect_request(self, *args: object, **kwargs: object) -> None:
         """Do not follow."""
         return
 
@@ -69,7 +70,7 @@ def opener() -> urllib.request.OpenerDirector:
     return urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
 
 
-def look(check: t.Mapping[str, t.Any], context: Context) -> dict[str, t.Any]:
+def look(check: Check, context: Context) -> Measured:
     """Ask once; ``wait`` (s, default 5) is the longest time for the answer."""
     started = time.monotonic()
     try:
@@ -79,9 +80,9 @@ def look(check: t.Mapping[str, t.Any], context: Context) -> dict[str, t.Any]:
         status, headers, body = error.code, error.headers, error.read(1 << 20)
     except (OSError, ValueError) as error:
         raise Unhealthy("%s does not answer: %s" % (check["url"], getattr(error, "reason", error))) from None
-    wanted = check.get("status", 200)
-    if status != wanted:
-        raise Unhealthy("%s answers %d, not %d" % (check["url"], status, wanted))
+    expected = check.get("status", 200)
+    if status != expected:
+        raise Unhealthy("%s answers %d, not %d" % (check["url"], status, expected))
     if "contains" in check and check["contains"].encode() not in body:
         raise Unhealthy("%s answers without %r" % (check["url"], check["contains"]))
     seconds = time.monotonic() - started
@@ -104,7 +105,7 @@ def _parsed(body: bytes) -> t.Any:
         return None
 
 
-def _compare(url: str, check: t.Mapping[str, t.Any], value: t.Any) -> None:
+def _compare(url: str, check: Check, value: t.Any) -> None:
     path = check["path"]
     try:
         for part in path.split("."):
@@ -112,9 +113,9 @@ def _compare(url: str, check: t.Mapping[str, t.Any], value: t.Any) -> None:
     except (ValueError, KeyError, IndexError, TypeError):
         raise Unhealthy("%s answers without %s in its JSON" % (url, path)) from None
     if "equals" in check:
-        wanted = check["equals"]
-        if value != wanted or isinstance(value, bool) != isinstance(wanted, bool):
-            raise Unhealthy("%s answers %s = %r, not %r" % (url, path, value, wanted))
+        expected = check["equals"]
+        if value != expected or isinstance(value, bool) != isinstance(expected, bool):
+            raise Unhealthy("%s answers %s = %r, not %r" % (url, path, value, expected))
     if "min" in check or "max" in check:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise Unhealthy("%s answers %s = %r, which is no number" % (url, path, value))

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import json
 import time
-import typing as t
 
 from ...base import schema
 from ...system import command
-from . import Context, Unhealthy
+from . import Check, Context, Measured, Unhealthy
 
 REQUIRED = ()
 RULES: dict[str, schema.Rule] = {
@@ -27,7 +26,7 @@ RULES: dict[str, schema.Rule] = {
 _MOST = 10000
 
 
-def look(check: t.Mapping[str, t.Any], context: Context) -> dict[str, t.Any]:
+def look(check: Check, context: Context) -> Measured:
     """Count those of the last ``window`` seconds (60) of this boot, by the monotonic clock.
 
     At most ``max`` (0) may be there; with ``above_baseline`` so many more than before the update are allowed.

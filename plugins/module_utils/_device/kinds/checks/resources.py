@@ -14,7 +14,7 @@ import typing as t
 
 from ...base import schema
 from ...system import command
-from . import Context, Unhealthy
+from . import Check, Context, Measured, Unhealthy
 
 REQUIRED = ()
 _LIMITS = ("memory_available", "free_space", "load", "cpu", "unit_memory")
@@ -30,7 +30,7 @@ RULES: dict[str, schema.Rule] = {
 }
 
 
-def complete(check: t.Mapping[str, t.Any]) -> str | None:
+def complete(check: Check) -> str | None:
     """What is missing in a check whose keys are right by themselves."""
     if not any(limit in check for limit in _LIMITS):
         return "needs a limit: one of %s" % ", ".join(_LIMITS)
@@ -39,43 +39,43 @@ def complete(check: t.Mapping[str, t.Any]) -> str | None:
     return None
 
 
-def look(check: t.Mapping[str, t.Any], context: Context) -> dict[str, t.Any]:
+def look(check: Check, context: Context) -> Measured:
     """Measure what is limited, and only that.
 
     ``memory_available`` and ``free_space`` are at least so many bytes; ``load`` at most so much per processor over the
     last minute; ``cpu`` at most so many percent busy ``over`` seconds (1); ``unit_memory`` at most so many bytes.
     """
-    seen: dict[str, t.Any] = {}
+    measured: Measured = {}
     wrong = []
     for limit in _LIMITS:
         if limit not in check:
             continue
-        seen[limit] = value = _MEASURES[limit](check, context)
+        measured[limit] = value = _MEASURES[limit](check, context)
         least = limit in ("memory_available", "free_space")
         kept = value >= check[limit] if least else value <= check[limit]
         if not kept:  # also what is no number
             wrong.append("%s is %s, %s %s" % (limit, value, "at least" if least else "at most", check[limit]))
     if wrong:
         raise Unhealthy("; ".join(wrong))
-    return seen
+    return measured
 
 
-def _memory(check: t.Mapping[str, t.Any], context: Context) -> int:
+def _memory(check: Check, context: Context) -> int:
     with open("/proc/meminfo", encoding="ascii") as handle:
         lines = dict(line.split(":", 1) for line in handle)
     return int(lines["MemAvailable"].split()[0]) * 1024
 
 
-def _space(check: t.Mapping[str, t.Any], context: Context) -> int:
-    found = os.statvfs(context.real(check.get("path", "/")))
-    return found.f_bavail * found.f_frsize
+def _space(check: Check, context: Context) -> int:
+    disk = os.statvfs(context.real(check.get("path", "/")))
+    return disk.f_bavail * disk.f_frsize
 
 
-def _load(check: t.Mapping[str, t.Any], context: Context) -> float:
+def _load(check: Check, context: Context) -> float:
     return round(os.getloadavg()[0] / (os.cpu_count() or 1), 3)
 
 
-def _cpu(check: t.Mapping[str, t.Any], context: Context) -> float:
+def _cpu(check: Check, context: Context) -> float:
     before = _ticks()
     time.sleep(float(check.get("over", 1)))
     after = _ticks()
@@ -91,7 +91,7 @@ def _ticks() -> list[int]:
         return [int(word) for word in handle.readline().split()[1:9]]
 
 
-def _unit_memory(check: t.Mapping[str, t.Any], context: Context) -> int:
+def _unit_memory(check: Check, context: Context) -> int:
     if not context.is_real:
         raise Unhealthy("units can be checked on a whole machine only, not in a directory")
     result = command.run(["systemctl", "show", "--property=MemoryCurrent", "--value", "--", check["unit"]])
@@ -100,7 +100,7 @@ def _unit_memory(check: t.Mapping[str, t.Any], context: Context) -> int:
     return int(result.out)
 
 
-_MEASURES: dict[str, t.Callable[[t.Mapping[str, t.Any], Context], t.Any]] = {
+_MEASURES: dict[str, t.Callable[[Check, Context], float]] = {
     "memory_available": _memory,
     "free_space": _space,
     "load": _load,

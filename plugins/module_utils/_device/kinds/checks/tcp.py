@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import socket
 import time
-import typing as t
 
 from ...base import schema
-from . import Context, Unhealthy, _latency
+from . import Check, Context, Measured, Unhealthy, _latency
 
 REQUIRED = ("port",)
 RULES: dict[str, schema.Rule] = {
@@ -24,7 +23,7 @@ RULES: dict[str, schema.Rule] = {
 }
 
 
-def look(check: t.Mapping[str, t.Any], context: Context) -> dict[str, t.Any]:
+def look(check: Check, context: Context) -> Measured:
     """Connect once; ``host`` is the device itself by default."""
     host, port = check.get("host", "127.0.0.1"), int(check["port"])
     started = time.monotonic()

@@ -8,11 +8,9 @@
 
 from __future__ import annotations
 
-import typing as t
-
 from ...base import schema
 from ...system import units
-from . import Context, Unhealthy
+from . import Check, Context, Measured, Unhealthy
 
 REQUIRED = ("unit",)
 RULES: dict[str, schema.Rule] = {
@@ -21,17 +19,17 @@ RULES: dict[str, schema.Rule] = {
 }
 
 
-def look(check: t.Mapping[str, t.Any], context: Context) -> dict[str, t.Any]:
+def look(check: Check, context: Context) -> Measured:
     """Active now (a one-shot unit may have ended well)."""
     if not context.is_real:
         raise Unhealthy("units can be checked on a whole machine only, not in a directory")
-    found = units.show([check["unit"]])[check["unit"]]
-    if found.get("LoadState") != "loaded":
-        raise Unhealthy("%s is %s" % (check["unit"], found.get("LoadState", "unknown")))
-    if found.get("ActiveState") != "active":
-        raise Unhealthy("%s is %s (%s)" % (check["unit"], found.get("ActiveState"), found.get("SubState")))
+    properties = units.show([check["unit"]])[check["unit"]]
+    if properties.get("LoadState") != "loaded":
+        raise Unhealthy("%s is %s" % (check["unit"], properties.get("LoadState", "unknown")))
+    if properties.get("ActiveState") != "active":
+        raise Unhealthy("%s is %s (%s)" % (check["unit"], properties.get("ActiveState"), properties.get("SubState")))
     # A restart between two looks must break the row of passes: the runner compares `restarts` of consecutive looks.
-    restarts = int(found.get("NRestarts") or 0)
+    restarts = int(properties.get("NRestarts") or 0)
     if restarts > check.get("max_restarts", restarts):
         raise Unhealthy(
             "%s was restarted %d times, at most %d are allowed" % (check["unit"], restarts, check["max_restarts"])

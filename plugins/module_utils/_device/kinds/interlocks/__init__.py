@@ -35,6 +35,7 @@ MOST = 32
 FOLDER = "/etc/fleet-ota/interlocks.d"
 #: Where an interlock of a request says that it comes from.
 REQUEST = "the rollout"
+#: An interlock: ``name``, ``type``, ``unknown``, ``timeout``, and each kind's own keys.
 Entry = t.Mapping[str, t.Any]
 
 
@@ -56,19 +57,22 @@ def kinds() -> list[str]:
     return registry.names(__path__)
 
 
-def module(kind: t.Any) -> types.ModuleType | None:
+def module(kind: object) -> types.ModuleType | None:
     """The module of interlock ``kind``, or None."""
     return registry.module(__name__, __path__, kind)
 
 
 def is_harmless(kind: str) -> bool:
     """Whether a sealed device takes this kind from a request."""
-    found = module(kind)
-    return found is not None and bool(found.HARMLESS)
+    implementation = module(kind)
+    return implementation is not None and bool(implementation.HARMLESS)
 
 
-def _seconds(value: t.Any) -> str | None:
-    return schema.number(0.1)(value) or (None if value <= LONGEST else "%s is more than %d s" % (value, LONGEST))
+def _seconds(value: object) -> str | None:
+    wrong = schema.number(0.1)(value)
+    if wrong is None and isinstance(value, (int, float)) and value > LONGEST:
+        wrong = "%s is more than %d s" % (value, LONGEST)
+    return wrong
 
 
 _COMMON: dict[str, schema.Rule] = {
@@ -79,13 +83,13 @@ _COMMON: dict[str, schema.Rule] = {
 }
 
 
-def validate(where: str, entries: t.Any, problems: schema.Problems) -> None:
+def validate(where: str, entries: object, problems: schema.Problems) -> None:
     """Add to ``problems`` every mistake of a list of interlocks."""
-    wrong = schema.list_of(schema.anything)(entries)
-    if wrong is None and len(entries) > MOST:
-        wrong = "more than %d interlocks would take too long" % MOST
-    if wrong:
-        problems.add(where, wrong)
+    if not isinstance(entries, list):
+        problems.add(where, "must be a list, not %s" % schema.kind(entries))
+        return
+    if len(entries) > MOST:
+        problems.add(where, "more than %d interlocks would take too long" % MOST)
         return
     names = set()
     for index, entry in enumerate(entries):
@@ -93,11 +97,13 @@ def validate(where: str, entries: t.Any, problems: schema.Problems) -> None:
         if not isinstance(entry, dict):
             problems.add(here, "must be a mapping, not %s" % schema.kind(entry))
             continue
-        found = module(entry.get("type"))
-        if found is None:
+        implementation = module(entry.get("type"))
+        if implementation is None:
             problems.add(here + ".type", "%r is not a kind of interlock (%s)" % (entry.get("type"), ", ".join(kinds())))
             continue
-        problems.mapping(here, entry, dict(_COMMON, **found.RULES), required=("name", "type", *found.REQUIRED))
+        problems.mapping(
+            here, entry, dict(_COMMON, **implementation.RULES), required=("name", "type", *implementation.REQUIRED)
+        )
         name = str(entry.get("name"))
         if name in names:
             problems.add(here + ".name", "%r is taken by an earlier interlock; names are unique" % name)
@@ -119,9 +125,9 @@ def held(layout: Layout, entries: t.Sequence[Entry], source: str) -> list[Held]:
 
 
 def _reason(entry: Entry, context: Context) -> str | None:
-    found = module(entry["type"])
+    implementation = module(entry["type"])
     try:
-        return t.cast("str | None", found.look(entry, context)) if found else None
+        return t.cast("str | None", implementation.look(entry, context)) if implementation else None
     except Unknown as error:
         reason = str(error)
     except Exception as error:  # a device in a state that nobody thought of: it cannot be told
@@ -129,27 +135,28 @@ def _reason(entry: Entry, context: Context) -> str | None:
     return None if entry.get("unknown") == "go" else "cannot tell: %s" % reason
 
 
-def demand(found: t.Sequence[Held]) -> None:
+def require_free(holding: t.Sequence[Held]) -> None:
     """OtaError ``INTERLOCK`` if any of them holds."""
-    if found:
-        texts = "; ".join("%s: %s" % (one.name, one.reason) for one in found)
+    if holding:
+        texts = "; ".join("%s: %s" % (one.name, one.reason) for one in holding)
         message = "not now (%s); nothing was touched, the next run asks again"
-        raise OtaError("INTERLOCK", message % texts, held=[one._asdict() for one in found])
+        raise OtaError("INTERLOCK", message % texts, held=[one._asdict() for one in holding])
 
 
-def ask(layout: Layout, given: t.Any) -> None:
-    """OtaError ``INTERLOCK`` if one of the device's own or of ``given`` (a list, or None) says not now.
+def ask(layout: Layout, requested: object) -> None:
+    """OtaError ``INTERLOCK`` if one of the device's own or of ``requested`` (a list, or None) says not now.
 
     ``INTERLOCK_SPEC`` if any of them has mistakes: then it is not known what somebody wanted to be held.
     """
     problems = schema.Problems()
-    validate("interlocks", given or [], problems)
+    entries = requested or []
+    validate("interlocks", entries, problems)
     sources = {path: _read(layout, path, problems) for path in _files(layout, problems)}
     if problems.found:
         message = "interlocks have errors: %s; nothing is done while it is not known what they hold"
         raise OtaError("INTERLOCK_SPEC", message % "; ".join(problems.found), problems=problems.found)
-    sources[REQUEST] = list(given or [])
-    demand([one for source, found in sources.items() for one in held(layout, found, source)])
+    sources[REQUEST] = entries if isinstance(entries, list) else []
+    require_free([one for source, listed in sources.items() for one in held(layout, listed, source)])
 
 
 def _files(layout: Layout, problems: schema.Problems) -> list[str]:
@@ -166,16 +173,16 @@ def _files(layout: Layout, problems: schema.Problems) -> list[str]:
     return ["%s/%s" % (FOLDER, name) for name in names if name.endswith(".json") and not name.startswith(".")]
 
 
-def _read(layout: Layout, path: str, problems: schema.Problems) -> list[t.Any]:
+def _read(layout: Layout, path: str, problems: schema.Problems) -> list[Entry]:
     try:
         with open(layout.real(path), encoding="utf-8") as handle:
             _owned(path, os.fstat(handle.fileno()), problems)
-            found = json.load(handle)
+            entries = json.load(handle)
     except (OSError, ValueError) as error:
         problems.add(path, "cannot be read (%s)" % error)
         return []
-    validate(path, found, problems)
-    return found if isinstance(found, list) else []
+    validate(path, entries, problems)
+    return entries if isinstance(entries, list) else []
 
 
 def _owned(path: str, info: os.stat_result, problems: schema.Problems) -> None:

@@ -21,11 +21,11 @@ def folders(path: str) -> list[str]:
 
 def texts(folder: str, *names: str) -> dict[str, str]:
     """The content of the files ``names``; empty for what is not there or cannot be read right now."""
-    found = {}
+    contents = {}
     for name in names:
         try:
             with open(os.path.join(folder, name), encoding="ascii", errors="replace") as handle:
-                found[name] = handle.read(4096).strip()
+                contents[name] = handle.read(4096).strip()
         except OSError:
-            found[name] = ""
-    return found
+            contents[name] = ""
+    return contents

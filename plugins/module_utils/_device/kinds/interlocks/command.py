@@ -22,10 +22,10 @@ NOT_NOW = 75
 def look(entry: Entry, context: Context) -> str | None:
     """0 is go, 75 (``EX_TEMPFAIL``) not now; any other end says nothing. The last line that it prints is the reason."""
     argv, seconds = entry["argv"], entry.get("timeout", TIMEOUT)
-    found = command.run(argv, timeout=seconds, environment={"FLEET_OTA_ROOT": context.root})
-    if found.rc == 0:
+    result = command.run(argv, timeout=seconds, environment={"FLEET_OTA_ROOT": context.root})
+    if result.rc == 0:
         return None
-    said = found.tail.splitlines()[-1:]
-    if found.rc == NOT_NOW:
-        return "%s says %s" % (argv[0], said[0] if said else "not now")
-    raise Unknown("%s ended with %d%s" % (argv[0], found.rc, ": " + said[0] if said else ""))
+    last_line = result.tail.splitlines()[-1:]
+    if result.rc == NOT_NOW:
+        return "%s says %s" % (argv[0], last_line[0] if last_line else "not now")
+    raise Unknown("%s ended with %d%s" % (argv[0], result.rc, ": " + last_line[0] if last_line else ""))

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import threading
-import typing as t
 import urllib.error
 
 from ...base import schema, urls
@@ -25,18 +24,19 @@ def look(entry: Entry, context: Context) -> str | None:
     """Ask once by GET, without a proxy and following no redirect; no answer says nothing."""
     url, seconds = entry["url"], float(entry.get("timeout", TIMEOUT))
     shown = urls.shown(url)
-    found: list[t.Any] = []
+    answers: list[int | Exception] = []
     # A thread that may be left behind: a time-out of sockets is for each silence, and a name server has none, so that
     # whoever sends a byte now and then would keep the device for as long as he likes.
-    asking = threading.Thread(target=lambda: found.append(_ask(url, seconds)), daemon=True)
+    asking = threading.Thread(target=lambda: answers.append(_ask(url, seconds)), daemon=True)
     asking.start()
     asking.join(seconds)
-    if not found:
+    if not answers:
         raise Unknown("%s does not answer within %g s" % (shown, seconds))
-    if isinstance(found[0], Exception):
-        reason = getattr(found[0], "reason", type(found[0]).__name__)
-        raise Unknown("%s does not answer: %s" % (shown, reason)) from found[0]
-    return None if found[0] == 200 else "%s answers %d" % (shown, found[0])
+    answer = answers[0]
+    if isinstance(answer, Exception):
+        reason = getattr(answer, "reason", type(answer).__name__)
+        raise Unknown("%s does not answer: %s" % (shown, reason)) from answer
+    return None if answer == 200 else "%s answers %d" % (shown, answer)
 
 
 def _ask(url: str, seconds: float) -> int | Exception:

@@ -65,7 +65,7 @@ def _by_logind(seconds: float) -> list[Session] | None:
         return []
     properties = ["--property=%s" % name for name in _SHOWN]
     shown = command.run(["loginctl", "show-session", *properties, "--", *names], timeout=seconds)
-    found = []
+    sessions = []
     for block in shown.out.strip().split("\n\n"):  # a session that ended in between is missing
         value = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
         there = value.get("Class", "").startswith("user") and value.get("State") != "closing"
@@ -79,8 +79,8 @@ def _by_logind(seconds: float) -> list[Session] | None:
             )
         else:
             idle = _untouched(value["TTY"])
-        found.append(Session(value.get("Name", "somebody"), value.get("TTY") or value["Type"], idle, screen))
-    return found
+        sessions.append(Session(value.get("Name", "somebody"), value.get("TTY") or value["Type"], idle, screen))
+    return sessions
 
 
 def _by_who(seconds: float) -> list[Session] | None:

@@ -26,14 +26,14 @@ _NUMBER = re.compile(r"^-?[0-9]+\Z")
 def look(entry: Entry, context: Context) -> str | None:
     """``max`` in degrees Celsius, of all zones or of those of the type ``zone``; no zone says nothing."""
     zone = entry.get("zone")
-    found: dict[str, float] = {}
+    degrees: dict[str, float] = {}
     for path in _sysfs.folders(context.real(FOLDER)):
         one = _sysfs.texts(path, "type", "temp")
         if _NUMBER.match(one["temp"]) and zone in (None, one["type"]):
-            found[one["type"]] = max(int(one["temp"]) / 1000, found.get(one["type"], -274.0))
-    if not found:
+            degrees[one["type"]] = max(int(one["temp"]) / 1000, degrees.get(one["type"], -274.0))
+    if not degrees:
         raise Unknown("there is no temperature of %s" % (zone or "any zone"))
-    hottest = max(found, key=lambda name: found[name])
-    if found[hottest] <= entry["max"]:
+    hottest = max(degrees, key=lambda name: degrees[name])
+    if degrees[hottest] <= entry["max"]:
         return None
-    return "%s has %.1f degrees, more than %s" % (hottest, found[hottest], entry["max"])
+    return "%s has %.1f degrees, more than %s" % (hottest, degrees[hottest], entry["max"])

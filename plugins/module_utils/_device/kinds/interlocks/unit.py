@@ -23,8 +23,8 @@ def look(entry: Entry, context: Context) -> str | None:
     """Starting, stopping and reloading are work too."""
     if not context.is_real or not command.has_systemd():
         raise Unknown("no systemd runs here that could be asked for %s" % entry["unit"])
-    found = command.run(["systemctl", "is-active", "--", entry["unit"]], timeout=entry.get("timeout", TIMEOUT))
-    state = found.out.strip()
-    if not state or found.rc == 124:
-        raise Unknown("systemctl is-active %s: %s" % (entry["unit"], found.tail or "ended with %d" % found.rc))
+    result = command.run(["systemctl", "is-active", "--", entry["unit"]], timeout=entry.get("timeout", TIMEOUT))
+    state = result.out.strip()
+    if not state or result.rc == 124:
+        raise Unknown("systemctl is-active %s: %s" % (entry["unit"], result.tail or "ended with %d" % result.rc))
     return None if state in _AT_REST else "%s is %s" % (entry["unit"], state)

@@ -40,6 +40,44 @@ _FILE: dict[str, schema.Rule] = {
 Log = t.Callable[[str], None]
 
 
+class File(t.TypedDict):
+    """A payload file as the signed document binds it; ``length`` in bytes."""
+
+    name: str
+    length: int
+    sha256: str
+
+
+class _Payload(t.TypedDict):
+    name: str
+    type: str
+
+
+class Payload(_Payload, total=False):
+    """What every payload has in common; a type's own keys are added by a subclass in its module.
+
+    ``source`` is of the author's form, ``files`` of the signed one.
+    """
+
+    units: list[str]
+    source: str | list[str]
+    files: list[File]
+
+
+class Release(t.TypedDict):
+    """As much of a release document as an installer needs; all of it is in :mod:`documents.release`."""
+
+    name: str
+    version: str
+    payloads: list[Payload]
+
+
+#: What is installed, in a form that can be compared and shown: JSON.
+Shown = t.Union[None, str, t.Mapping[str, t.Optional[str]]]
+#: What a type's ``describe`` gives: signed keys of the payload, and of each of its files.
+Description = t.Tuple[t.Mapping[str, object], t.Sequence[t.Mapping[str, object]]]
+
+
 class Scope(t.NamedTuple):
     """What a change touches: single ``paths`` (content, or a directory's own attributes) and whole ``trees``.
 
@@ -54,7 +92,7 @@ class Scope(t.NamedTuple):
 class Base:
     """One payload on one device. ``files`` maps each SHA-256 of the payload to its verified file."""
 
-    def __init__(self, layout: Layout, document: dict[str, t.Any], payload: dict[str, t.Any], log: Log) -> None:
+    def __init__(self, layout: Layout, document: Release, payload: Payload, log: Log) -> None:
         self.layout = layout
         self.document = document
         self.payload = payload
@@ -70,7 +108,7 @@ class Base:
     def repair(self) -> None:
         """Mend what others left broken, before anything else; OtaError if that fails. Can be run again."""
 
-    def check(self) -> None:
+    def require_installable(self) -> None:
         """Raise OtaError (``REQUIREMENT``, ``UNSUPPORTED``, ``UNLISTED_FILE`` ...) if this cannot be installed here."""
 
     def scope(self) -> Scope:
@@ -81,11 +119,11 @@ class Base:
         """Bytes that :meth:`install` will need."""
         raise NotImplementedError
 
-    def observe(self) -> t.Any:
+    def observe(self) -> Shown:
         """What is installed now, for the diff: JSON-able."""
         raise NotImplementedError
 
-    def wanted(self) -> t.Any:
+    def wanted(self) -> Shown:
         """What will be installed, in the shape of :meth:`observe`."""
         raise NotImplementedError
 
@@ -112,42 +150,42 @@ def types_known() -> list[str]:
     return kinds.names(__path__)
 
 
-def module(kind: t.Any) -> types.ModuleType | None:
+def module(kind: object) -> types.ModuleType | None:
     """The module of payload type ``kind``, or None."""
     return kinds.module(__name__, __path__, kind)
 
 
-def validate(where: str, payload: t.Any, *, signed: bool, problems: schema.Problems) -> None:
+def validate(where: str, payload: object, *, signed: bool, problems: schema.Problems) -> None:
     """Add to ``problems`` every mistake of one payload."""
     if not isinstance(payload, dict):
         problems.add(where, "must be a mapping, not %s" % schema.kind(payload))
         return
-    found = module(payload.get("type"))
-    if found is None:
+    implementation = module(payload.get("type"))
+    if implementation is None:
         problems.add(
             where + ".type",
             "%r is not a payload type this engine has (%s); correct the type or update the engine"
             % (payload.get("type"), ", ".join(types_known())),
         )
         return
-    rules = dict(_COMMON, **found.RULES)
+    rules = dict(_COMMON, **implementation.RULES)
     if not signed:
         rules["source"] = schema.anything
-        problems.mapping(where, payload, rules, required=["name", "type", "source", *found.REQUIRED])
+        problems.mapping(where, payload, rules, required=["name", "type", "source", *implementation.REQUIRED])
         return
-    rules.update(found.SIGNED_RULES, files=schema.list_of(schema.anything, least=1))
-    required = ["name", "type", "files", *found.REQUIRED, *found.SIGNED_REQUIRED]
+    rules.update(implementation.SIGNED_RULES, files=schema.list_of(schema.anything, least=1))
+    required = ["name", "type", "files", *implementation.REQUIRED, *implementation.SIGNED_REQUIRED]
     problems.mapping(where, payload, rules, required=required)
     files = payload.get("files")
     for index, entry in enumerate(files if isinstance(files, list) else []):
-        entry_rules = dict(_FILE, **found.FILE_RULES)
+        entry_rules = dict(_FILE, **implementation.FILE_RULES)
         problems.mapping("%s.files[%d]" % (where, index), entry, entry_rules, required=sorted(entry_rules))
 
 
-def describe(payload: dict[str, t.Any], folder: pathlib.Path) -> tuple[dict[str, t.Any], dict[str, pathlib.Path]]:
+def describe(payload: Payload, folder: pathlib.Path) -> tuple[Payload, dict[str, pathlib.Path]]:
     """The signed form of an author's payload and ``{sha256: file}``; ValueError for what is wrong with a file."""
-    found = module(payload["type"])
-    if found is None:  # validated before
+    implementation = module(payload["type"])
+    if implementation is None:  # validated before
         raise ValueError("unknown payload type")
     patterns = payload["source"] if isinstance(payload["source"], list) else [payload["source"]]
     paths: list[pathlib.Path] = []
@@ -157,28 +195,23 @@ def describe(payload: dict[str, t.Any], folder: pathlib.Path) -> tuple[dict[str,
         if not matches:
             raise ValueError("no file %s in %s; build it first or correct the path" % (pattern, folder))
         paths.extend(path for path in matches if path not in paths)
-    extra, additions = found.describe(payload, paths)
-    files, by_digest = [], {}
+    extra, additions = implementation.describe(payload, paths)
+    files: list[object] = []
+    by_digest: dict[str, pathlib.Path] = {}
     for path, addition in zip(paths, additions):
-        entry = {
-            "name": path.name,
-            "length": path.stat().st_size,
-            "sha256": hashing.of_file(path.resolve()),
-            **addition,
-        }
-        files.append(entry)
-        by_digest[entry["sha256"]] = path
-    signed = {key: value for key, value in payload.items() if key != "source"}
-    signed.update(extra, files=files)
-    return signed, by_digest
+        digest = hashing.of_file(path.resolve())
+        files.append({"name": path.name, "length": path.stat().st_size, "sha256": digest, **addition})
+        by_digest[digest] = path
+    signed = {**{key: value for key, value in payload.items() if key != "source"}, **extra, "files": files}
+    return t.cast(Payload, signed), by_digest
 
 
-def create(layout: Layout, document: dict[str, t.Any], log: Log) -> list[Base]:
+def create(layout: Layout, document: Release, log: Log) -> list[Base]:
     """The installers of a release, in its order."""
     result = []
     for payload in document["payloads"]:
-        found = module(payload["type"])
-        if found is None:
+        implementation = module(payload["type"])
+        if implementation is None:
             raise OtaError("UNSUPPORTED", "payload type %r is unknown to this engine" % payload["type"])
-        result.append(found.Installer(layout, document, payload, log))
+        result.append(implementation.Installer(layout, document, payload, log))
     return result

@@ -49,8 +49,8 @@ def _control_member(path: pathlib.Path) -> str:
             if name.endswith(".zst"):
                 raise ValueError("%s is compressed with zstd; install dpkg on the controller to read it" % path)
             with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-                found = next(info for info in archive if info.name.lstrip("./") == "control")
-                return t.cast("t.IO[bytes]", archive.extractfile(found)).read().decode()
+                member = next(info for info in archive if info.name.lstrip("./") == "control")
+                return t.cast("t.IO[bytes]", archive.extractfile(member)).read().decode()
     raise ValueError("%s is not a Debian package: it has no control file" % path)
 
 
@@ -72,7 +72,7 @@ def _ar(path: pathlib.Path) -> t.Iterator[tuple[str, bytes]]:
 
 def contents(path: str) -> list[tuple[str, bool]]:
     """Every path that the package brings, absolute, and whether it is a directory."""
-    found = []
+    paths = []
     with subprocess.Popen(
         ["dpkg-deb", "--fsys-tarfile", path], stdout=subprocess.PIPE, env={"PATH": command.PATH}
     ) as process:
@@ -80,5 +80,5 @@ def contents(path: str) -> list[tuple[str, bool]]:
             for info in archive:
                 name = "/" + info.name.lstrip("./")
                 if name != "/":
-                    found.append((name.rstrip("/"), info.isdir()))
-    return found
+                    paths.append((name.rstrip("/"), info.isdir()))
+    return paths

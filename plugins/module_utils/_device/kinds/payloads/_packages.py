@@ -18,21 +18,38 @@ import typing as t
 
 from ...base.errors import OtaError
 from ...system import command, units
-from . import Base, Scope
+from . import Base, Description, File, Scope
 
 #: Below these a directory that belongs to the packages alone is code and goes back whole; elsewhere it may hold data.
 _CODE = ("/usr/", "/opt/", "/lib/")
 _SHARED_DEPTH = 3
 _UNIT_FOLDER = "/systemd/system"
 _UNIT = re.compile(r"^[^@]+\.(service|socket|timer|path)$")
-Entry = t.Mapping[str, t.Any]
 
 
-def describe(
-    read: t.Callable[[pathlib.Path], dict[str, t.Any]], files: list[pathlib.Path]
-) -> tuple[dict[str, t.Any], list[dict[str, t.Any]]]:
-    """What ``describe`` of a payload type returns; ``read`` gives {package, version, architecture, installed_size}."""
-    additions: list[dict[str, t.Any]] = []
+class Addition(t.TypedDict):
+    """What a package says of itself; ``installed_size`` in bytes."""
+
+    package: str
+    version: str
+    architecture: str
+    installed_size: int
+
+
+class Package(File, Addition):
+    """A package file of a signed document."""
+
+
+class Trouble(t.NamedTuple):
+    """What others left broken in the package database, for people, and the command that mends it."""
+
+    reason: str
+    command: str
+
+
+def describe(read: t.Callable[[pathlib.Path], Addition], files: list[pathlib.Path]) -> Description:
+    """What ``describe`` of a payload type returns."""
+    additions: list[Addition] = []
     for addition in map(read, files):
         if any(addition["package"] == other["package"] for other in additions):
             raise ValueError("package %s is there twice; keep one version" % addition["package"])
@@ -60,8 +77,8 @@ class PackageInstaller(Base):
         """Who holds the package database now, for people; None if nobody does."""
         raise NotImplementedError
 
-    def trouble(self) -> tuple[str, str] | None:
-        """What others left broken in the package database, and the command that mends it; None if it is sound."""
+    def trouble(self) -> Trouble | None:
+        """What others left broken in the package database; None if it is sound."""
         raise NotImplementedError
 
     def mend(self) -> command.Result:
@@ -100,6 +117,11 @@ class PackageInstaller(Base):
         """Where the package tools keep their state: all of it belongs to "exactly what it was"."""
         raise NotImplementedError
 
+    @property
+    def packages(self) -> list[Package]:
+        """The package files of the signed document."""
+        return t.cast("list[Package]", self.payload["files"])
+
     # -- the same for all ---------------------------------------------------------------------------------------
 
     def ready(self, *, repair: bool) -> None:
@@ -108,33 +130,35 @@ class PackageInstaller(Base):
         holder = self.locked()
         if holder:
             raise OtaError("PACKAGE_LOCK", "the package database is held by %s; it comes again" % holder)
-        found = self.trouble()
-        if found and not repair:
+        trouble = self.trouble()
+        if trouble and not repair:
             message = "the package database was left broken: %s; run '%s' there, or set repair"
-            raise OtaError("PACKAGE_STATE", message % found, command=found[1])
+            raise OtaError("PACKAGE_STATE", message % trouble, command=trouble.command)
 
     def repair(self) -> None:
         """Finish what others left half done; OtaError ``PACKAGE_STATE`` if it is broken even then."""
-        found = self.trouble()
-        if found is None:
+        trouble = self.trouble()
+        if trouble is None:
             return
-        self.log("repair: %s: %s" % (found[1], found[0]))
+        self.log("repair: %s: %s" % (trouble.command, trouble.reason))
         result = self.mend()
         self.log(result.out)
         left = self.trouble()
         if left:
             message = "the package database is broken and '%s' did not mend it: %s"
-            raise OtaError("PACKAGE_STATE", message % (found[1], result.tail or left[0]), command=left[1])
+            raise OtaError(
+                "PACKAGE_STATE", message % (trouble.command, result.tail or left.reason), command=left.command
+            )
 
-    def check(self) -> None:
+    def require_installable(self) -> None:
         """Refuse what could not be installed from these files alone, before anything is touched."""
         self.ready(repair=False)
-        known = self.architectures()
-        for entry in self.payload["files"]:
-            if entry["architecture"] not in known:
+        architectures = self.architectures()
+        for entry in self.packages:
+            if entry["architecture"] not in architectures:
                 text = "package %s is for %s, this device is %s"
                 raise OtaError(
-                    "INCOMPATIBLE", text % (entry["package"], entry["architecture"], ", ".join(sorted(known)))
+                    "INCOMPATIBLE", text % (entry["package"], entry["architecture"], ", ".join(sorted(architectures)))
                 )
         simulated = self.simulate()
         if simulated.rc != 0:
@@ -155,7 +179,7 @@ class PackageInstaller(Base):
     def scope(self) -> Scope:
         """Files of the old and the new packages, their directories, and the state of the package tools."""
         paths: dict[str, bool] = {}
-        for entry in self.payload["files"]:
+        for entry in self.packages:
             paths.update(self.contents(self.path(entry)))
         installed = self.installed()
         for names in installed.values():
@@ -168,7 +192,7 @@ class PackageInstaller(Base):
 
     def _private(self, paths: t.Mapping[str, bool], mine: t.Collection[str]) -> set[str]:
         """Directories of code that no other package has a part in: their whole content comes and goes with these."""
-        wanted = {
+        folders = {
             name
             for name, directory in paths.items()
             if name.startswith(_CODE)
@@ -176,23 +200,23 @@ class PackageInstaller(Base):
             and (directory or os.path.isdir(name))
             and not os.path.islink(name)
         }
-        if wanted:
-            wanted -= self.shared(wanted, mine)
-        return {name for name in wanted if not any(name.startswith(other + "/") for other in wanted)}
+        if folders:
+            folders -= self.shared(folders, mine)
+        return {name for name in folders if not any(name.startswith(other + "/") for other in folders)}
 
     def space(self) -> int:
         """Installed sizes, once more for the backups that package tools keep while they unpack."""
-        return 2 * sum(int(entry["installed_size"]) for entry in self.payload["files"])
+        return 2 * sum(int(entry["installed_size"]) for entry in self.packages)
 
-    def observe(self) -> t.Any:
+    def observe(self) -> dict[str, str | None]:
         """``{package: version}`` of this payload's packages, None where it is not installed."""
-        found: dict[str, str | None] = {entry["package"]: None for entry in self.payload["files"]}
-        found.update(self.versions())
-        return found
+        versions: dict[str, str | None] = {entry["package"]: None for entry in self.packages}
+        versions.update(self.versions())
+        return versions
 
-    def wanted(self) -> t.Any:
+    def wanted(self) -> dict[str, str | None]:
         """``{package: version}`` of the release."""
-        return {entry["package"]: entry["version"] for entry in self.payload["files"]}
+        return {entry["package"]: entry["version"] for entry in self.packages}
 
     def install(self) -> None:
         """One run for all packages; their scripts run without questions, edited configuration stays."""
@@ -214,24 +238,24 @@ class PackageInstaller(Base):
     def units(self) -> list[str]:
         """The named units and every unit that an old or a new package brings."""
         names = set(self.payload.get("units", []))
-        paths = [path for entry in self.payload["files"] for path, _directory in self.contents(self.path(entry))]
-        paths.extend(path for found in self.installed().values() for path in found)
+        paths = [path for entry in self.packages for path, _directory in self.contents(self.path(entry))]
+        paths.extend(path for brought in self.installed().values() for path in brought)
         for path in paths:
             folder, name = os.path.split(path)
             if folder.endswith(_UNIT_FOLDER) and _UNIT.match(name):
                 names.add(name)
         return sorted(names)
 
-    def path(self, entry: Entry) -> str:
+    def path(self, entry: File) -> str:
         """The verified file of one package."""
         return self.files[entry["sha256"]]
 
     def linked(self, ending: str) -> list[str]:
         """Every package file under a name with ``ending``, which tools want, beside the verified ones."""
-        folder = os.path.join(os.path.dirname(self.path(self.payload["files"][0])), ending)
+        folder = os.path.join(os.path.dirname(self.path(self.packages[0])), ending)
         os.makedirs(folder, exist_ok=True)
         links = []
-        for entry in self.payload["files"]:
+        for entry in self.packages:
             link = os.path.join(folder, "%s.%s" % (entry["sha256"], ending))
             if not os.path.exists(link):
                 os.link(self.path(entry), link)

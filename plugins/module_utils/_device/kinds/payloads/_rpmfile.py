@@ -28,6 +28,8 @@ _MOST_BYTES = 0x0FFFFFFF
 _NAME, _VERSION, _RELEASE, _EPOCH, _SIZE, _ARCH = 1000, 1001, 1002, 1003, 1009, 1022
 _MODES, _SOURCE, _OBSOLETES, _LONG_SIZE = 1030, 1044, 1090, 5009
 _DIR_INDEXES, _BASE_NAMES, _DIR_NAMES = 1116, 1117, 1118
+#: The values of a header by their tags: whole numbers or texts, as each tag has them.
+Tags = t.Dict[int, t.List[t.Any]]
 _INTEGERS = {2: "B", 3: "H", 4: "I", 5: "Q"}
 _TEXTS = (6, 8, 9)
 
@@ -58,7 +60,7 @@ def read(path: str | pathlib.Path) -> Package:
             raise ValueError("%s is not a whole rpm package: %s" % (path, error)) from None
 
 
-def _package(tags: t.Mapping[int, list[t.Any]], path: str) -> Package:
+def _package(tags: Tags, path: str) -> Package:
     if _SOURCE not in tags:
         raise ValueError("%s is a source package; give the built one" % path)
     version = "%s-%s" % (tags[_VERSION][0], tags[_RELEASE][0])
@@ -93,7 +95,7 @@ def _skip(handle: t.IO[bytes]) -> int:
     return _PREAMBLE.size + count * _INDEX.size + size
 
 
-def _header(handle: t.IO[bytes]) -> dict[int, list[t.Any]]:
+def _header(handle: t.IO[bytes]) -> Tags:
     count, size = _preamble(handle)
     index = handle.read(count * _INDEX.size)
     store = handle.read(size)
@@ -102,10 +104,10 @@ def _header(handle: t.IO[bytes]) -> dict[int, list[t.Any]]:
     return {tag: _values(store, kind, offset, number) for tag, kind, offset, number in _INDEX.iter_unpack(index)}
 
 
-def _values(store: bytes, kind: int, offset: int, number: int) -> list[t.Any]:
+def _values(store: bytes, kind: int, offset: int, number: int) -> list[int] | list[str]:
     if kind in _INTEGERS:
         return list(struct.unpack_from(">%d%s" % (number, _INTEGERS[kind]), store, offset))
-    values: list[t.Any] = []
+    values: list[str] = []
     if kind in _TEXTS:
         for _number in range(number):
             end = store.index(b"\0", offset)

@@ -23,7 +23,32 @@ import typing as t
 from ...base import schema
 from ...base.errors import OtaError
 from ...system import command, durable, hashing, units
-from . import Base, Scope
+from ...system.layout import Layout
+from . import Base, Description, Log, Payload, Release, Scope
+
+
+class _Member(t.TypedDict):
+    path: str
+    type: str
+    mode: str
+
+
+class Member(_Member, total=False):
+    """A member as the signed document lists it; ``length`` and ``sha256`` of a file, ``target`` of a link."""
+
+    length: int
+    sha256: str
+    target: str
+
+
+class ArchivePayload(Payload, total=False):
+    """The payload's own keys."""
+
+    destination: str
+    activate: list[str]
+    deactivate: list[str]
+    members: list[Member]
+
 
 REQUIRED = ("destination",)
 SIGNED_REQUIRED = ("members",)
@@ -38,7 +63,7 @@ _MEMBERS: dict[str, tuple[dict[str, schema.Rule], tuple[str, ...]]] = {
 }
 
 
-def _members(value: t.Any) -> str | None:
+def _members(value: object) -> str | None:
     """The rule for ``members``."""
     if not isinstance(value, list) or not value:
         return "must be a list of at least one member"
@@ -81,26 +106,24 @@ def _normal(name: str) -> str:
     return os.path.normpath(name)
 
 
-def describe(payload: dict[str, t.Any], files: list[pathlib.Path]) -> tuple[dict[str, t.Any], list[dict[str, t.Any]]]:
+def describe(payload: Payload, files: list[pathlib.Path]) -> Description:
     """List the members of the one tar file, sorted by path, with what the device will make of each."""
     if len(files) != 1:
         raise ValueError("an archive payload has exactly one file, not %d" % len(files))
-    members: dict[str, dict[str, t.Any]] = {}
+    members: dict[str, Member] = {}
     try:
         with tarfile.open(str(files[0])) as archive:
             for info in archive:
                 path = _normal(info.name)
                 if path == ".":
                     continue
-                entry: dict[str, t.Any] = {"path": path, "mode": "%04o" % (info.mode & 0o777)}
+                entry: Member = {"path": path, "mode": "%04o" % (info.mode & 0o777), "type": "directory"}
                 if info.isfile():
                     content = t.cast("t.IO[bytes]", archive.extractfile(info))
-                    entry.update(type="file", length=info.size, sha256=hashing.of_stream(content))
-                elif info.isdir():
-                    entry["type"] = "directory"
+                    entry.update({"type": "file", "length": info.size, "sha256": hashing.of_stream(content)})
                 elif info.issym():
-                    entry.update(type="symlink", target=info.linkname)
-                else:
+                    entry.update({"type": "symlink", "target": info.linkname})
+                elif not info.isdir():
                     raise ValueError("%s: member %s is neither file, directory nor link" % (files[0].name, info.name))
                 if path in members:
                     raise ValueError("%s: member %s is there twice" % (files[0].name, path))
@@ -113,8 +136,10 @@ def describe(payload: dict[str, t.Any], files: list[pathlib.Path]) -> tuple[dict
 class Installer(Base):
     """An archive on a device."""
 
-    def __init__(self, *args: t.Any) -> None:
-        super().__init__(*args)
+    payload: ArchivePayload
+
+    def __init__(self, layout: Layout, document: Release, payload: Payload, log: Log) -> None:
+        super().__init__(layout, document, payload, log)
         self.base = self.payload["destination"].rstrip("/")
         self.link = self.base + "/current"
         self.directory = "%s/releases/%s" % (self.base, self.document["version"])
@@ -122,7 +147,7 @@ class Installer(Base):
             # Another document of the same version is what runs: never unpack over it.
             self.directory += "+" + self.payload["files"][0]["sha256"][:8]
 
-    def check(self) -> None:
+    def require_installable(self) -> None:
         """Refuse an archive whose members are not exactly the listed ones, before anything is touched."""
         listed = {entry["path"]: entry for entry in self.payload["members"]}
         try:
@@ -157,7 +182,7 @@ class Installer(Base):
         """Bytes of the extracted files, with a block for each member."""
         return sum(entry.get("length", 0) + 4096 for entry in self.payload["members"])
 
-    def observe(self) -> t.Any:
+    def observe(self) -> str | None:
         """The version that the link points to, or None."""
         try:
             target = os.readlink(self.layout.real(self.link))
@@ -165,7 +190,7 @@ class Installer(Base):
             return None
         return os.path.basename(target).split("+")[0]
 
-    def wanted(self) -> t.Any:
+    def wanted(self) -> str:
         """The version of the release."""
         return self.document["version"]
 
@@ -203,7 +228,7 @@ class Installer(Base):
         with self._open() as archive:
             for info in archive:
                 entry = listed.get(_normal(info.name))
-                if entry is None:  # only "." gets here, see check()
+                if entry is None:  # only "." gets here, see require_installable()
                     continue
                 path = os.path.join(directory, entry["path"])
                 os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
@@ -217,15 +242,15 @@ class Installer(Base):
         for path, mode in modes:
             os.chmod(path, mode)
 
-    def _file(self, archive: tarfile.TarFile, info: tarfile.TarInfo, entry: dict[str, t.Any], path: str) -> None:
+    def _file(self, archive: tarfile.TarFile, info: tarfile.TarInfo, entry: Member, path: str) -> None:
         content = archive.extractfile(info) if info.isfile() else None
         if content is None:
             raise OtaError("UNLISTED_FILE", "%r is a file in the release but not in the archive" % entry["path"])
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with os.fdopen(fd, "wb") as copy:
-            found = hashing.of_stream(content, copy)
+            digest = hashing.of_stream(content, copy)
             os.fchmod(copy.fileno(), int(entry["mode"], 8))
-        if found != entry["sha256"]:
+        if digest != entry["sha256"]:
             raise OtaError("HASH_MISMATCH", "%r in the archive is not what was signed" % entry["path"])
 
     def quiesce(self) -> None:

@@ -19,7 +19,7 @@ import typing as t
 
 from ...base import schema
 from ...system import command
-from . import Scope, _debfile, _lockholder, _packages
+from . import Description, Payload, Scope, _debfile, _lockholder, _packages
 
 REQUIRED = ()
 SIGNED_REQUIRED = ()
@@ -62,18 +62,22 @@ _ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "UCF_FORCE_CONFFOLD": "1", 
 _INFO = "/var/lib/dpkg/info"
 
 
-def describe(payload: dict[str, t.Any], files: list[pathlib.Path]) -> tuple[dict[str, t.Any], list[dict[str, t.Any]]]:
+def describe(payload: Payload, files: list[pathlib.Path]) -> Description:
     """Name, version, architecture and size of each package, from its control file."""
     return _packages.describe(_read, files)
 
 
-def _read(path: pathlib.Path) -> dict[str, t.Any]:
-    found = _debfile.control(path)
+def _read(path: pathlib.Path) -> _packages.Addition:
+    fields = _debfile.control(path)
     try:
-        addition = {"package": found["Package"], "version": found["Version"], "architecture": found["Architecture"]}
+        return {
+            "package": fields["Package"],
+            "version": fields["Version"],
+            "architecture": fields["Architecture"],
+            "installed_size": int(fields.get("Installed-Size", "0")) * 1024,
+        }
     except KeyError as error:
         raise ValueError("%s has no %s in its control file" % (path.name, error)) from None
-    return dict(addition, installed_size=int(found.get("Installed-Size", "0")) * 1024)
 
 
 class Installer(_packages.PackageInstaller):
@@ -92,15 +96,15 @@ class Installer(_packages.PackageInstaller):
         """Held by an apt (frontend) or by a bare dpkg."""
         return _lockholder.of("/var/lib/dpkg/lock-frontend") or _lockholder.of("/var/lib/dpkg/lock")
 
-    def trouble(self) -> tuple[str, str] | None:
+    def trouble(self) -> _packages.Trouble | None:
         """A dpkg that was interrupted left ``updates/``; the audit names packages that are not wholly there."""
         if [name for name in os.listdir("/var/lib/dpkg/updates") if name.isdigit()]:
-            return "dpkg was interrupted", _MEND
+            return _packages.Trouble("dpkg was interrupted", _MEND)
         audit = command.run(["dpkg", "--audit"])
         if audit.rc == 0 and not audit.out.strip():
             return None
         names = re.findall(r"^ (\S+)", audit.out, re.M)
-        return "%s not wholly installed" % (", ".join(names[:5]) or audit.tail), _MEND
+        return _packages.Trouble("%s not wholly installed" % (", ".join(names[:5]) or audit.tail), _MEND)
 
     def mend(self) -> command.Result:
         """Configure what was only unpacked."""
@@ -113,9 +117,9 @@ class Installer(_packages.PackageInstaller):
 
     def intrusion(self, simulated: command.Result) -> str | None:
         """What apt's plan names besides."""
-        known = {entry["package"] for entry in self.payload["files"]}
+        listed = {entry["package"] for entry in self.packages}
         named = re.findall(r"^Inst (\S+)", simulated.out, re.M)
-        others = sorted(name for name in named if name.split(":")[0] not in known)
+        others = sorted(name for name in named if name.split(":")[0] not in listed)
         return "apt would install %s, which the release does not hold" % ", ".join(others) if others else None
 
     def contents(self, path: str) -> list[tuple[str, bool]]:
@@ -129,7 +133,7 @@ class Installer(_packages.PackageInstaller):
     def installed(self) -> dict[str, list[str]]:
         """From dpkg's own lists, named ``PACKAGE`` or ``PACKAGE:ARCHITECTURE``."""
         result = {}
-        for entry in self.payload["files"]:
+        for entry in self.packages:
             for name in (entry["package"], "%s:%s" % (entry["package"], entry["architecture"])):
                 try:
                     with open("%s/%s.list" % (_INFO, name), encoding="utf-8", errors="surrogateescape") as handle:
@@ -152,7 +156,7 @@ class Installer(_packages.PackageInstaller):
 
     def versions(self) -> dict[str, str]:
         """By dpkg-query."""
-        names = [entry["package"] for entry in self.payload["files"]]
+        names = [entry["package"] for entry in self.packages]
         shown = "--showformat=${Package} ${Version} ${db:Status-Abbrev}\\n"
         lines = command.run(["dpkg-query", "--show", shown, *names]).out.splitlines()
         return {

@@ -20,7 +20,7 @@ import typing as t
 from ...base import schema
 from ...base.errors import OtaError
 from ...system import command
-from . import Scope, _lockholder, _packages, _rpmfile
+from . import Description, Payload, Scope, _lockholder, _packages, _rpmfile
 
 REQUIRED = ()
 SIGNED_REQUIRED = ()
@@ -40,15 +40,19 @@ _MEND = "rpm --rebuilddb"
 _SCRIPT_FAILED = re.compile(r"scriptlet failed")
 
 
-def describe(payload: dict[str, t.Any], files: list[pathlib.Path]) -> tuple[dict[str, t.Any], list[dict[str, t.Any]]]:
+def describe(payload: Payload, files: list[pathlib.Path]) -> Description:
     """Name, version, architecture and size of each package, from its header."""
     return _packages.describe(_read, files)
 
 
-def _read(path: pathlib.Path) -> dict[str, t.Any]:
-    found = _rpmfile.read(path)
-    addition = {"package": found.name, "version": found.version, "architecture": found.architecture}
-    return dict(addition, installed_size=found.size)
+def _read(path: pathlib.Path) -> _packages.Addition:
+    package = _rpmfile.read(path)
+    return {
+        "package": package.name,
+        "version": package.version,
+        "architecture": package.architecture,
+        "installed_size": package.size,
+    }
 
 
 class Installer(_packages.PackageInstaller):
@@ -60,20 +64,20 @@ class Installer(_packages.PackageInstaller):
 
     def architectures(self) -> set[str]:
         """What rpm calls compatible with this machine."""
-        found = re.search(r"^compatible archs\s*:(.*)$", command.run(["rpm", "--showrc"]).out, re.M)
-        return {"noarch", *(found.group(1).split() if found else ())}
+        match = re.search(r"^compatible archs\s*:(.*)$", command.run(["rpm", "--showrc"]).out, re.M)
+        return {"noarch", *(match.group(1).split() if match else ())}
 
     def locked(self) -> str | None:
         """The lock of the database; tools above rpm hold it too while they change something."""
         return _lockholder.of(os.path.join(_database(), ".rpm.lock"))
 
-    def trouble(self) -> tuple[str, str] | None:
+    def trouble(self) -> _packages.Trouble | None:
         """A database that cannot be read. (Two versions of a package, after an interrupted run, end with the next.)"""
         if not os.path.isdir(_database()):
             return None  # none yet: rpm makes one
         verified = command.run(["rpm", "--verifydb"], timeout=300)
         if verified.rc != 0:
-            return "its database is damaged: %s" % verified.tail, _MEND
+            return _packages.Trouble("its database is damaged: %s" % verified.tail, _MEND)
         return None
 
     def mend(self) -> command.Result:
@@ -86,8 +90,8 @@ class Installer(_packages.PackageInstaller):
 
     def intrusion(self, simulated: command.Result) -> str | None:
         """What these packages make obsolete and do not bring: rpm pushes that out without a word."""
-        named = {entry["package"] for entry in self.payload["files"]}
-        obsoletes = {name for entry in self.payload["files"] for name in _rpmfile.read(self.path(entry)).obsoletes}
+        named = {entry["package"] for entry in self.packages}
+        obsoletes = {name for entry in self.packages for name in _rpmfile.read(self.path(entry)).obsoletes}
         gone = sorted(_installed(sorted(obsoletes - named)))
         message = "rpm would remove %s, which the release makes obsolete but does not hold"
         return message % ", ".join(gone) if gone else None
@@ -105,12 +109,12 @@ class Installer(_packages.PackageInstaller):
 
     def installed(self) -> dict[str, list[str]]:
         """From the database."""
-        found: dict[str, list[str]] = {}
-        for entry in self.payload["files"]:
+        paths: dict[str, list[str]] = {}
+        for entry in self.packages:
             result = command.run(["rpm", "--query", "--qf", "[%{FILENAMES}\n]", entry["package"]])
             if result.rc == 0:
-                found[entry["package"]] = [line.rstrip("/") for line in result.out.splitlines() if line.strip("/")]
-        return found
+                paths[entry["package"]] = [line.rstrip("/") for line in result.out.splitlines() if line.strip("/")]
+        return paths
 
     def shared(self, directories: set[str], mine: t.Collection[str]) -> set[str]:
         """From the files of all other packages, asked in one query."""
@@ -120,8 +124,8 @@ class Installer(_packages.PackageInstaller):
 
     def versions(self) -> dict[str, str]:
         """From the database; all of them where an interrupted run left several."""
-        found = _installed([entry["package"] for entry in self.payload["files"]])
-        return {name: ", ".join(sorted(versions)) for name, versions in found.items()}
+        installed = _installed([entry["package"] for entry in self.packages])
+        return {name: ", ".join(sorted(versions)) for name, versions in installed.items()}
 
     def put(self) -> command.Result:
         """By rpm; a script that failed once the files are there is an error here, where rpm only warns."""
@@ -148,10 +152,10 @@ def _database() -> str:
 
 def _installed(names: t.Sequence[str]) -> dict[str, set[str]]:
     """``{package: versions}`` of those of ``names`` that are installed."""
-    found: dict[str, set[str]] = {}
+    versions: dict[str, set[str]] = {}
     if names:
         lines = command.run(["rpm", "--query", "--qf", "%%{NAME} %s\n" % _VERSION, *names]).out.splitlines()
         for name, _blank, version in (line.partition(" ") for line in lines):
             if name in names:
-                found.setdefault(name, set()).add(version)
-    return found
+                versions.setdefault(name, set()).add(version)
+    return versions

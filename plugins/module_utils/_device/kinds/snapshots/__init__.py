@@ -28,6 +28,14 @@ from ...system.layout import Layout
 FORMAT = 1
 
 
+class Listed(t.TypedDict):
+    """A finished snapshot, as replies have it."""
+
+    id: str
+    kind: str
+    created: str
+
+
 class Base:
     """One snapshot of a :class:`tree.Selection`, kept in ``STATE/snapshots/ID``."""
 
@@ -150,11 +158,11 @@ def kinds() -> list[str]:
 def choose(layout: Layout, selection: tree.Selection, wanted: str = "auto") -> type[Base]:
     """The class of the best kind that works here, or of the ``wanted`` one; OtaError ``UNSUPPORTED`` otherwise."""
     if wanted != "auto":
-        found = by_kind(wanted)
-        reason = found.probe(layout, selection)
+        chosen = by_kind(wanted)
+        reason = chosen.probe(layout, selection)
         if reason:
             raise OtaError("UNSUPPORTED", "snapshot %s is not possible here: %s; use auto or files" % (wanted, reason))
-        return found
+        return chosen
     modules = [importlib.import_module("%s.%s" % (__name__, name)) for name in kinds()]
     for module in sorted(modules, key=lambda module: -int(module.PREFERENCE)):
         if module.Snapshot.probe(layout, selection) is None:
@@ -187,9 +195,9 @@ def by_kind(kind: str) -> type[Base]:
     return t.cast("type[Base]", importlib.import_module("%s.%s" % (__name__, kind)).Snapshot)
 
 
-def listing(layout: Layout) -> list[dict[str, t.Any]]:
-    """Every finished snapshot: ``{id, kind, created}``."""
-    result = []
+def listing(layout: Layout) -> list[Listed]:
+    """Every finished snapshot."""
+    result: list[Listed] = []
     folder = layout.file("snapshots")
     for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
         about = durable.read_json(os.path.join(folder, name, "snapshot.json"))

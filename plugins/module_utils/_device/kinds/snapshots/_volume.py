@@ -63,10 +63,10 @@ class Volume(Base):
 
     def manifest(self) -> tree.Manifest:
         """Read from the snapshot, with what was kept of the rest."""
-        found = tree.observe(self._view(), self._split()[0])
+        manifest = tree.observe(self._view(), self._split()[0])
         if self._has_outside():
-            found.update(self._outside().manifest())
-        return found
+            manifest.update(self._outside().manifest())
+        return manifest
 
     def _open(self, path: str, entry: tree.Entry) -> t.IO[bytes]:
         if "o" in entry:

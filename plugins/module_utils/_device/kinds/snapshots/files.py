@@ -38,8 +38,8 @@ class Snapshot(Base):
 
     def estimate(self) -> int:
         """Twice the content: the pack and the reserve."""
-        found = tree.observe(self.layout, self.selection, content=False).values()
-        sizes: list[int] = [entry["a"] if "a" in entry else entry.get("s", 0) for entry in found if "hl" not in entry]
+        entries = tree.observe(self.layout, self.selection, content=False).values()
+        sizes: list[int] = [entry["a"] if "a" in entry else entry.get("s", 0) for entry in entries if "hl" not in entry]
         return 2 * sum(sizes) + (1 << 20)
 
     def _create(self) -> None:
@@ -49,7 +49,7 @@ class Snapshot(Base):
                 entry = manifest[path]
                 first = manifest.get(entry.get("hl", ""), tree.ABSENT)
                 if first["t"] == "f":
-                    entry.update({key: first[key] for key in ("h", "o", "s")})
+                    entry.update({"h": first["h"], "o": first["o"], "s": first["s"]})
                 elif entry["t"] == "f":
                     entry.pop("hl", None)
                     manifest[path] = self._add(path, entry, pack)
@@ -68,7 +68,7 @@ class Snapshot(Base):
             offset = pack.tell()
             try:
                 size, digest = _copy(self.layout.real(path), pack, sparse="a" in entry)
-                return dict(entry, o=offset, s=size, h=digest)
+                return {**entry, "o": offset, "s": size, "h": digest}
             except OSError as error:
                 if error.errno not in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENXIO):
                     raise

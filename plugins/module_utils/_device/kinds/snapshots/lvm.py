@@ -46,30 +46,30 @@ class Snapshot(Volume):
             )
         if mounts.nearest(layout.state).st_dev != os.lstat(layout.root).st_dev:
             return "%s lies outside the root volume" % layout.state_dir
-        found = _volume(mount.source)
-        if not found["pool_lv"]:
+        volume = _volume(mount.source)
+        if not volume["pool_lv"]:
             return "%s is not a thin volume" % mount.source
         for part in ("data_percent", "metadata_percent"):
-            used = float(_volume("%s/%s" % (found["vg_name"], found["pool_lv"]))[part] or 100)
+            used = float(_volume("%s/%s" % (volume["vg_name"], volume["pool_lv"]))[part] or 100)
             if used > FULLEST:
                 return "the thin pool is %.0f %% full (%s); extend it" % (used, part)
         return None
 
     def _take(self) -> None:
-        group, volume = self._origin()
+        group, origin = self._origin()
         name = self._name()
         # -kn: active at once. Its own file system is frozen by device-mapper while it is taken.
         command.run(["sync", "-f", self.layout.root], timeout=120)
         argv = ["lvcreate", "--yes", "--quiet", "--snapshot", "--setactivationskip", "n", "--permission", "r"]
-        result = command.run([*argv, "--name", name, "%s/%s" % (group, volume)], timeout=120)
+        result = command.run([*argv, "--name", name, "%s/%s" % (group, origin)], timeout=120)
         if result.rc != 0:
             raise OtaError("NO_SPACE", "lvm could not take a snapshot: %s" % result.tail)
         self._readable()
 
     def _prove_volume(self) -> None:
         group, _volume_name = self._origin()
-        found = _volume("%s/%s" % (group, self._name()))
-        if found["lv_attr"][1:2] != "r" or not found["pool_lv"] or found["lv_health_status"]:
+        volume = _volume("%s/%s" % (group, self._name()))
+        if volume["lv_attr"][1:2] != "r" or not volume["pool_lv"] or volume["lv_health_status"]:
             raise OtaError("RESTORE", "snapshot %s is not a sound read-only thin volume" % self.identifier)
         self._readable()
 
@@ -95,14 +95,14 @@ class Snapshot(Volume):
             command.run(["umount", self._tree()])
         mount = mounts.of(self.layout.root)
         if mount.kind in _MOUNT and mount.source.startswith("/dev/"):
-            found = _volume(mount.source)
-            if found["pool_lv"] and _volume("%s/%s" % (found["vg_name"], self._name()))["pool_lv"]:
-                command.run(["lvremove", "--yes", "--quiet", "%s/%s" % (found["vg_name"], self._name())], timeout=120)
+            volume = _volume(mount.source)
+            if volume["pool_lv"] and _volume("%s/%s" % (volume["vg_name"], self._name()))["pool_lv"]:
+                command.run(["lvremove", "--yes", "--quiet", "%s/%s" % (volume["vg_name"], self._name())], timeout=120)
 
     def _origin(self) -> tuple[str, str]:
         """Volume group and name of the root volume."""
-        found = _volume(mounts.of(self.layout.root).source)
-        return found["vg_name"], found["lv_name"]
+        volume = _volume(mounts.of(self.layout.root).source)
+        return volume["vg_name"], volume["lv_name"]
 
     def _name(self) -> str:
         return "fleet-ota-" + self.identifier
