@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import collections
+import contextlib
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -68,6 +69,8 @@ LIBRARIES = {DEVICE: DEVICE_LIBRARIES, CONTROL: CONTROL_LIBRARIES}
 #: Ansible finds plugins by the names of files that lie side by side; these folders are as large as the public surface.
 SURFACE = ("plugins/modules", "plugins/action")
 MODULES_PER_FOLDER, LINES_PER_MODULE = 14, 350
+#: How often a part says ``Any`` in 1,000 lines at most: a noun has a type, and a value that is not checked is an object.
+ANY_PER_1000_LINES: list[tuple[str, float]] = [(DEVICE, 8)]
 
 
 def files(folder: Path) -> list[Path]:
@@ -190,6 +193,33 @@ def test_a_module_is_read_in_one_go() -> None:
         if (lines := path.read_text("utf-8").count("\n")) > LINES_PER_MODULE
     }
     assert long == {}
+
+
+def count_any(text: str) -> int:
+    """How often a module names ``Any``, in annotations that are quoted too."""
+    count = 0
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Name):
+            count += node.id == "Any"
+        elif isinstance(node, ast.Attribute):
+            count += node.attr == "Any"
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "Any" in node.value:
+            with contextlib.suppress(SyntaxError):  # a sentence
+                count += count_any(node.value)
+    return count
+
+
+@pytest.mark.parametrize(("part", "most"), ANY_PER_1000_LINES)
+def test_nouns_have_types(part: str, most: float) -> None:
+    texts = {path: path.read_text("utf-8") for path in files(ROOT / part)}
+    counts = {str(path.relative_to(ROOT)): count for path, text in texts.items() if (count := count_any(text))}
+    lines = sum(text.count("\n") for text in texts.values())
+    assert 1000 * sum(counts.values()) / lines <= most, sorted(counts.items(), key=lambda pair: -pair[1])[:10]
+
+
+def test_any_is_counted_wherever_it_stands() -> None:
+    text = "import typing as t\nfrom typing import Any\na: t.Any = t.cast('list[t.Any]', Any)\n'''Not Any.'''\n"
+    assert count_any(text) == 3
 
 
 @pytest.mark.parametrize(

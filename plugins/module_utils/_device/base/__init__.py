@@ -4,6 +4,6 @@
 #
 # PRIVATE to the collection: may change without notice.
 
-"""What everything below the device engine speaks: errors, the protocol, schemas."""
+"""What every part of the device engine speaks: errors, the protocol, states, schemas."""
 
 from __future__ import annotations

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import typing as t
 
+from .typed import TypedDict
+
 VERSION = 1
 
 
-class Checkpoint(t.TypedDict, total=False):
+class Checkpoint(TypedDict, total=False):
     """Where a controller's journal stands: :mod:`admission.witness` says what each key is."""
 
     rollout: str
@@ -23,14 +25,14 @@ class Checkpoint(t.TypedDict, total=False):
     since: str
 
 
-class Expected(t.TypedDict):
+class Expected(TypedDict):
     """The last transaction of a device that its controller has heard of."""
 
     instance: str
     sequence: int
 
 
-class File(t.TypedDict):
+class File(TypedDict):
     """A payload file by its digest; ``length`` in bytes."""
 
     sha256: str
@@ -49,7 +51,7 @@ class Piece(Missing):
     size: int
 
 
-class Release(t.TypedDict):
+class Release(TypedDict):
     """A release by name, as replies and records have it."""
 
     name: str
@@ -58,14 +60,14 @@ class Release(t.TypedDict):
     digest: str
 
 
-class Difference(t.TypedDict):
+class Difference(TypedDict):
     """What ``--diff`` shows: by the names of payloads, and ``release``."""
 
     before: dict[str, object]
     after: dict[str, object]
 
 
-class Bundle(t.TypedDict, total=False):
+class Bundle(TypedDict, total=False):
     """A release with all metadata that it takes to verify it; nothing in it is believed before it is verified."""
 
     channel: str
@@ -79,7 +81,7 @@ class Bundle(t.TypedDict, total=False):
     approvals: list[str]
 
 
-class Request(t.TypedDict, total=False):
+class Request(TypedDict, total=False):
     """The keys of all requests (docs/reference/engine.md says which verb hears which).
 
     A value of type ``object`` is checked where it is used.
@@ -138,7 +140,7 @@ class Request(t.TypedDict, total=False):
     sealed: object
 
 
-class TransactionReply(t.TypedDict, total=False):
+class TransactionReply(TypedDict, total=False):
     """How a transaction stands."""
 
     transaction: str | None

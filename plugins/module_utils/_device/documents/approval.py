@@ -20,12 +20,13 @@ import typing as t
 
 from ..base import schema
 from ..base.errors import OtaError
+from ..base.typed import TypedDict
 
 FORMAT = 1
 TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
-class PlannedRelease(t.TypedDict):
+class PlannedRelease(TypedDict):
     """The release of a plan."""
 
     name: str
@@ -33,14 +34,14 @@ class PlannedRelease(t.TypedDict):
     channel: str
 
 
-class PlannedWave(t.TypedDict):
+class PlannedWave(TypedDict):
     """A wave of a plan."""
 
     name: str
     hosts: list[str]
 
 
-class Plan(t.TypedDict):
+class Plan(TypedDict):
     """As much of a plan as is approved; the controller's plans have more."""
 
     digest: str
@@ -49,7 +50,7 @@ class Plan(t.TypedDict):
     waves: list[PlannedWave]
 
 
-class _Requested(t.TypedDict):
+class _Requested(TypedDict):
     by: str
     time: str
 
@@ -61,7 +62,7 @@ class Requested(_Requested, total=False):
     remark: str
 
 
-class _Approval(t.TypedDict):
+class _Approval(TypedDict):
     format: int
     plan: Plan
     requested: Requested
@@ -74,7 +75,7 @@ class Approval(_Approval, total=False):
     wave: str
 
 
-class Approved(t.TypedDict):
+class Approved(TypedDict):
     """The approval of one role that counted, as records have it."""
 
     path: str

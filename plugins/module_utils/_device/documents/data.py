@@ -13,9 +13,10 @@ import typing as t
 
 from ..base import schema
 from ..base.errors import OtaError
+from ..base.typed import TypedDict
 
 
-class _Choice(t.TypedDict):
+class _Choice(TypedDict):
     path: str
     on_restore: str
 
@@ -26,7 +27,7 @@ class Choice(_Choice, total=False):
     backup: bool
 
 
-class Migration(t.TypedDict, total=False):
+class Migration(TypedDict, total=False):
     """Commands that migrate data to the new release, and back; ``timeout`` in seconds for each."""
 
     forward: list[str]
@@ -40,7 +41,7 @@ class Entry(Choice, total=False):
     migrate: Migration
 
 
-class Release(t.TypedDict, total=False):
+class Release(TypedDict, total=False):
     """The keys of a release document that are about data; ``quiesce`` and ``resume`` are commands."""
 
     data: list[Entry]

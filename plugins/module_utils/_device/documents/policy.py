@@ -18,6 +18,7 @@ import typing as t
 
 from ..base import schema
 from ..base.errors import OtaError
+from ..base.typed import TypedDict
 
 FORMAT = 1
 #: Where the repository lists it.
@@ -26,7 +27,7 @@ TARGET = "policy.json"
 ROLE = re.compile(r"^approvals(-[A-Za-z0-9][A-Za-z0-9_-]{0,53})?$")
 
 
-class _Rule(t.TypedDict):
+class _Rule(TypedDict):
     name: str
     approvals: dict[str, int]
 
@@ -38,7 +39,7 @@ class Rule(_Rule, total=False):
     channels: list[str]
 
 
-class _Custody(t.TypedDict):
+class _Custody(TypedDict):
     predicate: str
     keys: list[t.Any]
 
@@ -51,7 +52,7 @@ class Custody(_Custody, total=False):
     channels: list[str]
 
 
-class _Policy(t.TypedDict):
+class _Policy(TypedDict):
     format: int
     rules: list[Rule]
 

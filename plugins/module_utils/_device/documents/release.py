@@ -18,6 +18,7 @@ import typing as t
 
 from ..base import schema
 from ..base.errors import OtaError
+from ..base.typed import TypedDict
 from ..kinds import checks
 from ..kinds import payloads as installers
 from . import data
@@ -25,7 +26,7 @@ from . import data
 FORMAT = 1
 
 
-class Origin(t.TypedDict, total=False):
+class Origin(TypedDict, total=False):
     """``from`` of a release: which releases it can be installed over."""
 
     counter: int
@@ -33,7 +34,7 @@ class Origin(t.TypedDict, total=False):
     fresh: bool
 
 
-class Requirements(t.TypedDict, total=False):
+class Requirements(TypedDict, total=False):
     """``requires`` of a release, in bytes."""
 
     free_space: int
@@ -44,8 +45,12 @@ class _Required(installers.Release):
     counter: int
 
 
-# ``from`` cannot be the name of an attribute.
-_From = t.TypedDict("_From", {"from": Origin}, total=False)
+if t.TYPE_CHECKING:  # ``from`` cannot be the name of an attribute
+    _From = TypedDict("_From", {"from": Origin}, total=False)
+else:
+
+    class _From(TypedDict):
+        pass
 
 
 class Document(_Required, _From, data.Release, total=False):
@@ -59,7 +64,7 @@ class Document(_Required, _From, data.Release, total=False):
     health: checks.Section
 
 
-class Installed(t.TypedDict):
+class Installed(TypedDict):
     """As much of an installed release as decides which ones can follow."""
 
     version: str

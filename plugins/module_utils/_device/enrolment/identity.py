@@ -12,6 +12,7 @@ import typing as t
 
 from ..base import schema
 from ..base.errors import OtaError
+from ..base.typed import TypedDict
 from ..system import durable
 from ..system.layout import Layout
 
@@ -25,7 +26,7 @@ _RULES: dict[str, schema.Rule] = {
 }
 
 
-class Document(t.TypedDict):
+class Document(TypedDict):
     """``identity.json``."""
 
     format: int

@@ -20,6 +20,7 @@ import uuid
 
 from ..base.errors import OtaError
 from ..base.protocol import Expected
+from ..base.typed import TypedDict
 from ..system import durable, mounts
 from ..system.layout import Layout
 
@@ -28,7 +29,7 @@ _MACHINE_ID = re.compile(r"^[0-9a-f]{32}\Z")
 _PURPOSE = b"fleet.ota binding"
 
 
-class Binding(t.TypedDict):
+class Binding(TypedDict):
     """``binding.json``."""
 
     format: int

@@ -12,6 +12,7 @@ import json
 import typing as t
 
 from ..base.protocol import Checkpoint
+from ..base.typed import TypedDict
 from ..system import durable
 from ..system.layout import Layout
 
@@ -21,7 +22,7 @@ MOST = 2000
 SLACK = 200
 
 
-class Record(t.TypedDict, total=False):
+class Record(TypedDict, total=False):
     """One transition; ``time`` is UTC, RFC 3339."""
 
     time: str

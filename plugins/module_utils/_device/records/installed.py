@@ -15,10 +15,10 @@ first, as far as there are snapshots to get there.
 from __future__ import annotations
 
 import time
-import typing as t
 
 from ..base import protocol
 from ..base.errors import OtaError
+from ..base.typed import TypedDict
 from ..documents import release
 from ..system import durable
 from ..system.layout import Layout
@@ -36,7 +36,7 @@ class Entry(protocol.Release, total=False):
     migrated: list[str]
 
 
-class Chain(t.TypedDict, total=False):
+class Chain(TypedDict, total=False):
     """What is installed of one name, and what was before it."""
 
     current: Entry | None
@@ -45,7 +45,7 @@ class Chain(t.TypedDict, total=False):
     counter: int
 
 
-class Rejection(t.TypedDict):
+class Rejection(TypedDict):
     """Why a release is not taken again."""
 
     code: str
@@ -53,7 +53,7 @@ class Rejection(t.TypedDict):
     time: str
 
 
-class Document(t.TypedDict):
+class Document(TypedDict):
     """``installed.json``."""
 
     format: int

@@ -20,6 +20,7 @@ import uuid
 from ..base.errors import OtaError
 from ..base.protocol import Checkpoint, Difference, Release, TransactionReply
 from ..base.states import State
+from ..base.typed import TypedDict
 from ..documents.approval import Approved
 from ..documents.data import Entry as DataEntry
 from ..enrolment import machine
@@ -35,7 +36,7 @@ FORMAT = 1
 IDENTIFIER = re.compile(r"^[0-9a-f]{12}$")
 
 
-class Moment(t.TypedDict):
+class Moment(TypedDict):
     """A time on the clock of one boot, in seconds."""
 
     boot: str

@@ -34,13 +34,13 @@ def extended(real: str) -> dict[str, str]:
         return {}
 
 
-def set_extended(real: str, wanted: t.Mapping[str, str]) -> None:
-    """Make the extended attributes ``wanted`` and no others."""
+def set_extended(real: str, attributes: t.Mapping[str, str]) -> None:
+    """Make the extended attributes of ``real`` be ``attributes`` and no others."""
     present = extended(real)
     for name in present:
-        if name not in wanted:
+        if name not in attributes:
             os.removexattr(real, name, follow_symlinks=False)
-    for name, value in wanted.items():
+    for name, value in attributes.items():
         if present.get(name) != value:
             os.setxattr(real, name, base64.b64decode(value), follow_symlinks=False)
 
@@ -61,13 +61,13 @@ def flags(real: str, mode: int) -> int:
         os.close(fd)
 
 
-def set_flags(real: str, wanted: int) -> None:
-    """Set exactly the ``wanted`` ones of :data:`LOCKING`; nothing happens when they are."""
+def set_flags(real: str, locking: int) -> None:
+    """Set exactly the flags ``locking`` of :data:`LOCKING`; nothing happens when they are set already."""
     fd = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
-        flags_now = _read(fd)
-        if flags_now & LOCKING != wanted:
-            fcntl.ioctl(fd, _SET, struct.pack("L", (flags_now & ~LOCKING) | wanted))
+        present = _read(fd)
+        if present & LOCKING != locking:
+            fcntl.ioctl(fd, _SET, struct.pack("L", (present & ~LOCKING) | locking))
     finally:
         os.close(fd)
 

@@ -4,17 +4,7 @@
 #
 # PRIVATE to the collection: may change without notice.
 
-"""A part of a file system as data: observe it, compare it, put it back.
-
-An entry is a small mapping, so that a manifest is one line of JSON per path:
-
-``t`` type: ``f`` file, ``d`` directory, ``l`` link, ``p`` fifo, ``c``/``b`` device, ``s`` socket, ``-`` absent;
-``m`` mode bits; ``u``/``g`` owner and group ids; ``mt`` modification time (ns); ``s`` size; ``h`` SHA-256;
-``x`` extended attributes (base64; ACLs and capabilities are among them); ``l`` link target; ``r`` device number;
-``fl`` flags of chattr that lock it; ``a`` bytes on disk where that is less than the size (sparse);
-``hl`` the first path of a group of hard links; ``o`` where the content lies in a pack. Paths that are not UTF-8 pass
-through as surrogate escapes.
-"""
+"""A part of a file system as data: observe it, compare it, put it back (:mod:`entries`)."""
 
 from __future__ import annotations
 
@@ -27,32 +17,11 @@ import stat
 import typing as t
 
 from . import attributes, durable, hashing, mounts
+from .entries import ABSENT, Entry, Manifest
 from .layout import Layout
 
-
-class Entry(t.TypedDict, total=False):
-    """One path; the module's docstring has the keys."""
-
-    t: str
-    m: int
-    u: int
-    g: int
-    mt: int
-    s: int
-    h: str
-    x: dict[str, str]
-    l: str  # noqa: E741
-    r: int
-    fl: int
-    a: int
-    hl: str
-    o: int
-
-
-Manifest = t.Dict[str, Entry]
 #: Opens the content of an entry for reading.
 Source = t.Callable[[str, Entry], t.IO[bytes]]
-ABSENT: Entry = {"t": "-"}
 _BLOCK = 64 << 10
 _TYPES = {
     stat.S_IFREG: "f",
@@ -185,30 +154,6 @@ def _add(
         return None
     manifest[path] = entry
     return info
-
-
-def same(one: Entry, other: Entry) -> bool:
-    """Whether two entries are the same in type, content, owner, mode and attributes.
-
-    A directory's modification time is left out: naming a temporary file in it changes that, and nothing depends on it.
-    A socket comes and goes with its process: there or not is the same.
-    """
-    if {one["t"], other["t"]} == {"s", "-"}:
-        return True
-    if one["t"] != other["t"]:
-        return False
-    keys = ["m", "u", "g", "h", "l", "r", "x", "fl"]
-    if one["t"] == "f":
-        keys.append("mt")
-    if one["t"] == "l":
-        keys.remove("m")
-    return all(one.get(key) == other.get(key) for key in keys)
-
-
-def differences(before: Manifest, now: Manifest) -> list[str]:
-    """The paths at which ``now`` is not ``before``, sorted."""
-    paths = set(before) | set(now)
-    return sorted(path for path in paths if not same(before.get(path, ABSENT), now.get(path, ABSENT)))
 
 
 def put_back(layout: Layout, before: Manifest, paths: t.Iterable[str], source: Source) -> None:

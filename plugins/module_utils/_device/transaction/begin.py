@@ -14,6 +14,7 @@ import typing as t
 from ..base import schema
 from ..base.errors import OtaError
 from ..base.protocol import Checkpoint, Request
+from ..base.typed import TypedDict
 from ..documents import data
 from ..kinds import interlocks
 from ..records.transaction import Transaction
@@ -27,7 +28,7 @@ DEADLINE = 600
 KEEP = schema.whole(1, 100)
 
 
-class Options(t.TypedDict):
+class Options(TypedDict):
     """What a request says of its transaction; the fields of a transaction say more."""
 
     rollout: str | None

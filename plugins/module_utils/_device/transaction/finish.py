@@ -135,11 +135,11 @@ def _unstage(layout: Layout, done: Transaction) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _prune_releases(layout: Layout, known: installed.Memory, digests: set[str]) -> None:
-    for name, value in known.value["releases"].items():
+def _prune_releases(layout: Layout, memory: installed.Memory, digests: set[str]) -> None:
+    for name, value in memory.value["releases"].items():
         document = releases.confirmed(layout, value["current"])
         if document:
-            versions = {entry["version"] for entry in known.chain(name)}
+            versions = {entry["version"] for entry in memory.chain(name)}
             for installer in payloads.create(layout, document, lambda text: None):
                 installer.prune(versions)
     folder = layout.file("releases")

@@ -51,20 +51,20 @@ WantedBy=sysinit.target
 """
 
 
-def choose(layout: Layout, wanted: str, reboots: bool = False) -> str:
+def choose(layout: Layout, requested: str, reboots: bool = False) -> str:
     """The kind of guard: ``systemd``, ``process`` or ``none``; OtaError ``NO_GUARD`` if there can be none.
 
     A release that ``reboots`` the device needs a guard that is there after the boot.
     """
     lasting = not layout.is_real or boothook.find(layout) is not None
-    if wanted in ("process", "none"):
-        if reboots and layout.is_real and (wanted == "none" or not lasting):
+    if requested in ("process", "none"):
+        if reboots and layout.is_real and (requested == "none" or not lasting):
             message = "this release reboots the device and nothing would go on after the boot with guard: %s here"
-            raise OtaError("NO_GUARD", (message + "; use a device with systemd or a boot hook") % wanted)
-        return wanted
+            raise OtaError("NO_GUARD", (message + "; use a device with systemd or a boot hook") % requested)
+        return requested
     if background.by_systemd(layout):
         return "systemd"
-    if wanted == "auto" and lasting:
+    if requested == "auto" and lasting:
         return "process"
     message = "this device has neither systemd nor a boot hook that could restore it after a boot; say guard: process"
     raise OtaError(

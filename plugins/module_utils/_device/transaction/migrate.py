@@ -15,6 +15,7 @@ from __future__ import annotations
 import typing as t
 
 from ..base.errors import OtaError
+from ..base.typed import TypedDict
 from ..documents.data import Entry, Migration
 from ..records.transaction import Transaction
 from ..system import command, durable
@@ -23,7 +24,7 @@ TIMEOUT = 300  # seconds for a command of an entry that does not say
 Entries = t.Sequence[Entry]
 
 
-class Step(t.TypedDict):
+class Step(TypedDict):
     """A migration of one path: the command, the one that undoes it, and the seconds that each may take."""
 
     path: str

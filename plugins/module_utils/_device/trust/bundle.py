@@ -17,7 +17,7 @@ from .canonical import strict
 from .metadata import LIMITS, Members, require_described
 from .publickey import Value
 from .store import Store
-from .workflow import Found, Source, Workflow
+from .workflow import Listed, Source, Workflow
 
 _MANY_ROOTS = 1024
 _NO_VERSION = 2**63
@@ -75,7 +75,7 @@ class Accepted:
         signers = by.signers
         return Document(content, by.name, signers.values, by.role.threshold, listed.entry.custom, signers.keyids)
 
-    def _content(self, path: str, listed: Found) -> bytes:
+    def _content(self, path: str, listed: Listed) -> bytes:
         content = self._source.document(path)
         if content is None:
             message = "%s is listed by %s, but its content is not in the bundle"

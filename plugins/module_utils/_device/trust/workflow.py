@@ -63,7 +63,7 @@ class Loaded:
         return (*self.parent.chain, self.name) if self.parent else (self.name,)
 
 
-class Found(t.NamedTuple):
+class Listed(t.NamedTuple):
     """A target and the role that lists it."""
 
     entry: Described
@@ -92,7 +92,7 @@ class Workflow:
         self.targets = self._targets("targets", self.root.roles["targets"], self.root.keys, None)
         self.store.raise_floor(self.now)
 
-    def find(self, path: str) -> Found | None:
+    def find(self, path: str) -> Listed | None:
         """The target ``path`` by pre-order search (5.6.7), or None if verified metadata does not list it.
 
         A role that must be asked and cannot be verified is an error: whoever withholds it must not turn "listed"
@@ -116,7 +116,7 @@ class Workflow:
             parent, delegated = waiting.pop()
             visited.add(delegated.name)
             asked = self._child(parent, delegated)
-        return Found(asked.body.targets[path], asked)
+        return Listed(asked.body.targets[path], asked)
 
     # -- the roles -----------------------------------------------------------------------------------------------
 

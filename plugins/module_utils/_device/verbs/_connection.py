@@ -24,10 +24,10 @@ def started() -> float | None:
     """Seconds on the boot clock at which the connection of this request was made, or None if it is not by SSH."""
     pid = os.getppid()
     for _generation in range(16):
-        found = _look(pid)
-        if found is None:
+        process = _look(pid)
+        if process is None:
             return None
-        name, parent, ticks = found
+        name, parent, ticks = process
         if name in _SERVERS:
             return ticks / os.sysconf("SC_CLK_TCK")
         if name not in _BETWEEN:

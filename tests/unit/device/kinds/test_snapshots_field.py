@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.fleet.ota.plugins.module_utils._device.base.errors import OtaError
 from ansible_collections.fleet.ota.plugins.module_utils._device.kinds import snapshots
-from ansible_collections.fleet.ota.plugins.module_utils._device.system import attributes, tree
+from ansible_collections.fleet.ota.plugins.module_utils._device.system import attributes, entries, tree
 from ansible_collections.fleet.ota.plugins.module_utils._device.system.layout import Layout
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting file systems needs root")
@@ -130,7 +130,7 @@ def test_every_kind_of_file_comes_back_on_every_file_system(layout: Layout) -> N
     assert (etc / "big").stat().st_size == (64 << 20) + 3 and (etc / "big").stat().st_blocks * 512 < 1 << 20
     now = tree.observe(layout, found.selection)
     for name in ("locked", "sub", "tool", "plain", "null", "fifo"):
-        assert tree.same(now["/etc/" + name], before["/etc/" + name]), name
+        assert entries.same(now["/etc/" + name], before["/etc/" + name]), name
     with pytest.raises(PermissionError):
         (etc / "locked").write_text("x")
     assert not (etc / "new").exists()
@@ -217,7 +217,7 @@ def test_a_file_that_goes_away_while_the_snapshot_is_taken(layout: Layout, monke
     real = tree.observe
     seen: list[int] = []
 
-    def racing(layout: Layout, *args: t.Any, **kwargs: t.Any) -> tree.Manifest:
+    def racing(layout: Layout, *args: t.Any, **kwargs: t.Any) -> entries.Manifest:
         result = real(layout, *args, **kwargs)
         if not seen:
             (etc / "a").unlink()

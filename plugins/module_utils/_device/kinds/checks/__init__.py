@@ -18,6 +18,7 @@ import typing as t
 
 from ... import kinds as registry
 from ...base import schema
+from ...base.typed import TypedDict
 from ...system.layout import Layout
 
 
@@ -31,7 +32,7 @@ Measured = t.Dict[str, t.Any]
 Check = t.Mapping[str, t.Any]
 
 
-class Finding(t.TypedDict):
+class Finding(TypedDict):
     """What a look at one check said; ``reason`` is for people, and empty where all is well."""
 
     ok: bool
@@ -39,7 +40,7 @@ class Finding(t.TypedDict):
     measured: Measured
 
 
-class Section(t.TypedDict, total=False):
+class Section(TypedDict, total=False):
     """``health`` of a release document; times in seconds."""
 
     checks: t.Sequence[Check]

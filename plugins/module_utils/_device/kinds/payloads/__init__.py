@@ -24,6 +24,7 @@ import typing as t
 from ... import kinds
 from ...base import schema
 from ...base.errors import OtaError
+from ...base.typed import TypedDict
 from ...system import hashing
 from ...system.layout import Layout
 
@@ -40,7 +41,7 @@ _FILE: dict[str, schema.Rule] = {
 Log = t.Callable[[str], None]
 
 
-class File(t.TypedDict):
+class File(TypedDict):
     """A payload file as the signed document binds it; ``length`` in bytes."""
 
     name: str
@@ -48,7 +49,7 @@ class File(t.TypedDict):
     sha256: str
 
 
-class _Payload(t.TypedDict):
+class _Payload(TypedDict):
     name: str
     type: str
 
@@ -64,7 +65,7 @@ class Payload(_Payload, total=False):
     files: list[File]
 
 
-class Release(t.TypedDict):
+class Release(TypedDict):
     """As much of a release document as an installer needs; all of it is in :mod:`documents.release`."""
 
     name: str

@@ -17,6 +17,7 @@ import re
 import typing as t
 
 from ...base.errors import OtaError
+from ...base.typed import TypedDict
 from ...system import command, units
 from . import Base, Description, File, Scope
 
@@ -27,7 +28,7 @@ _UNIT_FOLDER = "/systemd/system"
 _UNIT = re.compile(r"^[^@]+\.(service|socket|timer|path)$")
 
 
-class Addition(t.TypedDict):
+class Addition(TypedDict):
     """What a package says of itself; ``installed_size`` in bytes."""
 
     package: str

@@ -22,12 +22,13 @@ import typing as t
 
 from ...base import schema
 from ...base.errors import OtaError
+from ...base.typed import TypedDict
 from ...system import command, durable, hashing, units
 from ...system.layout import Layout
 from . import Base, Description, Log, Payload, Release, Scope
 
 
-class _Member(t.TypedDict):
+class _Member(TypedDict):
     path: str
     type: str
     mode: str

@@ -21,14 +21,15 @@ import time
 import typing as t
 
 from ...base.errors import OtaError
+from ...base.typed import TypedDict
 from ...kinds import names
-from ...system import durable, tree
+from ...system import durable, entries, tree
 from ...system.layout import Layout
 
 FORMAT = 1
 
 
-class Listed(t.TypedDict):
+class Listed(TypedDict):
     """A finished snapshot, as replies have it."""
 
     id: str
@@ -66,11 +67,11 @@ class Base:
         """Read it back whole; raises OtaError ``RESTORE`` if anything in it cannot be read as it was taken."""
         raise NotImplementedError
 
-    def manifest(self) -> tree.Manifest:
+    def manifest(self) -> entries.Manifest:
         """What was there when it was taken."""
         raise NotImplementedError
 
-    def _open(self, path: str, entry: tree.Entry) -> t.IO[bytes]:
+    def _open(self, path: str, entry: entries.Entry) -> t.IO[bytes]:
         """The content of ``path`` as it was."""
         raise NotImplementedError
 
@@ -119,7 +120,7 @@ class Base:
         tree.sweep(self.layout, self.selection)
         before = self.manifest()
         if paths is None:
-            paths = tree.differences(before, tree.observe(self.layout, self.selection))
+            paths = entries.differences(before, tree.observe(self.layout, self.selection))
         changed = sorted(paths)
         tree.put_back(self.layout, before, changed, self._open)
         tree.tidy(self.layout, changed)
@@ -127,12 +128,12 @@ class Base:
 
     def remaining(self) -> list[str]:
         """The proof of a restore: paths that still differ, after reading everything again."""
-        return tree.differences(self.manifest(), tree.observe(self.layout, self.selection))
+        return entries.differences(self.manifest(), tree.observe(self.layout, self.selection))
 
     def record_after(self) -> None:
         """Keep what the change made of the selection, so that a later way back undoes the change and nothing else."""
         before, after = self.manifest(), tree.observe(self.layout, self.selection)
-        delta = {path: after.get(path, tree.ABSENT) for path in tree.differences(before, after)}
+        delta = {path: after.get(path, entries.ABSENT) for path in entries.differences(before, after)}
         write_manifest(os.path.join(self.folder, "after.jsonl"), delta)
 
     def undo(self) -> tuple[list[str], list[str]]:
@@ -143,10 +144,10 @@ class Base:
         after = read_manifest(os.path.join(self.folder, "after.jsonl"))
         before = self.manifest()
         now = tree.observe(self.layout, self.selection)
-        created = {path for path in after if before.get(path, tree.ABSENT)["t"] == "-"}
+        created = {path for path in after if before.get(path, entries.ABSENT)["t"] == "-"}
         tops = {path for path in created if os.path.dirname(path) not in created}
         changed = [path for path in after if path not in created or path in tops]
-        conflicts = [p for p in changed if p not in tops and not tree.same(after[p], now.get(p, tree.ABSENT))]
+        conflicts = [p for p in changed if p not in tops and not entries.same(after[p], now.get(p, entries.ABSENT))]
         return changed, conflicts
 
 
@@ -155,13 +156,13 @@ def kinds() -> list[str]:
     return names(__path__)
 
 
-def choose(layout: Layout, selection: tree.Selection, wanted: str = "auto") -> type[Base]:
-    """The class of the best kind that works here, or of the ``wanted`` one; OtaError ``UNSUPPORTED`` otherwise."""
-    if wanted != "auto":
-        chosen = by_kind(wanted)
+def choose(layout: Layout, selection: tree.Selection, kind: str = "auto") -> type[Base]:
+    """The class of the best kind that works here, or of ``kind``; OtaError ``UNSUPPORTED`` otherwise."""
+    if kind != "auto":
+        chosen = by_kind(kind)
         reason = chosen.probe(layout, selection)
         if reason:
-            raise OtaError("UNSUPPORTED", "snapshot %s is not possible here: %s; use auto or files" % (wanted, reason))
+            raise OtaError("UNSUPPORTED", "snapshot %s is not possible here: %s; use auto or files" % (kind, reason))
         return chosen
     modules = [importlib.import_module("%s.%s" % (__name__, name)) for name in kinds()]
     for module in sorted(modules, key=lambda module: -int(module.PREFERENCE)):
@@ -206,15 +207,15 @@ def listing(layout: Layout) -> list[Listed]:
     return result
 
 
-def write_manifest(path: str, manifest: tree.Manifest) -> None:
+def write_manifest(path: str, manifest: entries.Manifest) -> None:
     """One line of JSON for each path."""
     lines = [json.dumps(dict(manifest[name], p=name), sort_keys=True) for name in sorted(manifest)]
     durable.write(path, ("\n".join(lines) + "\n").encode())
 
 
-def read_manifest(path: str) -> tree.Manifest:
+def read_manifest(path: str) -> entries.Manifest:
     """The inverse of :func:`write_manifest`."""
-    manifest: tree.Manifest = {}
+    manifest: entries.Manifest = {}
     with open(path, encoding="utf-8") as handle:
         for line in handle:
             if line.strip():

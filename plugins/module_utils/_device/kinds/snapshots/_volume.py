@@ -17,7 +17,7 @@ import os
 import typing as t
 
 from ...base.errors import OtaError
-from ...system import mounts, tree
+from ...system import entries, mounts, tree
 from ...system.layout import Layout
 from . import Base, files
 
@@ -61,14 +61,14 @@ class Volume(Base):
         if self._has_outside():
             self._outside().prove()
 
-    def manifest(self) -> tree.Manifest:
+    def manifest(self) -> entries.Manifest:
         """Read from the snapshot, with what was kept of the rest."""
         manifest = tree.observe(self._view(), self._split()[0])
         if self._has_outside():
             manifest.update(self._outside().manifest())
         return manifest
 
-    def _open(self, path: str, entry: tree.Entry) -> t.IO[bytes]:
+    def _open(self, path: str, entry: entries.Entry) -> t.IO[bytes]:
         if "o" in entry:
             return self._outside()._open(path, entry)
         return open(self._view().real(path), "rb")

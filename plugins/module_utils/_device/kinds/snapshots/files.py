@@ -19,7 +19,7 @@ import os
 import typing as t
 
 from ...base.errors import OtaError
-from ...system import durable, hashing, tree
+from ...system import durable, entries, hashing, tree
 from ...system.layout import Layout
 from . import Base, read_manifest, write_manifest
 
@@ -38,8 +38,8 @@ class Snapshot(Base):
 
     def estimate(self) -> int:
         """Twice the content: the pack and the reserve."""
-        entries = tree.observe(self.layout, self.selection, content=False).values()
-        sizes: list[int] = [entry["a"] if "a" in entry else entry.get("s", 0) for entry in entries if "hl" not in entry]
+        present = tree.observe(self.layout, self.selection, content=False).values()
+        sizes: list[int] = [entry["a"] if "a" in entry else entry.get("s", 0) for entry in present if "hl" not in entry]
         return 2 * sum(sizes) + (1 << 20)
 
     def _create(self) -> None:
@@ -47,7 +47,7 @@ class Snapshot(Base):
         with open(self._file("content"), "wb") as pack:
             for path in sorted(manifest, key=lambda path: ("hl" in manifest[path], path)):
                 entry = manifest[path]
-                first = manifest.get(entry.get("hl", ""), tree.ABSENT)
+                first = manifest.get(entry.get("hl", ""), entries.ABSENT)
                 if first["t"] == "f":
                     entry.update({"h": first["h"], "o": first["o"], "s": first["s"]})
                 elif entry["t"] == "f":
@@ -59,7 +59,7 @@ class Snapshot(Base):
         write_manifest(self._file("manifest.jsonl"), manifest)
         _reserve(self._file("reserve"), size + (1 << 20))
 
-    def _add(self, path: str, entry: tree.Entry, pack: t.IO[bytes]) -> tree.Entry:
+    def _add(self, path: str, entry: entries.Entry, pack: t.IO[bytes]) -> entries.Entry:
         """The entry with its content in the pack; what went away or became something else meanwhile is looked at again.
 
         Whatever it is then, it was there while the snapshot was taken.
@@ -84,14 +84,14 @@ class Snapshot(Base):
         except (OSError, ValueError, KeyError) as error:
             raise OtaError("RESTORE", "snapshot %s cannot be read: %s" % (self.identifier, error)) from None
 
-    def manifest(self) -> tree.Manifest:
+    def manifest(self) -> entries.Manifest:
         """As written when it was taken."""
         return read_manifest(self._file("manifest.jsonl"))
 
-    def _open(self, path: str, entry: tree.Entry) -> t.IO[bytes]:
+    def _open(self, path: str, entry: entries.Entry) -> t.IO[bytes]:
         return io.BufferedReader(_Part(self._file("content"), entry["o"], entry["s"]))
 
-    def _hash(self, path: str, entry: tree.Entry) -> str:
+    def _hash(self, path: str, entry: entries.Entry) -> str:
         with self._open(path, entry) as stream:
             return hashing.of_stream(stream)
 
