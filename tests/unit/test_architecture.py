@@ -69,7 +69,7 @@ LIBRARIES = {DEVICE: DEVICE_LIBRARIES, CONTROL: CONTROL_LIBRARIES}
 #: Ansible finds plugins by the names of files that lie side by side; these folders are as large as the public surface.
 SURFACE = ("plugins/modules", "plugins/action")
 MODULES_PER_FOLDER, LINES_PER_MODULE = 14, 350
-#: How often a part says ``Any`` in 1,000 lines at most: a noun has a type, and a value that is not checked is an object.
+#: How often a part says ``Any`` in 1,000 lines at most: nouns have types, and a value that is not checked is an object.
 ANY_PER_1000_LINES: list[tuple[str, float]] = [(DEVICE, 8)]
 
 

@@ -115,7 +115,7 @@ def merged(document: Release, requested: object) -> list[Entry]:
     entries: list[Entry] = []
     for entry in document.get("data", []):
         choice = choices.pop(os.path.normpath(entry["path"]), None)
-        one: Entry = {**entry, **(choice or {}), "path": entry["path"]}  # type: ignore[typeddict-item]
+        one: Entry = {**entry, **choice, "path": entry["path"]} if choice else entry
         if one["on_restore"] == "keep" and "back" not in one.get("migrate", {"back": None}):
             message = "%s cannot be kept: the release migrates it and has no command to migrate it back"
             raise OtaError("RELEASE", message % entry["path"])

@@ -21,9 +21,8 @@ from ..records.transaction import Transaction
 from ..system import background, durable
 from . import worker
 
+#: Seconds that a confirm may take.
 DEADLINE = 600
-
-
 #: How many snapshots may stay; at least one leads back from what is installed.
 KEEP = schema.whole(1, 100)
 

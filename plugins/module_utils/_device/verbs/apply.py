@@ -71,7 +71,7 @@ def apply(layout: Layout, request: Request) -> TransactionReply:
     pull = request.get("pull") or {}
     kind = guard.choose(layout, request.get("guard", "auto"), reboot.mode(offer.document) != "never")
     for installer in payloads.create(layout, offer.document, lambda text: None):
-        installer.ready(repair=bool(request.get("repair")))
+        installer.require_ready(repair=bool(request.get("repair")))
     if request.get("check") or any(entry["sha256"] not in pull for entry in missing):
         before = offer.memory.of(offer.document["name"])["current"]
         return {**IDLE, "release": offer.release, "missing": missing, "diff": diff, "before": before}

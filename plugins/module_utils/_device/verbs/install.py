@@ -32,7 +32,7 @@ def install(layout: Layout, request: Request) -> Reply:
     if changed:
         interlocks.ask(layout, None)
     for one in installers if changed else []:
-        one.ready(repair=bool(request.get("repair")))
+        one.require_ready(repair=bool(request.get("repair")))
     missing = staging.missing(layout, files) if changed else []
     pull = request.get("pull") or {}
     reply = {"changed": changed, "diff": {"before": before, "after": after}, "release": offer.release}

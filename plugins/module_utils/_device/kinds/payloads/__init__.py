@@ -100,7 +100,7 @@ class Base:
         self.log = log
         self.files: dict[str, str] = {}
 
-    def ready(self, *, repair: bool) -> None:
+    def require_ready(self, *, repair: bool) -> None:
         """Raise OtaError if the device cannot take such a payload now, whatever its bytes; before they travel.
 
         With ``repair`` nothing is said of what :meth:`repair` may mend.

@@ -125,7 +125,7 @@ class PackageInstaller(Base):
 
     # -- the same for all ---------------------------------------------------------------------------------------
 
-    def ready(self, *, repair: bool) -> None:
+    def require_ready(self, *, repair: bool) -> None:
         """Refuse a device whose package manager others hold (``PACKAGE_LOCK``) or left broken (``PACKAGE_STATE``)."""
         self._supported()
         holder = self.locked()
@@ -153,7 +153,7 @@ class PackageInstaller(Base):
 
     def require_installable(self) -> None:
         """Refuse what could not be installed from these files alone, before anything is touched."""
-        self.ready(repair=False)
+        self.require_ready(repair=False)
         architectures = self.architectures()
         for entry in self.packages:
             if entry["architecture"] not in architectures:
