@@ -104,10 +104,10 @@ def _require_about(accepted: trust.Accepted, value: approval.Approval, path: str
 
 
 def _require_people(document: trust.Document, value: approval.Approval, path: str, count: int, four_eyes: bool) -> None:
-    """Enough different people approved, and not by the help of who asked.
+    """OtaError unless enough different people approved; with ``four_eyes`` the requester does not count.
 
-    Whoever signs a later version of the role's metadata vouches for all that it lists, so at least ``count`` keys did,
-    whichever version the device sees. Who approved *this* is those who signed the version that listed it first: a
+    A key that signs a later version of the role's metadata vouches for all that it lists, so at least ``count`` keys
+    did, whichever version the device sees. Who approved *this* is those who signed the version that listed it first: a
     later version says so in ``approved_by``, attested by its own threshold of signatures.
     """
     if document.threshold < count:

@@ -30,7 +30,7 @@ _LOCK = "lease.lock"
 
 
 class Part(t.NamedTuple):
-    """A run that has or had the device; ``holder`` is None where nobody said."""
+    """A run that has or had the device; ``holder`` is None where the request did not say."""
 
     rollout: str
     generation: int
@@ -55,8 +55,8 @@ def fence(
 
     Replaced (``STALE``) is an older generation of a journal, however many others came since, and a numbered generation
     that another journal or rollout took the device from: a controller that slept must not undo what was done in the
-    meantime. Its next run has a higher number, and is somebody's decision. While ``running`` is open no other journal
-    gets it (``BUSY``), until its deadline has passed or with ``take_over``.
+    meantime. Its next run has a higher number, and is a decision of its operator. While ``running`` is open no other
+    journal gets it (``BUSY``), until its deadline has passed or with ``take_over``.
     """
     rollout = name(kind, request.get("rollout"))
     if rollout is not None:
@@ -70,7 +70,7 @@ def fence(
 def insist(running: Transaction, request: Request) -> None:
     """:func:`fence` for what is asked of a transaction that ``running`` is: to keep it, to go back, to wait longer.
 
-    Without a generation none is compared, so that the way back is open to whoever stands before the device.
+    Without a generation none is compared, so that the way back is open to an operator at the device.
     """
     rollout = name(running.kind, running.rollout)
     if not running.is_open or rollout is None:
@@ -89,7 +89,7 @@ def name(kind: str, rollout: str | None) -> str | None:
 
 
 def _fence(layout: Layout, asker: Part, request: Request, running: Transaction | None, take: bool) -> None:
-    # a lock of its own: whoever takes over something that is at work does not hold the device's
+    # a lock of its own: a controller that takes over a running transaction does not hold the device's
     with lock.hold(layout, wait=5, name=_LOCK):
         parts = _parts(layout)
         current = parts[0] if parts else None
@@ -110,7 +110,7 @@ def _newest(parts: t.Sequence[Part], rollout: str, holder: str | None) -> int:
 
 
 def _is_over(running: Transaction) -> bool:
-    """Whether the deadline has passed and nobody took the device back: it has no guard, or lost it.
+    """Whether the deadline has passed and no guard took the device back: it has no guard, or lost it.
 
     In another boot the guard looks at the device first, and the deadline begins anew.
     """

@@ -7,7 +7,7 @@
 """What this device has witnessed of its controllers' journals: a journal that lacks it is an older copy (``AHEAD``).
 
 ``witness.json``: ``{format, kept: [checkpoint]}``, the newest last. A checkpoint is ``{rollout, size, head, journal,
-since}``: number of records, hash of the last, of the first, and of the one with which somebody went on with an older
+since}``: number of records, hash of the last, of the first, and of the one with which an operator went on with an older
 copy (missing in most). As the witnesses of a transparency log do (RFC 6962), the device only compares; whether a longer
 journal still has what was witnessed, its controller looks up and answers by repeating the kept checkpoint.
 """

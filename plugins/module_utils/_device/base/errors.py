@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-#: Codes that mean "not now": nothing was touched and the device comes again.
+#: Codes that mean "not now": nothing was touched, and the next run retries the device.
 DEFERRED = frozenset({"BUSY", "NO_SPACE", "FETCH", "PACKAGE_LOCK", "INTERLOCK", "AHEAD"})
 
 

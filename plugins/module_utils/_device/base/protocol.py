@@ -68,7 +68,7 @@ class Difference(TypedDict):
 
 
 class Bundle(TypedDict, total=False):
-    """A release with all metadata that it takes to verify it; nothing in it is believed before it is verified."""
+    """A release with all metadata that is needed to verify it; nothing in it is trusted before that."""
 
     channel: str
     target: str

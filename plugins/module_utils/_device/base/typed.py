@@ -22,4 +22,4 @@ else:
         """A noun as it is on a device: a plain dict, of which the class only says what its keys are."""
 
         def __init_subclass__(cls, total: bool = True) -> None:
-            """Take what the type checker is told."""
+            """Accept the argument that the type checker reads."""

@@ -12,5 +12,5 @@ import re
 
 
 def shown(url: str) -> str:
-    """``url`` without user and password, for people; rather too little of an odd one than a piece of a password."""
+    """``url`` without user and password, for people; of a malformed one rather too little than part of a password."""
     return re.sub(r"//.*@", "//***@", url, flags=re.DOTALL)

@@ -65,7 +65,7 @@ class Policy(_Policy, total=False):
 
 
 class PolicyError(OtaError):
-    """The policy cannot be used (``METADATA``), or is about nobody like this device (``APPROVAL``)."""
+    """The policy cannot be used (``METADATA``), or has no rule for this device (``APPROVAL``)."""
 
 
 def _roles(value: object) -> str | None:
@@ -147,7 +147,7 @@ def needed(policy: Policy, words: t.Mapping[str, str], channel: str) -> dict[str
     """How many approvals of which role a device needs before it takes a release of ``channel``; empty for none.
 
     ``words`` are the device's identity (name, hardware, site and labels). The first rule that matches counts;
-    PolicyError ``APPROVAL`` when none does: a device that nobody thought of takes nothing.
+    PolicyError ``APPROVAL`` when none does: a device without a rule takes nothing.
     """
     for rule in policy["rules"]:
         if channel not in rule.get("channels", [channel]):

@@ -28,7 +28,7 @@ from . import sealed
 PROGRAM = "/usr/local/sbin/fleet-ota"
 SUDOERS = "/etc/sudoers.d/fleet-ota"
 
-# Ignored signals stay ignored over exec: whoever holds the terminal must not be able to stop the engine while it
+# Ignored signals stay ignored over exec: the owner of the terminal must not be able to stop the engine while it
 # holds the device's lock.
 _PROGRAM_TEXT = """\
 #!/bin/sh

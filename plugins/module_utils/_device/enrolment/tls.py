@@ -89,7 +89,7 @@ def _context(folder: str, texts: Pem) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=_path(folder, "ca") if "ca" in texts else None)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if "certificate" in texts:
-        # An empty passphrase: a key that is encrypted is an error, and nobody is asked on a terminal.
+        # An empty passphrase: a key that is encrypted is an error, and no prompt appears on a terminal.
         context.load_cert_chain(_path(folder, "certificate"), _path(folder, "key"), password="")
     return context
 

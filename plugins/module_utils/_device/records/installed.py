@@ -149,7 +149,7 @@ class Memory:
         self._write()
 
     def reject(self, digest: str, code: str, message: str) -> None:
-        """Never take this release again unless somebody says so."""
+        """Never take this release again, unless a request says ``retry_rejected``."""
         self.value["rejected"][digest] = {"code": code, "message": message, "time": stamp()}
         self._write()
 

@@ -69,7 +69,7 @@ def start(layout: Layout, name: str, arguments: t.Sequence[str], log: str, engin
 def end(layout: Layout, name: str, pid: int | None, token: str) -> None:
     """Kill the work ``name`` with everything it started.
 
-    ``token`` must stand in the command line of ``pid``: a number alone may belong to somebody else by now.
+    ``token`` must stand in the command line of ``pid``: the number may have been reused by another process.
     """
     if by_systemd(layout):
         command.run(["systemctl", "kill", "--signal=KILL", name + ".service"])

@@ -60,7 +60,7 @@ def read_json(path: str, default: t.Any = None) -> t.Any:
 def append_line(path: str, value: object) -> None:
     """Append ``value`` as one line of JSON, on disk when this returns.
 
-    A torn line that a power cut or a full disk left at the end is cut off first; nobody was ever told it was there.
+    A torn line that a power cut or a full disk left at the end is cut off first; no caller has seen it as written.
     """
     fresh = not os.path.lexists(path)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
@@ -135,7 +135,7 @@ def sync_tree(path: str) -> None:
     try:
         try:
             result = ctypes.CDLL(None, use_errno=True).syncfs(fd)
-        except (OSError, AttributeError):  # no libc with syncfs (some C libraries): the big hammer
+        except (OSError, AttributeError):  # no libc with syncfs (some C libraries): flush all file systems
             os.sync()
             return
         if result != 0:

@@ -38,7 +38,7 @@ def hold(layout: Layout, wait: float = 0.0, name: str = "lock") -> t.Iterator[No
 
 
 def is_free(layout: Layout) -> bool:
-    """Whether nobody holds the lock right now."""
+    """Whether the lock is free right now."""
     try:
         with hold(layout):
             return True

@@ -49,8 +49,8 @@ class Selection(t.NamedTuple):
 def select(layout: Layout, paths: t.Iterable[str], trees: t.Iterable[str], exclude: t.Iterable[str]) -> Selection:
     """A selection with each path written one way: parents resolved (``/lib/x`` is ``/usr/lib/x`` on merged systems).
 
-    What is mounted inside a tree is somebody else's and left out, its mount point too: a snapshot of the file system
-    shows what lies below the mount.
+    What is mounted inside a tree does not belong to it and is left out, with its mount point: a snapshot of the file
+    system shows what lies below the mount.
     """
     named = sorted({_normal(layout, path) for path in trees})
     outer = [tree for tree in named if not any(other != tree and _within(tree, other) for other in named)]

@@ -7,7 +7,7 @@
 """A backup of data elsewhere before an update, by restic (docs/data.md).
 
 Where it goes, and the password, is the device's own matter and in a file that only root may read: no request and no
-release names a repository, so whoever steals a controller cannot have data sent anywhere.
+release names a repository, so a stolen controller cannot have data sent anywhere.
 """
 
 from __future__ import annotations

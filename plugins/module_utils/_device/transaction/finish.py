@@ -106,7 +106,7 @@ def _prune(layout: Layout, done: Transaction) -> bool:
     # Nothing leads further back than to the oldest; what is installed keeps its own, whatever else goes.
     kept = {entry["transaction"] for chain in chains for entry in (chain[:-1] or chain)}
     if done.state is State.BROKEN:
-        kept.add(done.id)  # for the hands that this one needs
+        kept.add(done.id)  # an operator must repair this device, and may need it
     folder = layout.file("snapshots")
 
     def others() -> list[str]:  # also one whose removal was interrupted
@@ -130,7 +130,7 @@ def _unstage(layout: Layout, done: Transaction) -> None:
                 os.rename(os.path.join(folder, name), os.path.join(inbox, name))
     else:
         for name in os.listdir(inbox):
-            with contextlib.suppress(FileNotFoundError):  # somebody may be staging right now
+            with contextlib.suppress(FileNotFoundError):  # another call may be staging right now
                 os.unlink(os.path.join(inbox, name))
     shutil.rmtree(folder, ignore_errors=True)
 

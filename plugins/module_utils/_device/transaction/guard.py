@@ -4,7 +4,7 @@
 #
 # PRIVATE to the collection: may change without notice.
 
-"""The guard: what restores a device when nobody confirms, and at boot while a transaction is open.
+"""The guard: what restores a device that is not confirmed in time, and at boot while a transaction is open.
 
 Commit-confirmed as in JunOS and NETCONF. On systemd a transient timer and one unit that is enabled only while a
 transaction is open; elsewhere a waiting process and a hook that starts it at boot (:mod:`boothook`). The deadline is

@@ -4,7 +4,7 @@
 #
 # PRIVATE to the collection: may change without notice.
 
-"""What the guard does when it runs: at the deadline, at boot, or because somebody asked to go back now."""
+"""What the guard does when it runs: at the deadline, at boot, or at once, when a request asks to go back."""
 
 from __future__ import annotations
 

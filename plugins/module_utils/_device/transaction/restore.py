@@ -95,7 +95,7 @@ def _migrate_back(transaction: Transaction, leaving: list[payloads.Base]) -> Non
     """Data that stays becomes what the old code reads, while the new one, which can do that, is still in place."""
     try:
         migrate.undo(transaction)
-    except OtaError:  # the data is the new code's: so nothing else can work with it until hands came
+    except OtaError:  # the data stays in the new code's form: only that code can use it until an operator repairs this
         for payload in leaving:
             _gently(transaction, payload.activate)
         if transaction.layout.is_real:

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # PRIVATE to the collection: may change without notice.
-"""One download over HTTP(S) from a server that is believed in nothing.
+"""One download over HTTP(S) from a server that is not trusted.
 
 Whatever it does costs time and nothing else: it may not send us elsewhere, it is ended when it comes to a standstill
 in any phase (name, handshake, headers, body), and never a byte more than was signed is read.

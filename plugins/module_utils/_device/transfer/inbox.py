@@ -5,9 +5,9 @@
 # PRIVATE to the collection: may change without notice.
 """Where payloads arrive: one writer per file, never more than there is room for.
 
-A file that is still arriving (``SHA256.part``) belongs to whoever holds its lock and still finds it under its name.
-Somebody who keeps an old one open can write to it for ever: nobody looks at it any more, and what was checked is
-not it.
+A file that is still arriving (``SHA256.part``) belongs to the process that holds its lock and still finds it under
+its name. A process that keeps an old one open can write to it for ever: it is not read any more, and it is
+not the file that was checked.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def part(layout: Layout, digest: str) -> str:
 def own(layout: Layout, digest: str) -> t.Iterator[Handle]:
     """The part of a payload, for this process alone.
 
-    Is it in other hands (often a session whose link died unnoticed), this goes on with a copy in its place.
+    If another process holds it (often a session whose link died unnoticed), this goes on with a copy in its place.
     """
     path = part(layout, digest)
     while True:
@@ -77,7 +77,7 @@ def complete(layout: Layout, digest: str, handle: Handle) -> bool:
 
 
 def is_ours_alone(path: str, info: os.stat_result) -> bool:
-    """Whether the file with this lstat is ours, has no second name, and nobody has it open for writing."""
+    """Whether the file with this lstat is ours, has no second name, and no other process has it locked."""
     if info.st_uid != os.geteuid() or info.st_nlink != 1 or not os.path.isfile(path) or os.path.islink(path):
         return False
     with contextlib.closing(io.FileIO(os.open(path, os.O_RDWR | os.O_NOFOLLOW), "r+")) as handle:
@@ -136,7 +136,7 @@ def _is_at(handle: Handle, path: str) -> bool:
 
 
 def _replace(path: str, held: Handle) -> None:
-    """Put a copy in the place of a file that somebody else holds."""
+    """Put a copy in the place of a file that another process holds."""
     fresh = "%s.%d" % (path, os.getpid())
     with contextlib.suppress(FileNotFoundError):
         os.unlink(fresh)

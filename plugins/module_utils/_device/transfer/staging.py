@@ -126,7 +126,7 @@ def _bring(layout: Layout, entry: File, url: str, handle: inbox.Handle) -> None:
 def take(layout: Layout, folder: str, files: t.Iterable[payloads.File]) -> dict[str, str]:
     """Move staged files into ``folder``, for root only, and check them there: what is checked is what is used.
 
-    Returns ``{sha256: path}``. A file in the inbox that belongs to somebody else, has a second name or is open
+    Returns ``{sha256: path}``. A file in the inbox that belongs to another user, has a second name or is open
     elsewhere is copied. Raises OtaError ``HASH_MISMATCH`` or ``LENGTH_MISMATCH``.
     """
     durable.make_directory(folder)

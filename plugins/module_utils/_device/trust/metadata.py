@@ -6,7 +6,7 @@
 
 """Metadata files of the four kinds (TUF specification, section 4), checked as to form and given as typed values.
 
-The form is checked before signatures are: nothing is believed yet. Members that nobody knows are allowed anywhere,
+The form is checked before signatures are: nothing is trusted yet. Unknown members are allowed anywhere,
 and are signed like the others.
 """
 

@@ -95,8 +95,8 @@ class Workflow:
     def find(self, path: str) -> Listed | None:
         """The target ``path`` by pre-order search (5.6.7), or None if verified metadata does not list it.
 
-        A role that must be asked and cannot be verified is an error: whoever withholds it must not turn "listed"
-        into "not listed".
+        A role that must be asked and cannot be verified is an error: an attacker who withholds it must not turn
+        "listed" into "not listed".
         """
         asked = self.targets
         waiting: list[tuple[Loaded, DelegatedRole]] = []
@@ -268,7 +268,7 @@ class Workflow:
         return True
 
     def _fresh(self, name: str, body: Body) -> None:
-        """Nothing past its expiry is believed (freeze attacks)."""
+        """Refuse metadata that has expired (freeze attacks)."""
         if body.expires <= self.now:
             message = "%s expired at %s and it is %s here; refresh the repository, or set this device's clock"
             end, now = (time.strftime(TIME, time.gmtime(moment)) for moment in (body.expires, self.now))

@@ -16,7 +16,7 @@ import os
 
 _SERVERS = ("sshd", "sshd-session", "dropbear")
 #: What stands between the server and the engine when a request comes by SSH. Anything else (a controller that runs on
-#: this very machine, a terminal in which somebody works) says nothing about connections.
+#: this very machine, a terminal session) says nothing about connections.
 _BETWEEN = ("sh", "bash", "dash", "ash", "busybox", "sudo", "su", "doas", "env", "sftp-server")
 
 

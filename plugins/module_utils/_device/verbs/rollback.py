@@ -31,7 +31,7 @@ from .apply import IDLE
 def rollback(layout: Layout, request: Request) -> TransactionReply:
     """Start going back from what was confirmed last (or from ``name``); called with the lock held.
 
-    Refuses with ``NO_PREVIOUS``, or with ``CONFLICT`` when somebody else has changed since what would go back.
+    Refuses with ``NO_PREVIOUS``, or with ``CONFLICT`` when paths that would go back were changed by others since.
     """
     running = settle(layout)
     if running is not None and running.is_open:

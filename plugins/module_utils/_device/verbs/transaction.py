@@ -39,7 +39,7 @@ def locked(
             with lock.hold(layout, wait=0 if running and running.is_at_work else 5):
                 reply = function(layout, request)
         except OtaError as error:
-            # At work for the same rollout: not somebody else, but what this very command started before.
+            # The transaction runs for the same rollout: an earlier call of this very command started it.
             if error.code != "BUSY" or not running or not running.is_at_work or not _ours(running, request):
                 raise
             lease.insist(running, request)
@@ -68,7 +68,7 @@ def _wait(layout: Layout, reply: Reply, request: Request) -> Reply:
 
 
 def _is_going_on(reply: Reply) -> bool:
-    """At work, and not about to go down: nobody holds a connection to a device that reboots."""
+    """Whether the transaction runs and the device stays up: no call waits on a device that reboots."""
     return bool(reply.get("transaction") and reply["state"] in AT_WORK and not reply.get("rebooting"))
 
 
@@ -95,7 +95,7 @@ def status(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
 
 
 def _take_over(transaction: Transaction) -> None:
-    """Nobody is at work on what ought to be: the guard of this boot has not begun, or somebody was killed."""
+    """Carry on with a transaction that no process works on: its worker or guard was killed, or has not started."""
     if reboot.under_way(transaction):
         with contextlib.suppress(OtaError):  # a system that is going down starts nothing any more
             _back(transaction, "now")

@@ -176,7 +176,7 @@ def loaded(layout: Layout, value: t.Mapping[str, t.Any]) -> Transaction:
     return transaction
 
 
-@pytest.mark.parametrize("value", [UPDATE, ROLLBACK])
+@pytest.mark.parametrize("value", [UPDATE, {**UPDATE, "before": None, "instance": None}, ROLLBACK])
 def test_the_file_of_an_earlier_engine_stays_the_same(layout: Layout, value: dict[str, t.Any]) -> None:
     transaction = loaded(layout, value)
     with open(layout.file("transaction.json"), "rb") as handle:

@@ -28,7 +28,7 @@ from ...system.layout import Layout
 from .. import checks
 from ..checks import Context
 
-#: Seconds that one interlock has by default, and at most: nobody may wait long for a *not now*.
+#: Seconds that one interlock has by default, and at most: a device must not wait long to hear *not now*.
 TIMEOUT, LONGEST = 5, 30
 #: Interlocks of one source at most.
 MOST = 32
@@ -130,7 +130,7 @@ def _reason(entry: Entry, context: Context) -> str | None:
         return t.cast("str | None", implementation.look(entry, context)) if implementation else None
     except Unknown as error:
         reason = str(error)
-    except Exception as error:  # a device in a state that nobody thought of: it cannot be told
+    except Exception as error:  # a device in an unforeseen state: the interlock cannot tell
         reason = "%s: %s" % (type(error).__name__, error)
     return None if entry.get("unknown") == "go" else "cannot tell: %s" % reason
 
@@ -146,7 +146,7 @@ def require_free(holding: t.Sequence[Held]) -> None:
 def ask(layout: Layout, requested: object) -> None:
     """OtaError ``INTERLOCK`` if one of the device's own or of ``requested`` (a list, or None) says not now.
 
-    ``INTERLOCK_SPEC`` if any of them has mistakes: then it is not known what somebody wanted to be held.
+    ``INTERLOCK_SPEC`` if any of them has mistakes: then it is unknown what it was meant to hold.
     """
     problems = schema.Problems()
     entries = requested or []

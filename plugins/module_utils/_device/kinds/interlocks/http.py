@@ -26,7 +26,7 @@ def look(entry: Entry, context: Context) -> str | None:
     shown = urls.shown(url)
     answers: list[int | Exception] = []
     # A thread that may be left behind: a time-out of sockets is for each silence, and a name server has none, so that
-    # whoever sends a byte now and then would keep the device for as long as he likes.
+    # a server that sends a byte now and then would hold the device for as long as it likes.
     asking = threading.Thread(target=lambda: answers.append(_ask(url, seconds)), daemon=True)
     asking.start()
     asking.join(seconds)

@@ -4,10 +4,10 @@
 #
 # PRIVATE to the collection: may change without notice.
 
-"""Interlock ``logged_in``: held while somebody is logged in at a terminal or a screen.
+"""Interlock ``logged_in``: held while a user is logged in at a terminal or a screen.
 
 Both systemd-logind and who(1), which reads utmp, are asked: a system whose PAM does not tell logind has a logind too,
-which knows of nobody. A connection without a terminal, as Ansible makes it, is nobody.
+which knows of no session. A connection without a terminal, as Ansible makes it, does not count.
 """
 
 from __future__ import annotations

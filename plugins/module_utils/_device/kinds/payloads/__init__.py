@@ -82,7 +82,7 @@ Description = t.Tuple[t.Mapping[str, object], t.Sequence[t.Mapping[str, object]]
 class Scope(t.NamedTuple):
     """What a change touches: single ``paths`` (content, or a directory's own attributes) and whole ``trees``.
 
-    ``volatile`` paths within them are nobody's state (caches of open databases): never kept, put back or compared.
+    ``volatile`` paths within them hold no state (caches of open databases): never kept, put back or compared.
     """
 
     paths: frozenset[str]

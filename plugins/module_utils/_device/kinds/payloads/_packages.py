@@ -75,7 +75,7 @@ class PackageInstaller(Base):
         raise NotImplementedError
 
     def locked(self) -> str | None:
-        """Who holds the package database now, for people; None if nobody does."""
+        """Who holds the package database now, for people; None if it is free."""
         raise NotImplementedError
 
     def trouble(self) -> Trouble | None:

@@ -103,7 +103,7 @@ class Installer(_packages.PackageInstaller):
     def state(self) -> Scope:
         """``/etc``, the package database, and what its helpers remember."""
         database = _database()
-        # SQLite makes its shared-memory file anew whenever nobody has the database open; every query changes it.
+        # SQLite creates its shared-memory file anew whenever no process has the database open; every query changes it.
         volatile = frozenset({os.path.join(database, name) for name in ("rpmdb.sqlite-shm", ".rpm.lock")})
         return Scope(frozenset(), frozenset({database, *STATE_TREES}), volatile)
 

@@ -137,7 +137,7 @@ class Base:
         write_manifest(os.path.join(self.folder, "after.jsonl"), delta)
 
     def undo(self) -> tuple[list[str], list[str]]:
-        """What a later way back would put back, and which of it somebody else has changed since.
+        """What a later way back would put back, and which of these paths were changed by others since.
 
         Both lists are of paths. What the change created as a whole is not compared below its top.
         """
@@ -181,7 +181,7 @@ def load(layout: Layout, identifier: str) -> Base:
 
 
 def remove(layout: Layout, identifier: str) -> None:
-    """Remove a snapshot, also one that was never finished and of which nobody knows the kind."""
+    """Remove a snapshot, also an unfinished one whose kind is unknown."""
     folder = layout.file("snapshots", identifier)
     if os.path.isdir(folder):
         for kind in kinds():
