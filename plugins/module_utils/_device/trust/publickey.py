@@ -7,7 +7,8 @@
 """Public keys as TUF metadata holds them, read so strictly that one key has exactly one value.
 
 A signer who could write one key in two ways could sign twice with it. So only the encodings that signers write are
-taken: SubjectPublicKeyInfo in PEM for ECDSA P-256 (RFC 5480) and RSA (RFC 3279), 32 bytes in hex for Ed25519 (RFC 8032).
+taken: SubjectPublicKeyInfo in PEM for ECDSA P-256 (RFC 5480) and RSA (RFC 3279), 32 bytes in hex for Ed25519
+(RFC 8032).
 """
 
 from __future__ import annotations
