@@ -88,7 +88,8 @@ C="activation/udev_sync=0 activation/udev_rules=0 backup/backup=0 backup/archive
 pvcreate --config "$C" -q /dev/vdb && vgcreate --config "$C" -q edge /dev/vdb &&
 lvcreate --config "$C" -q --type thin-pool -Zn -L 1800M -n pool edge &&
 lvcreate --config "$C" -q -V 1500M -T edge/pool -n root &&
-dd if=/dev/vdc of=/dev/edge/root bs=1M iflag=direct oflag=direct conv=sparse && e2fsck -fp /dev/edge/root && sync && echo INSTALLED
+dd if=/dev/vdc of=/dev/edge/root bs=1M iflag=direct oflag=direct conv=sparse &&
+e2fsck -fp /dev/edge/root && sync && echo INSTALLED
 vgchange --config "$C" -an edge
 echo o >/proc/sysrq-trigger
 sleep 60
