@@ -16,6 +16,7 @@ from ansible_collections.fleet.ota.plugins.plugin_utils._control.base.errors imp
     JournalError,
     TrustError,
 )
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.checkpoints import Checkpoint
 from ansible_collections.fleet.ota.plugins.plugin_utils._targets import offer
 from ansible_collections.fleet.ota.plugins.plugin_utils._targets.errors import DeviceLost, DeviceRefusal
 from ansible_collections.fleet.ota.plugins.plugin_utils._targets.offer import TooLate, Until, share
@@ -594,12 +595,12 @@ def test_who_cannot_be_asked_for_want_of_a_password_stays_as_it_is(link: Link) -
 # -- a device that has witnessed what the journal lacks ------------------------------------------------------------
 
 
-def ahead(kept: dict[str, t.Any]) -> DeviceRefusal:
+def ahead(kept: Checkpoint) -> DeviceRefusal:
     """What a device says that keeps a checkpoint of this journal."""
     return DeviceRefusal("AHEAD", "this device has witnessed it", "deferred", {"witness": kept})
 
 
-def lost_tail(link: Link) -> dict[str, t.Any]:
+def lost_tail(link: Link) -> Checkpoint:
     """The checkpoint of a journal that was put back from an older copy since, and went on by as many records."""
     copy = link.journal.path.read_bytes()
     link.journal.outcome("dev9", "updated")

@@ -18,8 +18,7 @@ import typing as t
 from ..base.errors import JournalError
 from ..journal import checkpoints, journal, outcomes
 from ..journal.journal import Journal
-from ..journal.record import Record
-from ..rollout.rollout import current_plan
+from ..journal.state import State
 
 UNKNOWN = "unknown"
 NONE = "no release"
@@ -36,14 +35,13 @@ class Place(t.NamedTuple):
     outcome: str | None
     #: whether it was when last seen there, None if nobody knows
     healthy: bool | None
-    #: the checkpoint and the records of the rollout's journal
-    checkpoint: t.Mapping[str, t.Any]
-    records: t.Sequence[Record]
+    #: what the rollout's journal says
+    state: State
 
 
 def places(directory: pathlib.Path, devices: t.Collection[str]) -> tuple[dict[str, Place], list[str]]:
     """Where rollouts below ``directory`` have ``devices``, and what cannot be read there; ways back are left out."""
-    found: dict[str, Place] = {}
+    places: dict[str, Place] = {}
     problems = []
     books = []
     for path in directory.glob("*/" + journal.NAME):
@@ -52,25 +50,24 @@ def places(directory: pathlib.Path, devices: t.Collection[str]) -> tuple[dict[st
         except JournalError as error:
             problems.append(str(error))
     for _time, path in sorted(books, reverse=True):
-        if len(found) == len(set(devices)):
+        if len(places) == len(set(devices)):
             break
         try:
-            records = Journal(path).read()
-            made = current_plan(records)
+            state = State.of(Journal(path).read())
+            plan = state.plan
         except JournalError as error:
             problems.append(str(error))
             continue
-        if "back_from" in made:
+        if plan.back_from:
             continue
-        known, mine = outcomes.standings(records), checkpoints.of(records)
-        for wave in made["waves"]:
-            for name in set(wave["hosts"]).intersection(devices).difference(found):
-                standing = known.get(name)
-                told = standing and (standing.outcome in outcomes.AS_PLANNED or not standing.healthy)
-                healthy = standing.healthy if standing and told else None
+        for wave in plan.waves:
+            for name in set(wave["hosts"]).intersection(devices).difference(places):
+                standing = state.standings.get(name)
+                looked_at = standing and (standing.outcome in outcomes.AS_PLANNED or not standing.healthy)
+                healthy = standing.healthy if standing and looked_at else None
                 outcome = standing.outcome if standing else None
-                found[name] = Place(made["rollout"], wave["name"], outcome, healthy, mine, records)
-    return found, problems
+                places[name] = Place(plan.rollout, wave["name"], outcome, healthy, state)
+    return places, problems
 
 
 def rows(
@@ -139,7 +136,8 @@ def _problem(device: str, message: str) -> str:
 
 def _ahead(place: Place, witnessed: t.Any) -> bool:
     """Whether a device witnessed more of a journal than that has (docs/codes/AHEAD.md)."""
-    return any(not checkpoints.holds(place.records, one) for one in checkpoints.own(place.checkpoint, witnessed))
+    own = checkpoints.of_journal(place.state.checkpoint(), witnessed)
+    return any(not place.state.holds(one) for one in own)
 
 
 def _versions(releases: t.Mapping[str, t.Any] | None, which: str) -> list[str] | None:
