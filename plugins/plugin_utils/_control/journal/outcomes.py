@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import types
 import typing as t
 
 #: What else a record of an outcome holds.
@@ -39,7 +40,7 @@ class Standing(t.NamedTuple):
     #: False when the device was looked at after this outcome and did not look healthy
     healthy: bool = True
     #: ``data`` of the record: ``transaction``, ``before``, ``after``, ``seconds``
-    data: Data = {}
+    data: Data = types.MappingProxyType({})
 
     @property
     def taken_back(self) -> bool:

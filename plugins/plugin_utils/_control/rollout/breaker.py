@@ -67,8 +67,8 @@ def require_closed(directory: pathlib.Path, plan: Plan) -> None:
     rollouts = halted(directory, channel)
     if len(rollouts) >= setting["halts"]:
         raise PlanError(
-            f"{len(rollouts)} rollouts of channel {channel} were halted in a row ({', '.join(rollouts[-5:])}), and from "
-            f"{setting['halts']} on nothing starts; find out why, then say so with fleet.ota.reset",
+            f"{len(rollouts)} rollouts of channel {channel} were halted in a row ({', '.join(rollouts[-5:])}), and "
+            f"from {setting['halts']} on nothing starts; find out why, then say so with fleet.ota.reset",
             code="BREAKER",
             rollouts=rollouts,
         )
