@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import collections
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -68,6 +69,7 @@ LIBRARIES = {DEVICE: DEVICE_LIBRARIES, CONTROL: CONTROL_LIBRARIES}
 #: Ansible finds plugins by the names of files that lie side by side; these folders are as large as the public surface.
 SURFACE = ("plugins/modules", "plugins/action")
 MODULES_PER_FOLDER, LINES_PER_MODULE = 14, 350
+ANY_PER_THOUSAND_LINES = 8
 
 
 def files(folder: Path) -> list[Path]:
@@ -190,6 +192,78 @@ def test_a_module_is_read_in_one_go() -> None:
         if (lines := path.read_text("utf-8").count("\n")) > LINES_PER_MODULE
     }
     assert long == {}
+
+
+def test_one_place_knows_what_an_event_of_the_journal_means() -> None:
+    """Nothing else of the controller's side compares with, or reads, the key ``event`` of a record."""
+    owners = {f"{CONTROL}/journal/state.py", f"{CONTROL}/journal/record.py"}
+    # ansible-runner's events have a key of this name too
+    owners.add("plugins/plugin_utils/_workers/stream.py")
+    readers = {
+        f"{path.relative_to(ROOT)}: {ast.unparse(node)}"
+        for folder in ("plugins/plugin_utils", "plugins/callback")
+        for path in files(ROOT / folder)
+        if str(path.relative_to(ROOT)) not in owners
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if reads_event(node)
+    }
+    assert readers == set()
+
+
+def reads_event(node: ast.AST) -> bool:
+    """Whether ``node`` is ``x["event"]``, ``x.get("event")``, or a comparison with the name of an event."""
+    match node:
+        case ast.Subscript(slice=ast.Constant(value="event"), ctx=ast.Load()):
+            return True
+        case ast.Call(func=ast.Attribute(attr="get" | "pop"), args=[ast.Constant(value="event"), *_]):
+            return True
+        case ast.Compare():
+            names = re.compile(r"(rollout|wave|slice|device|audit|notify)\.[a-z]+")
+            return any(
+                isinstance(part, ast.Constant)
+                and isinstance(part.value, str)
+                and names.fullmatch(part.value) is not None
+                for side in (node.left, *node.comparators)
+                for part in ast.walk(side)
+            )
+    return False
+
+
+@pytest.mark.parametrize(
+    ("line", "reads"),
+    [
+        ("record['event']", True),
+        ("record.get('event')", True),
+        ("kind == 'wave.ended'", True),
+        ("kind in ('wave.started', 'wave.ended')", True),
+        ("entry = {'event': kind}", False),
+        ("book.append('wave.ended')", False),
+        ("entry['event'] = kind", False),
+    ],
+)
+def test_what_reads_an_event(line: str, reads: bool) -> None:
+    assert any(map(reads_event, ast.walk(ast.parse(line)))) is reads
+
+
+@pytest.mark.parametrize("engine", [CONTROL])
+def test_nouns_have_types(engine: str) -> None:
+    """``Any`` is for what really may be anything: texts of others before they are validated."""
+    lines = count = 0
+    for path in files(ROOT / engine):
+        text = path.read_text("utf-8")
+        lines += text.count("\n")
+        count += sum(map(is_any, ast.walk(ast.parse(text))))
+    assert 1000 * count / lines <= ANY_PER_THOUSAND_LINES, f"{count} in {lines} lines"
+
+
+def is_any(node: ast.AST) -> bool:
+    """Whether ``node`` is ``Any``, also in an annotation that is a text."""
+    match node:
+        case ast.Name(id="Any") | ast.Attribute(attr="Any"):
+            return True
+        case ast.Constant(value=str(text)):
+            return re.fullmatch(r"[\w.\[\], |]*\bAny\b[\w.\[\], |]*", text) is not None
+    return False
 
 
 @pytest.mark.parametrize(

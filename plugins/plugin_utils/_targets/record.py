@@ -81,9 +81,7 @@ class Record:
 
     def unknown(self, witnessed: t.Sequence[t.Mapping[str, t.Any]]) -> Checkpoint | None:
         """The first of the checkpoints that a device keeps which is of this journal, and which it does not have."""
-        if not (self._journal and witnessed):
-            return None
-        return next((kept for kept in self._journal.own(witnessed) if not self._journal.holds(kept)), None)
+        return self._journal.lacking(witnessed) if self._journal and witnessed else None
 
     def lacks(self, kept: Checkpoint) -> str:
         """What to say of a checkpoint of :meth:`unknown`."""

@@ -121,12 +121,12 @@ class _Client:
             return bundle  # every device can take it directly: nobody will ask for another way
         return dataclasses.replace(bundle, steps=self._steps(updater, entry))
 
-    def _steps(self, updater: Updater, wanted: Listed) -> list[dict[str, t.Any]]:
+    def _steps(self, updater: Updater, wanted: Listed) -> list[Document]:
         """The releases of the name of ``wanted`` with a lower counter, each digest once and from the same channel if it
         is there (:data:`paths.Step`). What cannot be read does not keep ``wanted`` from being rolled out."""
         targets = self._targets()
-        found: dict[str, dict[str, t.Any]] = {}
-        unread: list[dict[str, t.Any]] = []
+        found: dict[str, Document] = {}
+        unread: list[Document] = []
         for channel in sorted(_channels(targets), key=lambda name: (name != wanted.channel, name)):
             try:
                 updater.get_targetinfo(f"{channel}/{wanted.name}/-")  # as in find

@@ -184,15 +184,17 @@ def opened(path: pathlib.Path, journal: int) -> t.Iterator[Index]:
     Where it cannot be kept (a folder that is not ours, no space), one is made for this time only.
     Raises :class:`JournalError` for a journal with a line that is no record.
     """
-    with contextlib.ExitStack() as stack:
+    file = _open(path)
+    if file is not None:
         try:
-            file = _open(path)
-            stack.callback(os.close, file)
-            fcntl.flock(file, fcntl.LOCK_EX)
-            index = _fit(path, journal, file)
-        except OSError:
-            index = _fit(path, journal, stack.enter_context(tempfile.TemporaryFile()).fileno())
-        yield index
+            index = _kept(path, journal, file)
+            if index:
+                yield index
+                return
+        finally:
+            os.close(file)
+    with tempfile.TemporaryFile() as spare:
+        yield _fit(path, journal, spare.fileno())
 
 
 def discard(path: pathlib.Path) -> None:
@@ -206,10 +208,23 @@ def place(path: pathlib.Path) -> pathlib.Path:
     return path.with_name(f"{path.name}.index-{host.fingerprint()}")
 
 
-def _open(path: pathlib.Path) -> int:
-    if not host.boot():
-        raise OSError("after a power cut nothing would tell that the index is older than it looks")
-    return os.open(place(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+def _open(path: pathlib.Path) -> int | None:
+    """A descriptor of the index; None where none can be kept."""
+    if not host.boot():  # after a power cut nothing would tell that the index is older than it looks
+        return None
+    try:
+        return os.open(place(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError:
+        return None
+
+
+def _kept(path: pathlib.Path, journal: int, file: int) -> Index | None:
+    """The index in ``file``, held alone and up to date; None if it cannot be brought up to date."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        return _fit(path, journal, file)
+    except OSError:
+        return None
 
 
 def _fit(path: pathlib.Path, journal: int, file: int) -> Index:

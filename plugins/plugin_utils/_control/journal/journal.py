@@ -163,21 +163,19 @@ class Journal:
 
         The journal of a slice has the length only of the one it belongs to: an older copy shows, another one does not.
         """
+        return self._ask(lambda places: self._holds(places, checkpoint))
 
-        def holds(index: Index) -> bool:
-            size = checkpoint["size"]
-            if index.slice:
-                parent = self._parent(index)
-                return 0 < size < parent["size"] or checkpoint["head"] == parent["head"]
-            if not 0 < size <= index.count:
-                return False
-            return self._parse(index.line(size - 1), size)["hash"] == checkpoint["head"]
+    def lacking(self, witnessed: object) -> Checkpoint | None:
+        """The first of the checkpoints that a device says it keeps which is of this journal, and which it lacks.
 
-        return self._ask(holds)
+        A device may say anything.
+        """
 
-    def own(self, witnessed: object) -> list[Checkpoint]:
-        """Those of the checkpoints that a device says it keeps which are of this journal; it may say anything."""
-        return checkpoints.of_journal(self.checkpoint(), witnessed)
+        def lacking(index: Index) -> Checkpoint | None:
+            own = checkpoints.of_journal(self._checkpoint(index), witnessed)
+            return next((kept for kept in own if not self._holds(index, kept)), None)
+
+        return self._ask(lacking, wait=True)
 
     def latest(self, device: str) -> str | None:
         """The outcome of one device, None if it was touched since or never."""
@@ -241,6 +239,15 @@ class Journal:
         if index.since:
             checkpoint["since"] = index.since
         return checkpoint
+
+    def _holds(self, index: Index, checkpoint: Checkpoint) -> bool:
+        size = checkpoint["size"]
+        if index.slice:
+            parent = self._parent(index)
+            return 0 < size < parent["size"] or checkpoint["head"] == parent["head"]
+        if not 0 < size <= index.count:
+            return False
+        return self._parse(index.line(size - 1), size)["hash"] == checkpoint["head"]
 
     def _parent(self, index: Index) -> Checkpoint:
         return t.cast(Checkpoint, self._parse(index.line(0), 1)["data"]["parent"])

@@ -164,5 +164,5 @@ def _known_predicate(found: statement_pb2.Statement) -> None:
             raise ValueError(f"it says that the tests ended with {value.get('result')}")
 
 
-def _error(reason: str, **more: t.Any) -> RepositoryError:
+def _error(reason: str, **more: object) -> RepositoryError:
     return RepositoryError(reason, code="CUSTODY", **more)

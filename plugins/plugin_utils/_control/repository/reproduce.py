@@ -74,7 +74,7 @@ def _standing(session: Session, channel: str, target: str) -> t.Iterator[tuple[s
             yield proposal.id, proposal.content[content_name(target, entry.hashes["sha256"])]
 
 
-def _differences(mine: t.Any, theirs: t.Any, where: str = "") -> list[str]:
+def _differences(mine: object, theirs: object, where: str = "") -> list[str]:
     """Each place where two documents differ."""
     if isinstance(mine, dict) and isinstance(theirs, dict):
         keys = sorted({*mine, *theirs})

@@ -37,6 +37,8 @@ _DATE = re.compile(r"([0-9]{4})-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}.*)?")
 _YEARS = range(1970, 9001)
 
 
+#: A part of a calendar, as the library gives it.
+Component = t.Any
 #: Gives the text of a calendar file; raises OSError or ValueError.
 Read = t.Callable[[str], str]
 
@@ -90,13 +92,13 @@ def _around(entry: Freeze, zone: datetime.tzinfo, now: datetime.datetime) -> t.I
         yield Span(_instant(begin, zone), _instant(end, zone, True)), str(event.get("SUMMARY") or entry["calendar"])
 
 
-def _parsed(text: str) -> t.Any:
+def _parsed(text: str) -> Component:
     """A calendar by itself: the library remembers zones of earlier ones, and their names come again for others."""
     icalendar.use_zoneinfo()  # forgets them
     return icalendar.Calendar.from_ical(text)
 
 
-def _cancelled(event: t.Any) -> bool:
+def _cancelled(event: Component) -> bool:
     return str(event.get("STATUS", "")).upper() == "CANCELLED"
 
 
@@ -178,7 +180,7 @@ def _calendar(where: str, entry: Freeze, read: Read | None, problems: list[str])
     return {"calendar": name, "text": text}
 
 
-def _reduced(calendar: t.Any) -> str:
+def _reduced(calendar: Component) -> str:
     """The calendar with its events' times and titles and the zones that they name, in a fixed order."""
     kept = icalendar.Calendar()
     kept.add("prodid", "-//fleet.ota//freezes//EN")
@@ -187,7 +189,7 @@ def _reduced(calendar: t.Any) -> str:
     happening = {str(part.get("UID")) for part in parts if not _cancelled(part)}
     if not happening:
         raise ValueError("it has no event")
-    events: dict[tuple[object, ...], t.Any] = {}
+    events: dict[tuple[object, ...], Component] = {}
     for part in parts:
         if str(part.get("UID")) not in happening:
             continue
@@ -211,7 +213,7 @@ def _reduced(calendar: t.Any) -> str:
     return t.cast(str, kept.to_ical().decode())
 
 
-def _require_zones(calendar: t.Any) -> None:
+def _require_zones(calendar: Component) -> None:
     """Raise ``ValueError`` for a time in a zone that is neither an IANA name nor in the calendar: it has no moment."""
     for event in calendar.walk("VEVENT"):
         for key in _TIMES:

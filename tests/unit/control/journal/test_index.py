@@ -89,7 +89,12 @@ def test_it_reads_what_is_new_and_nothing_else(book: Journal, monkeypatch: pytes
     book.checkpoint()
     sizes: list[int] = []
     real = os.pread
-    monkeypatch.setattr(index.os, "pread", lambda fd, size, at: sizes.append(size) or real(fd, size, at))
+
+    def counted(fd: int, size: int, at: int) -> bytes:
+        sizes.append(size)
+        return real(fd, size, at)
+
+    monkeypatch.setattr(index.os, "pread", counted)
     line = len(files.canonical(book.outcome("d7", "updated"))) + 1
     sizes.clear()
     assert book.latest("d7") == "updated"
