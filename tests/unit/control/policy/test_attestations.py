@@ -59,7 +59,7 @@ class Build:
         return policies.parse(policies.read(path))
 
     def check(self, *attachments: attestations.Attachment, channel: str = "stable", **changes: t.Any) -> list[str]:
-        return attestations.check(attachments, self.document, self.digest, channel, self.policy(**changes))
+        return attestations.require_custody(attachments, self.document, self.digest, channel, self.policy(**changes))
 
 
 @pytest.fixture

@@ -23,15 +23,15 @@ _TLS = ("ca", "certificate", "key")
 
 def problems(receiver: Receiver) -> list[str]:
     """What keeps this receiver from ever getting anything: its address, its token, its TLS files."""
-    found = []
+    mistakes = []
     if receiver.get("url") and (not http.split(receiver["url"]) or re.search(r"[\s\\]", receiver["url"])):
         # without the address, whose end is often the secret
-        found.append(".url: must be an http or https address with a host, such as https://events.example.com/ota")
+        mistakes.append(".url: must be an http or https address with a host, such as https://events.example.com/ota")
     if receiver.get("token_file") is not None:
-        found += _token_problems(receiver["token_file"])
+        mistakes += _token_problems(receiver["token_file"])
     if receiver.get("tls") is not None:
-        found += _tls_problems(receiver["tls"])
-    return found
+        mistakes += _tls_problems(receiver["tls"])
+    return mistakes
 
 
 def send(receiver: Receiver, message: Message, timeout: float) -> None:

@@ -164,7 +164,7 @@ class Folder:
         )
 
     def _roles(self, folder: pathlib.Path) -> dict[str, Metadata[t.Any]]:
-        found = {}
+        roles = {}
         for path in _those(folder):
             named = _METADATA.fullmatch(path.name)
             if named is None:
@@ -177,9 +177,9 @@ class Folder:
             if metadata.signed.version != int(named[1]):
                 raise ValueError(f"{path.name} has another version")
             metadata.signatures.clear()
-            found[role] = metadata
-        first = [name for name in (store.ROOT, store.TARGETS) if name in found]
-        return {name: found[name] for name in [*first, *sorted(set(found) - set(first))]}
+            roles[role] = metadata
+        first = [name for name in (store.ROOT, store.TARGETS) if name in roles]
+        return {name: roles[name] for name in [*first, *sorted(set(roles) - set(first))]}
 
 
 def _remark(remark: Remark) -> dict[str, str]:
