@@ -53,6 +53,9 @@ class Index:
     def __init__(self, journal: int, file: int) -> None:
         """``journal`` and ``file`` are descriptors of the journal and of the index."""
         self._journal, self._file = journal, file
+        self._forget()
+
+    def _forget(self) -> None:
         self.count = self.covered = self._last = self._run = self.generation = 0
         self.slice = False
         self.head = self.first = self.since = ""
@@ -112,7 +115,7 @@ class Index:
 
     def reset(self) -> None:
         """Begin anew."""
-        self.__init__(self._journal, self._file)  # type: ignore[misc]
+        self._forget()
         os.ftruncate(self._file, 0)
 
     def catch_up(self) -> None:
