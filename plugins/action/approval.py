@@ -22,7 +22,8 @@ from ..plugin_utils._actions.controller import (
 )
 from ..plugin_utils._control.approvals import approval
 from ..plugin_utils._control.approvals.approval import Requester
-from ..plugin_utils._control.approvals.requests import Desk
+from ..plugin_utils._control.approvals.requests import ApprovalRequests
+from ..plugin_utils._control.base.plan import Plan
 from ..plugin_utils._control.keys.ring import public
 from ..plugin_utils._control.repository.repository import Repository
 
@@ -57,10 +58,10 @@ class ActionModule(ControllerAction):
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """Bring the approvals to the wanted state."""
         place = here(arguments["repository"])
-        desk = Desk(Repository(place, trust_root=pinned_root(arguments, place)))
+        desk = ApprovalRequests(Repository(place, trust_root=pinned_root(arguments, place)))
         if arguments["state"] == "requested":
             cases = desk.request(
-                arguments["plan"],
+                Plan.of(arguments["plan"]),
                 arguments["roles"],
                 self._requester(arguments),
                 hours=arguments["hours"],

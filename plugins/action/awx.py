@@ -14,6 +14,7 @@ from ansible.utils.vars import load_extra_vars
 from ..plugin_utils._actions.controller import Arguments, ControllerAction, Result, here, plain
 from ..plugin_utils._control.base import files
 from ..plugin_utils._control.base.errors import PlanError
+from ..plugin_utils._control.base.plan import Plan
 from ..plugin_utils._control.integrations.awx import variables, workflow
 
 
@@ -41,7 +42,7 @@ class ActionModule(ControllerAction):
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """Make the tasks, and bring the file to them."""
-        made, place = arguments.pop("plan"), arguments.pop("dest")
+        made, place = Plan.of(arguments.pop("plan")), arguments.pop("dest")
         if arguments.pop("extra_variables"):
             arguments["variables"] = {**self._extra(), **arguments["variables"]}
         limit = plain(task_vars.get("ansible_limit"))

@@ -13,14 +13,14 @@ import typing as t
 from ..plugin_utils._actions.controller import Arguments, ControllerAction, Result, forks, here, plain
 from ..plugin_utils._actions.hostvars import Inventory
 from ..plugin_utils._control.base.errors import PlanError
+from ..plugin_utils._control.base.plan import Plan, Wave
 from ..plugin_utils._control.gate import analysis
 from ..plugin_utils._control.gate.decision import HALT, HOLD, PROMOTE, Decision, Finding, decide, weigh
 from ..plugin_utils._control.integrations import notify
-from ..plugin_utils._control.journal import journal, outcomes, record, runs
-from ..plugin_utils._control.planning import plan
-from ..plugin_utils._control.rollout import deferrals, evidence, on_halt, penalties
-from ..plugin_utils._control.rollout import wave as clearance
-from ..plugin_utils._control.rollout.rollout import current_plan, untouched
+from ..plugin_utils._control.journal import journal, runs
+from ..plugin_utils._control.journal.state import State
+from ..plugin_utils._control.rollout import back_off, deferrals, evidence, on_halt
+from ..plugin_utils._control.rollout import wave as waves
 from ..plugin_utils._workers import worker
 
 
@@ -53,44 +53,45 @@ class ActionModule(ControllerAction):
             turns = _turns([batch], most)
             rest = {"soak": 0, "idle": False, "go": batch, "deferred": [], "approval_wanted": False}
             return {**_result(decision, None), "turns": turns, "turn_of": _turn_of(turns), **rest}
-        records = book.verify()
-        runs.insist(runs.newest(records), arguments["generation"])
-        made = current_plan(records)
-        index = plan.wave_of(made, batch) if arguments["wave"] is None else arguments["wave"]
-        if not 0 <= index < len(made["waves"]):
-            raise PlanError(f"wave {index} is not in the plan, which has {len(made['waves'])}; count from 0")
-        wave, known = made["waves"][index], outcomes.standings(records)
+        state = book.state()
+        runs.require_newest(state.run, arguments["generation"])
+        plan = state.plan
+        index = plan.wave_of(batch) if arguments["wave"] is None else arguments["wave"]
+        if not 0 <= index < len(plan.waves):
+            raise PlanError(f"wave {index} is not in the plan, which has {len(plan.waves)}; count from 0")
+        wave = plan.waves[index]
         if point == "turn":
-            return self._turn(book, records, made, wave, known, arguments, task_vars)
-        idle = clearance.idle(records, wave)
-        wanted = point == "before" and not self.check and clearance.unapproved(records, made, wave)
+            return self._turn(book, state, wave, arguments, task_vars)
+        idle = waves.idle(state, wave)
+        wanted = point == "before" and not self.check and waves.unapproved(state, plan, wave)
         results: list[analysis.Result] = []
         if self.check:
             # a dry run leaves no outcomes: only what real runs recorded can speak
-            decision = decide(made, known, wave=0, before=True)
+            decision = decide(plan, state.standings, wave=0, before=True)
         else:
-            decision = decide(made, known, wave=index, before=point == "before", untouched=untouched(records))
+            untouched = state.gates.held
+            decision = decide(plan, state.standings, wave=index, before=point == "before", untouched=untouched)
             if wanted:
                 why = f"wave {wave['name']} begins when somebody approves it (docs/gates.md)"
                 decision = weigh(decision, [Finding(HOLD, why, "approval")])
             if point == "after":
-                decision, results = self._evidence(book, records, made, wave, known, decision, task_vars)
-        back = [] if self.check else on_halt.due(made, records, decision, wave=index, before=point == "before")
+                decision, results = self._evidence(book, state, wave, decision, task_vars)
+        back = [] if self.check else on_halt.due(state, decision, wave=index, before=point == "before")
         opened = point == "before" and arguments["open_wave"] == wave["name"] and not (decision.stop or idle)
         if not self.check:
             event = "wave.started" if point == "before" else "wave.ended"
             if decision.stop or not idle:
-                said = {**_recorded(wave, decision), "roll_back": back, **({"open": True} if opened else {})}
-                book.append(event, data=said)
+                data = {**_recorded(wave, decision), "roll_back": back, **({"open": True} if opened else {})}
+                book.append(event, data=data)
             self._tell(book, arguments["notify"], wave, decision, wanted)
-        turns = [] if idle else _turns(plan.turns(wave), most)
+        turns = [] if idle else _turns(Plan.turns(wave), most)
         return {
             **_result(decision, wave),
             "turns": turns,
             "turn_of": _turn_of(turns) if point == "before" else {},
             "idle": idle,
             "opened": opened,
-            "soak": 0 if self.check else clearance.soak(records, made, wave),
+            "soak": 0 if self.check else waves.soak(state, wave),
             "approval_wanted": wanted and decision.decision == HOLD,
             "roll_back": back,
             "analysis": [result.as_dict() for result in results],
@@ -99,31 +100,29 @@ class ActionModule(ControllerAction):
     def _evidence(
         self,
         book: journal.Journal,
-        records: list[record.Record],
-        made: plan.Plan,
-        wave: t.Mapping[str, t.Any],
-        known: t.Mapping[str, outcomes.Standing],
+        state: State,
+        wave: Wave,
         decision: Decision,
         task_vars: Arguments,
     ) -> tuple[Decision, list[analysis.Result]]:
         """The decision once analysis and rules have spoken, and what the analysis measured."""
         results: list[analysis.Result] = []
-        passed = clearance.settled(records, wave)
+        passed, plan = waves.settled(state, wave), state.plan
         # where the records stop the rollout already, there is nothing to find out and no time to lose
         if not decision.stop and not passed:
-            results = evidence.measure(made, wave, known)
+            results = evidence.measure(plan, wave, state.standings)
             for result in results:
                 book.append("wave.analysis", data={"wave": wave["index"], "name": wave["name"], **result.as_dict()})
-        inventory = Inventory(task_vars["hostvars"] if made["conditions"]["rules"] else {})
+        inventory = Inventory(task_vars["hostvars"] if plan.conditions["rules"] else {})
         sites = {name: str(inventory[name].get("fleet_ota_site", "")) for name in wave["hosts"] if name in inventory}
-        told = evidence.remembered(records, wave) if passed else results
-        return weigh(decision, evidence.findings(made, wave, decision, known, told, sites)), results
+        newest = evidence.newest(state, wave) if passed else results
+        return weigh(decision, evidence.findings(plan, wave, decision, state.standings, newest, sites)), results
 
     def _tell(
         self,
         book: journal.Journal,
         receivers: list[t.Any],
-        wave: t.Mapping[str, t.Any],
+        wave: Wave,
         decision: Decision,
         wanted: bool,
     ) -> None:
@@ -139,34 +138,32 @@ class ActionModule(ControllerAction):
     def _turn(
         self,
         book: journal.Journal,
-        records: t.Sequence[record.Record],
-        made: plan.Plan,
-        wave: t.Mapping[str, t.Any],
-        known: t.Mapping[str, outcomes.Standing],
+        state: State,
+        wave: Wave,
         arguments: Arguments,
         task_vars: Arguments,
     ) -> Result:
         """Who of a turn may be touched now; the others are recorded as deferred, unless more is known of them."""
         turn, penalty = arguments["turn"], arguments["penalty"]
-        turns = plan.turns(wave)
+        plan, standings, turns = state.plan, state.standings, Plan.turns(wave)
         if not 0 <= turn < len(turns):
             raise PlanError(f"turn {turn} is not in wave {wave['name']}, which has {len(turns)}; count from 0")
         hosts = turns[turn] if arguments["hosts"] is None else [n for n in turns[turn] if n in arguments["hosts"]]
-        open_ = [name for name in hosts if name not in known or not known[name].as_planned]
-        decision = decide(made, known, wave=wave["index"], before=True)
+        open_ = [name for name in hosts if not state.as_planned([name])]
+        decision = decide(plan, standings, wave=wave["index"], before=True)
         inventory = Inventory(task_vars["hostvars"])
         now = datetime.datetime.now(datetime.UTC)
-        held = penalties.find(records, open_, penalty, now)
+        held = back_off.waiting(state, open_, penalty, now)
         # who waits anyway takes no room from the others
-        held.update(deferrals.find(made, known, [name for name in open_ if name not in held], inventory, now))
+        held.update(deferrals.find(plan, standings, [name for name in open_ if name not in held], inventory, now))
         held = {name: held[name] for name in open_ if name in held}
         if not self.check:
-            back = on_halt.due(made, records, decision, wave=wave["index"], before=False)
+            back = on_halt.due(state, decision, wave=wave["index"], before=False)
             book.append(
                 "wave.turn", data={**_recorded(wave, decision), "turn": turn, "hosts": hosts, "roll_back": back}
             )
             for name, why in () if decision.stop else held.items():
-                if name not in known or known[name].outcome == "deferred":
+                if name not in standings or standings[name].outcome == "deferred":
                     book.outcome(name, "deferred", code=why.code, message=why.message)
         return {
             **_result(decision, wave),
@@ -202,7 +199,7 @@ def _turn_of(turns: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, dict[str, li
     return table
 
 
-def _recorded(wave: t.Mapping[str, t.Any], decision: Decision) -> dict[str, t.Any]:
+def _recorded(wave: Wave, decision: Decision) -> dict[str, t.Any]:
     return {
         "wave": wave["index"],
         "name": wave["name"],
@@ -212,7 +209,7 @@ def _recorded(wave: t.Mapping[str, t.Any], decision: Decision) -> dict[str, t.An
     }
 
 
-def _result(decision: Decision, wave: t.Mapping[str, t.Any] | None) -> Result:
+def _result(decision: Decision, wave: Wave | None) -> Result:
     keys = ("device", "outcome", "code", "message", "healthy")
     return {
         # recording what is true already is no change of anything that a person cares for

@@ -15,13 +15,13 @@ from ansible.release import __version__ as ansible_version
 
 from ..plugin_utils._actions.controller import Arguments, ControllerAction, Result, forks, here, targets
 from ..plugin_utils._control.base.errors import PlanError
+from ..plugin_utils._control.base.plan import Plan
 from ..plugin_utils._control.client.bundle import Bundle
 from ..plugin_utils._control.integrations import notify
-from ..plugin_utils._control.journal import checkpoints, journal, outcomes, runs
-from ..plugin_utils._control.journal.record import Record
-from ..plugin_utils._control.planning import plan
+from ..plugin_utils._control.journal import journal, outcomes, runs
+from ..plugin_utils._control.journal.state import Controller, State
 from ..plugin_utils._control.planning.text import some
-from ..plugin_utils._control.rollout import breaker, join, on_halt, penalties, rollout
+from ..plugin_utils._control.rollout import back_off, breaker, join, on_halt, rollout
 from ..plugin_utils._control.rollout.wave import approve, approved
 
 STATES = ["started", "joined", "left", "recorded", "concluded", "read", "approved", "settled", "reset"]
@@ -79,7 +79,7 @@ class ActionModule(ControllerAction):
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """Bring the journal to the wanted state."""
-        penalties.check(arguments["penalty"] or {})
+        back_off.parse(arguments["penalty"] or {})
         if arguments["state"] == "started":
             return self._start(arguments)
         if arguments["state"] == "reset":
@@ -96,21 +96,21 @@ class ActionModule(ControllerAction):
         if arguments["state"] == "approved":
             return self._approve(book, arguments)
         if arguments["state"] == "settled":
-            done = [] if self.check else on_halt.settle(here(arguments["journal_dir"]), book)
+            done = [] if self.check else on_halt.record_rollbacks(here(arguments["journal_dir"]), book)
             return {"changed": bool(done), "rolled_back": done}
-        return {"changed": False, **_told(book.verify())}
+        return {"changed": False, **_summary(book.state())}
 
     def _start(self, arguments: Arguments) -> Result:
-        directory, made = here(arguments["journal_dir"]), arguments["plan"]
-        self._meant(made, arguments)
-        breaker.insist(directory, made)
-        notify.check(arguments["notify"])
+        directory, plan = here(arguments["journal_dir"]), Plan.of(arguments["plan"])
+        self._require_meant(plan, arguments)
+        breaker.require_closed(directory, plan)
+        notify.require_valid(arguments["notify"])
         controller = _controller()
         if self.check:
-            started = rollout.look(directory, made)
+            started = rollout.look(directory, plan)
         else:
-            started = rollout.start(directory, made, controller, take_over=arguments["take_over"])
-            self._started(directory, started, made, arguments)
+            started = rollout.start(directory, plan, controller, take_over=arguments["take_over"])
+            self._started(directory, started, plan, arguments)
         return {
             "changed": True,
             "rollout": started.rollout,
@@ -123,26 +123,22 @@ class ActionModule(ControllerAction):
             "checkpoint": None if self.check else journal.Journal(started.path).checkpoint(),
         }
 
-    def _started(
-        self, directory: pathlib.Path, started: rollout.Started, made: plan.Plan, arguments: Arguments
-    ) -> None:
+    def _started(self, directory: pathlib.Path, started: rollout.Started, plan: Plan, arguments: Arguments) -> None:
         """What else is on record when a run begins: who went back meanwhile, and which waves were approved."""
         book = journal.Journal(started.path)
         if started.resumed:
-            on_halt.settle(directory, book)
+            on_halt.record_rollbacks(directory, book)
         for name, paths in arguments["approved_waves"].items():
-            approve(book, made, name, how="signed", by=", ".join(paths))
+            approve(book, plan, name, how="signed", by=", ".join(paths))
         if arguments["wave"]:
             # AWX starts this run only once its approval node has let the wave begin
-            approve(book, made, arguments["wave"], how="awx", by=arguments["by"] or "AWX")
-        release = made["release"]
+            approve(book, plan, arguments["wave"], how="awx", by=arguments["by"] or "AWX")
+        release = plan.release
         if arguments["open_wave"]:
             # those who join may be on other machines, which share no more than the journal's disk
             Bundle.load(here(arguments["bundle"])).save(started.path.with_name(join.BUNDLE))
-        text = (
-            f"{release['name']} {release['version']}: run {started.generation} begins, {len(plan.order(made))} devices"
-        )
-        data = {"release": release, "generation": started.generation, "targets": made["targets"]}
+        text = f"{release['name']} {release['version']}: run {started.generation} begins, {len(plan.order())} devices"
+        data = {"release": release, "generation": started.generation, "targets": plan.document["targets"]}
         self._tell(book, arguments["notify"], notify.Message(notify.STARTED, started.rollout, text, data))
 
     def _join(self, arguments: Arguments, task_vars: Arguments) -> Result:
@@ -169,34 +165,34 @@ class ActionModule(ControllerAction):
             self._display.warning(f"not notified: {problem}")
 
     def _approve(self, book: journal.Journal, arguments: Arguments) -> Result:
-        made, name = rollout.current_plan(book.verify()), arguments["wave"]
-        self._known(made, name)
+        state, name = book.state(), arguments["wave"]
+        self._require_wave(state.plan, name)
         who = {"how": arguments["how"], "by": arguments["by"] or getpass.getuser(), "remark": arguments["remark"]}
-        changed = name not in approved(book.read(), made)
+        changed = name not in approved(state, state.plan)
         if changed and not self.check:
-            approve(book, made, name, **who, data=arguments["data"] or None)
+            approve(book, state.plan, name, **who, data=arguments["data"] or None)
         return {"changed": changed, "wave": name, **who}
 
-    def _meant(self, made: plan.Plan, arguments: Arguments) -> None:
+    def _require_meant(self, plan: Plan, arguments: Arguments) -> None:
         """Refuse a plan that is not the one that was exported or approved, before anything of it is on record."""
         wanted = arguments["plan_digest"]
-        if wanted and wanted != made["digest"]:
+        if wanted and wanted != plan.digest:
             raise PlanError(
-                f"the plan of {made['rollout']} is {made['digest'][:12]} now and was {wanted[:12]} when exported; "
+                f"the plan of {plan.rollout} is {plan.digest[:12]} now and was {wanted[:12]} when exported; "
                 "export it again, and let it be approved again"
             )
-        if not made["waves"]:
-            raise PlanError(_nobody(made))
+        if not plan.waves:
+            raise PlanError(_nobody(plan))
         for name in (arguments["wave"], arguments["until_wave"], arguments["open_wave"]):
             if name:
                 # a run until a wave that is not there would go on to the end
-                self._known(made, name)
+                self._require_wave(plan, name)
 
     @staticmethod
-    def _known(made: plan.Plan, wave: str) -> None:
-        names = [entry["name"] for entry in made["waves"]]
+    def _require_wave(plan: Plan, wave: str) -> None:
+        names = [entry["name"] for entry in plan.waves]
         if wave not in names:
-            raise PlanError(f"the plan {made['rollout']} has no wave {wave!r}; it has {', '.join(names)}")
+            raise PlanError(f"the plan {plan.rollout} has no wave {wave!r}; it has {', '.join(names)}")
 
     def _reset(self, arguments: Arguments) -> Result:
         """Close the breaker of a channel, or let a rollout that was taken back be tried again."""
@@ -207,7 +203,7 @@ class ActionModule(ControllerAction):
             raise PlanError("a reset needs a reason: say what was found, for whoever asks later")
         if arguments["path"]:
             book = journal.Journal(here(arguments["path"]))
-            known = outcomes.standings(book.verify()).items()
+            known = book.state().standings.items()
             back = [name for name, standing in known if standing.taken_back]
             ahead = [name for name, standing in known if standing.ahead]
             data = {"by": by, "reason": reason, "devices": back, **({"ahead": ahead} if ahead else {})}
@@ -235,13 +231,13 @@ class ActionModule(ControllerAction):
                 "convicted": [],
                 "summary_lines": ["check mode: nothing is recorded"],
             }
-        records = book.verify()
-        runs.insist(runs.newest(records), arguments["generation"])
-        end = rollout.conclude(records)
+        state = book.state()
+        runs.require_newest(state.run, arguments["generation"])
+        end = rollout.result_of(state)
         data = {"result": end.result, "counts": end.counts, "not_as_planned": end.not_as_planned}
         if not self.check:
-            records.append(book.append("rollout.ended", data=data))
-        told = _told(records, arguments["until_wave"])
+            state.feed(book.append("rollout.ended", data=data))
+        told = _summary(state, arguments["until_wave"])
         stats = {key: told[key] for key in ("rollout", "release", "result", "reason", "counts", "not_as_planned")}
         if not self.check:
             text = f"{told['rollout']}: {told['result']}, {told['reason']}"
@@ -255,40 +251,39 @@ class ActionModule(ControllerAction):
         }
 
 
-def _controller() -> dict[str, t.Any]:
+def _controller() -> Controller:
     # the parent: this is one of Ansible's workers, and its end says nothing about the run
     return {**runs.controller(os.getppid()), "user": getpass.getuser(), "ansible": ansible_version}
 
 
-def _nobody(made: plan.Plan) -> str:
+def _nobody(plan: Plan) -> str:
     """Why a plan without waves is not begun."""
     reasons: dict[str, list[str]] = {}
-    for entry in made["skipped"]:
+    for entry in plan.document["skipped"]:
         reasons.setdefault(entry["reason"], []).append(entry["host"])
     shown = [f"{some(names, 3)} ({reason})" for reason, names in list(reasons.items())[:5]]
     more = "; ..." if len(reasons) > 5 else ""
     return (
-        f"no device is left to update: {made['rollout']} skips {'; '.join(shown)}{more}; correct waves, hosts or "
+        f"no device is left to update: {plan.rollout} skips {'; '.join(shown)}{more}; correct waves, hosts or "
         "--limit, or roll out what they can take (fleet.ota.plan explains each)"
     )
 
 
-def _told(records: list[Record], until: str | None = None) -> Result:
+def _summary(state: State, until: str | None = None) -> Result:
     """What a journal says, for results. A run that was to go ``until`` a wave leaves those after it out of account."""
-    made = rollout.current_plan(records)
-    end = rollout.conclude(records)
-    release, guilty = made["release"], _convicted(end, made, until)
+    plan, end = state.plan, rollout.result_of(state)
+    release, guilty = plan.release, _convicted(end, plan, until)
     lines = [
         f"{release['name']} {release['version']}: {end.result}, {end.reason}",
         *(_line(row) for row in end.devices),
-        *(f"{entry['host']}: skipped, {entry['reason']}" for entry in made["skipped"]),
+        *(f"{entry['host']}: skipped, {entry['reason']}" for entry in plan.document["skipped"]),
     ]
     return {
-        "rollout": records[0]["rollout"],
+        "rollout": state.rollout,
         "release": release,
-        "plan": made,
-        "order": plan.order(made),
-        "generation": rollout.generation(records),
+        "plan": plan.document,
+        "order": plan.order(),
+        "generation": state.generation,
         "result": end.result,
         "reason": end.reason,
         "counts": end.counts,
@@ -296,14 +291,14 @@ def _told(records: list[Record], until: str | None = None) -> Result:
         "not_as_planned": end.not_as_planned,
         "as_planned": not end.not_as_planned,
         "convicted": guilty,
-        "roll_back": on_halt.wanted(records),
+        "roll_back": on_halt.wanted_back(state),
         "sentences": {row["device"]: _line(row) for row in end.devices} | _blame(end, guilty),
-        "checkpoint": checkpoints.of(records),
+        "checkpoint": state.checkpoint(),
         "summary_lines": lines,
     }
 
 
-def _convicted(end: rollout.Conclusion, made: plan.Plan, until: str | None) -> list[str]:
+def _convicted(end: rollout.Conclusion, plan: Plan, until: str | None) -> list[str]:
     """The devices that the last play fails, so that the run's exit code is not zero if anything is not as planned.
 
     Those that failed; where none did but something is still open, the first of these, so that a halted rollout of
@@ -313,12 +308,12 @@ def _convicted(end: rollout.Conclusion, made: plan.Plan, until: str | None) -> l
     guilty = [row["device"] for row in end.devices if row["outcome"] in outcomes.FAILURE or row["healthy"] is False]
     if guilty:
         return guilty
-    ends = {wave["name"]: wave["index"] for wave in made["waves"]}
+    ends = {wave["name"]: wave["index"] for wave in plan.waves}
     if end.opened >= 0:
-        due = [name for wave in made["waves"][: end.opened] for name in wave["hosts"]]
+        due = [name for wave in plan.waves[: end.opened] for name in wave["hosts"]]
         return [name for name in end.not_as_planned if name in due][:1]
     if until in ends and end.ended >= ends[until]:
-        due = [name for wave in made["waves"][: ends[until] + 1] for name in wave["hosts"]]
+        due = [name for wave in plan.waves[: ends[until] + 1] for name in wave["hosts"]]
         return [name for name in end.not_as_planned if name in due][:1]
     return end.not_as_planned[:1] or ([end.devices[0]["device"]] if end.result != rollout.COMPLETE else [])
 

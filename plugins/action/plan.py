@@ -15,9 +15,10 @@ from ..plugin_utils._actions.controller import Arguments, ControllerAction, Resu
 from ..plugin_utils._actions.hostvars import Inventory
 from ..plugin_utils._control.approvals import approval
 from ..plugin_utils._control.base.errors import PlanError
+from ..plugin_utils._control.base.plan import Placed, Plan
 from ..plugin_utils._control.client.bundle import Bundle
 from ..plugin_utils._control.planning import compatibility, paths, plan
-from ..plugin_utils._control.planning.settings import Steering
+from ..plugin_utils._control.planning.settings import Options
 from ..plugin_utils._control.reports import estimates
 from ..plugin_utils._control.rollout import rollback
 from ..plugin_utils._control.rollout.rollout import stored_plan
@@ -26,7 +27,7 @@ from ..plugin_utils._workers import worker
 from .release import CACHE, TLS, bundle_path, fetched
 
 _TRUST = ("repository", "trust_root", "channel", "release")
-#: Options that become the plan's settings: :class:`Steering`.
+#: Options that become the plan's settings: :class:`Options`.
 _STEERING: Arguments = {
     "order": {"type": "list", "elements": "str"},
     "together": {"type": "str"},
@@ -89,32 +90,32 @@ class ActionModule(ControllerAction):
             made = rollback.make(
                 directory=directory, rollout=rollout, hosts=hosts, groups=groups, wave=arguments["wave"]
             )
-            explain = plan.placed(made)
+            explain: list[t.Mapping[str, object]] = [*made.placed()]
         else:
             bundle = Bundle.load(here(arguments["bundle"])) if arguments["bundle"] else fetched(arguments)
             _insist_on_names(hosts)
-            made, explain = self._planned(arguments, bundle, hosts, groups, inventory)
+            made, planned = self._planned(arguments, bundle, hosts, groups, inventory)
             ways = self._ways(arguments, bundle, hosts)
-            explain = [{**one, **ways[one["host"]].as_dict()} if one["host"] in ways else one for one in explain]
+            explain = [{**one, **ways[one["host"]].as_dict()} if one["host"] in ways else one for one in planned]
             verdict = approval.judge(
-                bundle.policy, bundle.approved(), made, lambda: identities(plan.order(made), task_vars), now
+                bundle.policy, bundle.approved(), made, lambda: identities(made.order(), task_vars), now
             )
             approved_waves = approval.waves(verdict.needed, bundle.approved(), made, now)
             if arguments["approved"]:
-                verdict.insist(made)
+                verdict.require(made)
             bundle = bundle.with_approvals(verdict.paths)
             path = bundle.save(bundle_path(bundle))
         stored, journals = None, here(arguments["journal_dir"]) if arguments["journal_dir"] else None
         if journals:
-            stored = stored_plan(journals, made["rollout"])
-        seconds = estimates.history(journals, made["release"]["name"])
+            stored = stored_plan(journals, made.rollout)
+        seconds = estimates.history(journals, made.release["name"])
         estimate = estimates.make(made, seconds, worker.together(arguments["workers"], forks(task_vars)))
         return {
             # planning itself changes nothing; with a journal it says whether starting would change what is followed
             "changed": bool(arguments["journal_dir"]) and stored != made,
-            "plan": made,
-            "serial": plan.serial(made),
-            "order": plan.order(made),
+            "plan": made.document,
+            "serial": made.serial(),
+            "order": made.order(),
             "explain": explain,
             "estimate": estimate,
             "download_now": schedule.downloading(made, now),
@@ -130,7 +131,7 @@ class ActionModule(ControllerAction):
                 *verdict.lines(),
                 *(bundle.custody if bundle else []),
             ],
-            **self.diff(plan.detail(stored), plan.detail(made), f"plan {made['rollout']}"),
+            **self.diff(plan.detail(stored), plan.detail(made), f"plan {made.rollout}"),
         }
 
     def _ways(self, arguments: Arguments, bundle: Bundle, hosts: list[str]) -> dict[str, paths.Way]:
@@ -145,7 +146,7 @@ class ActionModule(ControllerAction):
         hosts: list[str],
         groups: dict[str, list[str]],
         inventory: Inventory,
-    ) -> tuple[plan.Plan, list[dict[str, t.Any]]]:
+    ) -> tuple[Plan, list[Placed]]:
         """The plan of an update, and of each target why it is where it is."""
         unfit = compatibility.unfit(
             bundle.document, bundle.digest, arguments["info"] or {}, hosts, retry_rejected=arguments["retry_rejected"]
@@ -159,7 +160,7 @@ class ActionModule(ControllerAction):
             conditions=arguments["conditions"],
             bytes_per_device=bundle.size(),
             inventory=inventory,
-            steering=Steering(**{key: arguments[key] for key in _STEERING}),
+            options=Options(**{key: arguments[key] for key in _STEERING}),
             unfit=unfit,
             read=lambda calendar: here(calendar).read_text(encoding="utf-8"),
         )

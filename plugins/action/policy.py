@@ -19,7 +19,7 @@ from ..plugin_utils._actions.controller import (
     request,
     signing_ring,
 )
-from ..plugin_utils._control.approvals.requests import Desk
+from ..plugin_utils._control.approvals.requests import ApprovalRequests
 from ..plugin_utils._control.policy import policy
 from ..plugin_utils._control.repository.repository import Repository
 
@@ -39,7 +39,7 @@ class ActionModule(ControllerAction):
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """List the policy in the repository's top-level targets."""
         place = here(arguments["repository"])
-        desk = Desk(Repository(place, trust_root=pinned_root(arguments, place)))
+        desk = ApprovalRequests(Repository(place, trust_root=pinned_root(arguments, place)))
         content = policy.read(here(arguments["source"]))
         before = policy.lines(desk.policy())
         change = desk.publish(content, signing_ring(arguments), propose=request(arguments), check=self.check)

@@ -48,6 +48,7 @@ import typing as t
 from ansible.plugins.callback import CallbackBase
 
 from ..plugin_utils._actions import progress_table
+from ..plugin_utils._control.journal.record import Record
 from ..plugin_utils._control.reports import progress
 
 
@@ -113,7 +114,7 @@ class CallbackModule(CallbackBase):
     def _look(self) -> None:
         self._show([line for record in self._records() for line in self._progress.feed(record)])
 
-    def _records(self) -> t.Iterator[dict[str, t.Any]]:
+    def _records(self) -> t.Iterator[Record]:
         """The whole records that are new. Whatever cannot be read is left to those who verify: this only shows."""
         if self._path is None:
             return

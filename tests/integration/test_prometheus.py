@@ -137,7 +137,7 @@ def _wait(url: str, process: subprocess.Popen[bytes], log: pathlib.Path) -> None
 )
 def test_queries(prometheus: str, metric: dict[str, t.Any], verdict: str | None, part: str) -> None:
     settings: list[str] = []
-    metrics = analysis.check([{"name": "errors", "source": "prometheus", "url": prometheus, **metric}], settings)
+    metrics = analysis.validate([{"name": "errors", "source": "prometheus", "url": prometheus, **metric}], settings)
     if verdict is None:
         assert part in "; ".join(settings)
         return
@@ -153,5 +153,5 @@ def test_queries(prometheus: str, metric: dict[str, t.Any], verdict: str | None,
 def test_a_plan_keeps_the_query_as_it_is(prometheus: str) -> None:
     metric = {"name": "errors", "source": "prometheus", "url": prometheus, "query": ERRORS, "success": {"below": 1}}
     made = plan.make(hosts=HOSTS, groups={"all": HOSTS}, release=RELEASE, conditions={"analysis": [metric]})
-    assert made["conditions"]["analysis"][0]["query"] == ERRORS
+    assert made.document["conditions"]["analysis"][0]["query"] == ERRORS
     assert "analysis errors: 1 times every 30 seconds from prometheus, succeeds when below 1" in plan.lines(made)

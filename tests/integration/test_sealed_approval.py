@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.approvals.approval import Requester
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.approvals.requests import Desk
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.approvals.requests import ApprovalRequests
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.keys import ring
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.planning import plan
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.policy import policy
@@ -48,8 +48,8 @@ class Office:
         path.write_text(json.dumps({"format": 1, "rules": [{"name": "all", "approvals": {"approvals": 2}}]}))
         self.desk().publish(policy.read(path), project.ring)
 
-    def desk(self, now: datetime.datetime | None = None) -> Desk:
-        return Desk(Repository(self.project.repository, now=now))
+    def desk(self, now: datetime.datetime | None = None) -> ApprovalRequests:
+        return ApprovalRequests(Repository(self.project.repository, now=now))
 
     def approve(self) -> None:
         """Both sign what waits."""

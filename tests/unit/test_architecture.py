@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import collections
 import contextlib
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -70,7 +71,7 @@ LIBRARIES = {DEVICE: DEVICE_LIBRARIES, CONTROL: CONTROL_LIBRARIES}
 SURFACE = ("plugins/modules", "plugins/action")
 MODULES_PER_FOLDER, LINES_PER_MODULE = 14, 350
 #: How often a part says ``Any`` in 1,000 lines at most: nouns have types, and a value that is not checked is an object.
-ANY_PER_1000_LINES: list[tuple[str, float]] = [(DEVICE, 8)]
+ANY_PER_1000_LINES: list[tuple[str, float]] = [(DEVICE, 8), (CONTROL, 8)]
 
 
 def files(folder: Path) -> list[Path]:
@@ -220,6 +221,57 @@ def test_nouns_have_types(part: str, most: float) -> None:
 def test_any_is_counted_wherever_it_stands() -> None:
     text = "import typing as t\nfrom typing import Any\na: t.Any = t.cast('list[t.Any]', Any)\n'''Not Any.'''\n"
     assert count_any(text) == 3
+
+
+def test_one_place_knows_what_an_event_of_the_journal_means() -> None:
+    """Nothing else of the controller's side compares with, or reads, the key ``event`` of a record."""
+    owners = {f"{CONTROL}/journal/state.py", f"{CONTROL}/journal/record.py"}
+    # ansible-runner's events have a key of this name too
+    owners.add("plugins/plugin_utils/_workers/stream.py")
+    readers = {
+        f"{path.relative_to(ROOT)}: {ast.unparse(node)}"
+        for folder in ("plugins/plugin_utils", "plugins/callback")
+        for path in files(ROOT / folder)
+        if str(path.relative_to(ROOT)) not in owners
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if reads_event(node)
+    }
+    assert readers == set()
+
+
+def reads_event(node: ast.AST) -> bool:
+    """Whether ``node`` is ``x["event"]``, ``x.get("event")``, or a comparison with the name of an event."""
+    match node:
+        case ast.Subscript(slice=ast.Constant(value="event"), ctx=ast.Load()):
+            return True
+        case ast.Call(func=ast.Attribute(attr="get" | "pop"), args=[ast.Constant(value="event"), *_]):
+            return True
+        case ast.Compare():
+            names = re.compile(r"(rollout|wave|slice|device|audit|notify)\.[a-z]+")
+            return any(
+                isinstance(part, ast.Constant)
+                and isinstance(part.value, str)
+                and names.fullmatch(part.value) is not None
+                for side in (node.left, *node.comparators)
+                for part in ast.walk(side)
+            )
+    return False
+
+
+@pytest.mark.parametrize(
+    ("line", "reads"),
+    [
+        ("record['event']", True),
+        ("record.get('event')", True),
+        ("kind == 'wave.ended'", True),
+        ("kind in ('wave.started', 'wave.ended')", True),
+        ("entry = {'event': kind}", False),
+        ("book.append('wave.ended')", False),
+        ("entry['event'] = kind", False),
+    ],
+)
+def test_what_reads_an_event(line: str, reads: bool) -> None:
+    assert any(map(reads_event, ast.walk(ast.parse(line)))) is reads
 
 
 @pytest.mark.parametrize(

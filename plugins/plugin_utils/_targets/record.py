@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import typing as t
 
-from .._control.journal import checkpoints, devices, runs
+from .._control.journal import checkpoints, devices
+from .._control.journal import record as records
+from .._control.journal.checkpoints import Checkpoint
 from .._control.journal.journal import Journal
 
 Reply = t.Mapping[str, t.Any]
@@ -24,15 +26,15 @@ class Record:
         self._device = device
         self.rollout = rollout
         self.generation = generation
-        self._devices = devices.beside(self._journal.path, rollout) if self._journal else None
+        self._devices = devices.folder_of(self._journal.path, rollout) if self._journal else None
         #: What was written down here, oldest first, and the device's last reply: what a slice tells the rollout.
-        self.written: list[dict[str, t.Any]] = []
+        self.written: list[records.Record] = []
         self.reply: Reply = {}
 
     def insist(self) -> None:
         """Raise JournalError (``STALE``) if a newer run follows the rollout: this one must not touch a device more."""
         if self._journal:
-            runs.insist(self._journal.newest_run(), self.generation or None)
+            self._journal.require_newest(self.generation or None)
 
     def pending(self) -> None:
         """The device is about to be touched. Raises like :meth:`insist`."""
@@ -73,27 +75,26 @@ class Record:
         last = self._journal.latest_record(self._device) if self._journal else None
         return last.get("code") if last else None
 
-    def expected(self) -> dict[str, t.Any] | None:
+    def expected(self) -> devices.Progress | None:
         """How far the device has come as far as this journal directory knows: ``{instance, sequence}``."""
         return devices.read(self._devices, self._device) if self._devices else None
 
-    def unknown(self, witnessed: t.Sequence[t.Mapping[str, t.Any]]) -> t.Mapping[str, t.Any] | None:
+    def unknown(self, witnessed: t.Sequence[t.Mapping[str, t.Any]]) -> Checkpoint | None:
         """The first of the checkpoints that a device keeps which is of this journal, and which it does not have."""
-        if not (self._journal and witnessed):
-            return None
-        return next((kept for kept in self._journal.own(witnessed) if not self._journal.holds(kept)), None)
+        return self._journal.lacking(witnessed) if self._journal and witnessed else None
 
-    def lacks(self, kept: t.Mapping[str, t.Any]) -> str:
+    def lacks(self, kept: Checkpoint) -> str:
         """What to say of a checkpoint of :meth:`unknown`."""
-        mine = self.checkpoint() or {}
-        has = f"{mine.get('size')} records" if mine.get("size", 0) < kept["size"] else "others in their place"
+        mine = self.checkpoint()
+        size = mine["size"] if mine else 0
+        has = f"{size} records" if size < kept["size"] else "others in their place"
         return (
             f"the device has witnessed {kept['size']} records of this journal, which has {has}: it is an older copy; "
             "put the newer one back, or go on with this one by "
             f"fleet.ota.reset -e fleet_ota_rollout_id={kept['rollout']}"
         )
 
-    def run(self, checkpoint: t.Mapping[str, t.Any] | None = None) -> dict[str, t.Any]:
+    def run(self, checkpoint: Checkpoint | None = None) -> dict[str, t.Any]:
         """Which run this is, as far as it says so: ``{rollout, generation, holder}`` (what names its journal).
 
         ``checkpoint`` is :meth:`checkpoint`, if it is at hand.
@@ -106,8 +107,8 @@ class Record:
     @property
     def of_slice(self) -> bool:
         """Whether the journal is that of a slice, whose records another machine adopts."""
-        return self._journal is not None and self._journal.path.exists() and self._journal.slice() is not None
+        return self._journal is not None and self._journal.path.exists() and self._journal.of_slice()
 
-    def checkpoint(self) -> dict[str, t.Any] | None:
+    def checkpoint(self) -> Checkpoint | None:
         """What travels to the device, which thereby witnesses the journal."""
         return self._journal.checkpoint() if self._journal else None

@@ -15,7 +15,6 @@ import threading
 import typing as t
 
 from .._control.base.errors import ControlError
-from .._control.journal import runs
 from .._control.rollout import slices
 from . import parcel
 from .stream import Stream
@@ -104,7 +103,7 @@ class Turn:
 
     def _slice(self, worker: Worker, devices: list[str], again: bool) -> Slice:
         book, generation = self._job.book, self._job.generation
-        runs.insist(book.newest_run(), generation or None)
+        book.require_newest(generation or None)
         with contextlib.ExitStack() as stack:
             with self._making:  # templates are worked out by one thread at a time
                 place = stack.enter_context(parcel.made(self._job, worker, devices, again))

@@ -21,7 +21,7 @@ import typing as t
 
 from .._control.base import files
 from .._control.client.bundle import Bundle
-from .._control.journal.devices import FOLDER, beside, note, read
+from .._control.journal.devices import FOLDER, folder_of, note, read
 from .._control.journal.journal import NAME, Journal
 from .._control.rollout import slices
 from . import inventory
@@ -72,7 +72,7 @@ def made(job: Job, worker: Worker, devices: t.Sequence[str], again: bool) -> t.I
         path = folder / "journal" / rollout / NAME
         own = slices.begin(job.book, path, worker.name, job.generation)
         _put_open(job, own, devices)
-        _put_memory(beside(job.book.path, rollout), folder / "journal" / FOLDER, devices)
+        _put_memory(folder_of(job.book.path, rollout), folder / "journal" / FOLDER, devices)
         said = {
             "rollout": rollout,
             "generation": job.generation,

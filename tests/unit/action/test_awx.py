@@ -35,7 +35,7 @@ def test_check_mode_idempotence_and_diff(act: Act, tmp_path: pathlib.Path) -> No
 
     def export(*, check: bool = False, **more: t.Any) -> Result:
         given: dict[str, t.Any] = {
-            "plan": made,
+            "plan": made.document,
             "variables": variables,
             "organization": "o",
             "project": "p",
@@ -64,7 +64,7 @@ def test_extra_variables_are_handed_on_as_they_were_given_and_encrypted_ones_nev
     made = plan.make(hosts=["d1"], groups={"all": ["d1"]}, release=RELEASE)
     variables = {f"fleet_ota_{key}": value for key, value in PLACES.items()}
     given: dict[str, t.Any] = {
-        "plan": made,
+        "plan": made.document,
         "variables": variables,
         "organization": "o",
         "project": "p",

@@ -15,6 +15,8 @@ from ansible.errors import AnsibleActionFail
 from ansible_collections.fleet.ota.plugins.action import gate, journal, plan, release, repository
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.client.bundle import Bundle
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.journal import Journal
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.record import Record
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.state import State
 
 if t.TYPE_CHECKING:
     from .conftest import Act, Result
@@ -349,6 +351,44 @@ def test_whoever_waits_for_a_penalty_takes_no_room_from_others(folder: Folder) -
     found = folder.act(gate.ActionModule, {"hostvars": {}, "ansible_play_batch": []}, **given)
     assert found["go"] == ["d3"]
     assert [(one["device"], one["code"]) for one in found["deferred"]] == [("d2", "PENALTY")]
+
+
+def test_gates_and_the_conclusion_go_over_the_journal_once(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = folder.plan(waves=[{"hosts": ["d1"]}, {"percent": 100}], conditions={"on_halt": "roll_back_wave"})["plan"]
+    path = folder.start(made)["path"]
+    book = Journal(path)
+    book.outcome("d1", "updated", transaction="t")
+    for _look in range(50):
+        book.seen("d1", healthy=True)
+    passes: list[int] = []
+    folds: list[int] = []
+    read, feed = Journal.read, State.feed
+
+    def counted_read(self: Journal) -> list[Record]:
+        records = read(self)
+        passes.append(len(records))
+        return records
+
+    def counted_feed(self: State, record: Record) -> object:
+        folds.append(record["seq"])
+        return feed(self, record)
+
+    monkeypatch.setattr(Journal, "read", counted_read)
+    monkeypatch.setattr(State, "feed", counted_feed)
+    steps = [
+        lambda: folder.gate(path, "before", "d1", wave=0),
+        lambda: folder.act(gate.ActionModule, {"hostvars": {}}, journal=path, point="turn", wave=1, turn=0),
+        lambda: folder.act(gate.ActionModule, {"hostvars": {}}, journal=path, point="after", wave=0),
+        lambda: folder.journal(path, "concluded"),
+    ]
+    for step in steps:
+        size = int(book.last()["seq"]) + 1
+        passes.clear()
+        folds.clear()
+        step()
+        assert passes == [size]
+        # the conclusion takes in its own record too
+        assert folds[:size] == list(range(size)) and len(folds) <= size + 1
 
 
 def test_a_plan_that_leaves_nobody_is_explained_and_not_started(folder: Folder) -> None:

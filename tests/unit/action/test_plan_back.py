@@ -13,8 +13,8 @@ import pytest
 from ansible.errors import AnsibleActionFail
 from ansible_collections.fleet.ota.plugins.action import journal, plan
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.gate import decision as gate
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import outcomes
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.journal import Journal
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.state import State
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.planning import plan as planning
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.rollout import rollout
 
@@ -84,7 +84,7 @@ def test_one_that_fails_does_not_keep_the_others(back: Back) -> None:
     book = Journal(back.start(made)["path"])
     book.outcome("d1", "refused", code="CONFLICT")
     book.outcome("d3", "updated")
-    decision = gate.decide(made["plan"], outcomes.standings(book.verify()), wave=0)
+    decision = gate.decide(planning.Plan.of(made["plan"]), State.of(book.verify()).standings, wave=0)
     assert (decision.decision, decision.counts["failure"]) == ("promote", 1)
 
 

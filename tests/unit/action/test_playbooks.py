@@ -90,8 +90,8 @@ def waves_of(play: Play, path: str, made: plan.Plan, outcome: dict[str, str]) ->
     record = {"state": "recorded", "path": path, "device": "{{ inventory_hostname }}"}
     return [
         {
-            "hosts": plan.order(made),
-            "serial": plan.serial(made),
+            "hosts": made.order(),
+            "serial": made.serial(),
             "gather_facts": False,
             "vars": {"outcome": outcome},
             "tasks": [

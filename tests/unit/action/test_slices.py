@@ -23,8 +23,9 @@ import pytest
 import yaml
 from ansible.errors import AnsibleUndefinedVariable
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.base.errors import JournalError, PlanError
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import journal, outcomes
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import journal
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.journal import Journal
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.state import State
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.rollout import slices
 from ansible_collections.fleet.ota.plugins.plugin_utils._targets.record import Record
 from ansible_collections.fleet.ota.plugins.plugin_utils._workers import dispatch, inventory, parcel, stream
@@ -317,7 +318,7 @@ EVERYBODY = dict.fromkeys(("d1", "d2", "d3", "d4"), "updated")
 
 def test_everybody_is_on_record_before_a_slice_begins(plant: Plant) -> None:
     def look(worker: str) -> None:
-        known = outcomes.standings(plant.book.read())
+        known = State.of(plant.book.read()).standings
         mine = next(devices for name, devices, _again in plant.given if name == worker)
         assert {known[name].outcome for name in mine} == {"pending"}
 
@@ -334,7 +335,7 @@ def test_the_living_take_over_what_is_open(plant: Plant) -> None:
     assert {slice_.worker: slice_.reason for slice_ in found if slice_.open} == {
         "w1": "it ended without an outcome of them"
     }
-    known = outcomes.standings(plant.book.verify())
+    known = State.of(plant.book.verify()).standings
     assert {name: standing.outcome for name, standing in known.items()} == {**EVERYBODY, "d1": "restored"}
 
 
@@ -347,7 +348,7 @@ def test_one_that_is_gone_gets_nothing_more_and_this_machine_is_the_last(plant: 
     # and what nobody could do stays open, for the gate to count as lost
     left = [name for slice_ in found if slice_.worker == "controller" for name in slice_.open]
     assert left == ["d4"]
-    assert outcomes.standings(plant.book.read())["d4"].outcome == "pending"
+    assert State.of(plant.book.read()).standings["d4"].outcome == "pending"
 
 
 def test_a_run_that_was_taken_over_gives_out_nothing_more(plant: Plant) -> None:
@@ -366,7 +367,7 @@ def test_a_run_that_was_taken_over_gives_out_nothing_more(plant: Plant) -> None:
         plant.run(2, 2)
     assert not any(again for _name, _devices, again in plant.given)
     # the slice that was at work came to its end
-    assert outcomes.standings(plant.book.read())["d3"].outcome == "updated"
+    assert State.of(plant.book.read()).standings["d3"].outcome == "updated"
 
 
 # -- what a worker says -------------------------------------------------------------------------------------------
@@ -440,7 +441,7 @@ def test_a_worker_that_tells_of_others(book: Journal, tmp_path: pathlib.Path) ->
     reason, adoption = talk(book, tmp_path, f"cat {tmp_path / 'said'}; exec sleep 60")
     assert "not of its slice" in str(reason)
     assert adoption.outcomes == {}
-    assert "d2" not in outcomes.standings(book.read())
+    assert "d2" not in State.of(book.read()).standings
 
 
 @pytest.mark.parametrize(

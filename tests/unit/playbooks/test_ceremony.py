@@ -32,7 +32,7 @@ Variables = dict[str, t.Any]
 PEOPLE = {"keys": ["anna", "ben", "carla"], "threshold": 2}
 
 
-class Desk:
+class ApprovalRequests:
     """One person's machine: a folder of their own, and a copy of what the people share."""
 
     def __init__(self, folder: pathlib.Path, shared: pathlib.Path, **environment: str) -> None:
@@ -77,9 +77,12 @@ class Office:
         self.shared = folder / "shared"
         people = self.shared / "people"
         people.mkdir(parents=True)
-        self.anna = Desk(folder / "anna", self.shared, SSH_AUTH_SOCK=socket)
-        self.ben, self.carla = Desk(folder / "ben", self.shared), Desk(folder / "carla", self.shared)
-        self.server = Desk(folder / "server", self.shared)
+        self.anna = ApprovalRequests(folder / "anna", self.shared, SSH_AUTH_SOCK=socket)
+        self.ben, self.carla = (
+            ApprovalRequests(folder / "ben", self.shared),
+            ApprovalRequests(folder / "carla", self.shared),
+        )
+        self.server = ApprovalRequests(folder / "server", self.shared)
         for desk, name in ((self.ben, "ben"), (self.carla, "carla"), (self.server, "online")):
             ring.generate(desk.folder / "keys" / f"{name}.pem")
             shutil.move(desk.folder / "keys" / f"{name}.pub", people)

@@ -13,6 +13,7 @@ import typing as t
 
 import pytest
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.journal import Journal
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.record import Record
 
 from .conftest import STATE
 
@@ -95,7 +96,7 @@ class Machines:
         return found
 
 
-def verified(fleet: Fleet) -> list[Result]:
+def verified(fleet: Fleet) -> list[Record]:
     """The records of the only journal, its chain checked."""
     (path,) = (fleet.folder / "journal").glob("*/journal.jsonl")
     return Journal(path).verify()

@@ -11,6 +11,7 @@ import typing as t
 
 import pytest
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.journal import Journal
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.state import Controller
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.planning import plan
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.rollout import rollout
 
@@ -22,7 +23,7 @@ if t.TYPE_CHECKING:
 pytestmark = pytest.mark.one_core
 
 RELEASE = {"name": "gateway", "version": "2", "counter": 2, "digest": "1a2b3c4d" * 8, "channel": "stable"}
-ME: dict[str, t.Any] = {"host": "a", "boot": "b", "namespace": "c", "pid": 1, "begun": "1"}
+ME: Controller = {"host": "a", "boot": "b", "namespace": "c", "pid": 1, "begun": "1"}
 
 
 def test_every_device_is_a_row_and_nothing_changes(make_fleet: MakeFleet) -> None:

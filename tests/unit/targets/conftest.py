@@ -12,6 +12,7 @@ import typing as t
 import pytest
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.client import bundle
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.journal import Journal
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.record import Record as JournalRecord
 from ansible_collections.fleet.ota.plugins.plugin_utils._targets import offer, updater
 from ansible_collections.fleet.ota.plugins.plugin_utils._targets.engine.connection import Device, Reply
 from ansible_collections.fleet.ota.plugins.plugin_utils._targets.errors import DeviceLost, DeviceRefusal
@@ -133,7 +134,7 @@ class Link:
         return {"rollout": ROLLOUT, "generation": 3, "holder": self.journal.checkpoint()["journal"]}
 
     @property
-    def last(self) -> dict[str, t.Any]:
+    def last(self) -> JournalRecord:
         """The last record."""
         return self.journal.last()
 

@@ -61,6 +61,6 @@ def test_a_damaged_file_is_named(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_journal_outside_a_journal_directory_has_no_memory(tmp_path: pathlib.Path) -> None:
-    assert devices.beside(tmp_path / "journal.jsonl", ROLLOUT) is None
-    assert devices.beside(tmp_path / ROLLOUT / "journal.jsonl", None) is None
-    assert devices.beside(tmp_path / ROLLOUT / "journal.jsonl", ROLLOUT) == tmp_path / ".devices"
+    assert devices.folder_of(tmp_path / "journal.jsonl", ROLLOUT) is None
+    assert devices.folder_of(tmp_path / ROLLOUT / "journal.jsonl", None) is None
+    assert devices.folder_of(tmp_path / ROLLOUT / "journal.jsonl", ROLLOUT) == tmp_path / ".devices"

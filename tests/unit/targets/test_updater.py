@@ -16,6 +16,7 @@ from ansible_collections.fleet.ota.plugins.plugin_utils._control.base.errors imp
     JournalError,
     TrustError,
 )
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.checkpoints import Checkpoint, of_journal
 from ansible_collections.fleet.ota.plugins.plugin_utils._targets import offer
 from ansible_collections.fleet.ota.plugins.plugin_utils._targets.errors import DeviceLost, DeviceRefusal
 from ansible_collections.fleet.ota.plugins.plugin_utils._targets.offer import TooLate, Until, share
@@ -594,12 +595,12 @@ def test_who_cannot_be_asked_for_want_of_a_password_stays_as_it_is(link: Link) -
 # -- a device that has witnessed what the journal lacks ------------------------------------------------------------
 
 
-def ahead(kept: dict[str, t.Any]) -> DeviceRefusal:
+def ahead(kept: Checkpoint) -> DeviceRefusal:
     """What a device says that keeps a checkpoint of this journal."""
     return DeviceRefusal("AHEAD", "this device has witnessed it", "deferred", {"witness": kept})
 
 
-def lost_tail(link: Link) -> dict[str, t.Any]:
+def lost_tail(link: Link) -> Checkpoint:
     """The checkpoint of a journal that was put back from an older copy since, and went on by as many records."""
     copy = link.journal.path.read_bytes()
     link.journal.outcome("dev9", "updated")
@@ -661,7 +662,7 @@ def test_what_is_no_checkpoint_is_none_of_ours(link: Link) -> None:
         assert link.script(shown).updater.observe(asking=True).code is None
     found = link.script(DeviceRefusal("AHEAD", "says the device", "deferred", {"witness": "x"})).apply()
     assert (found.outcome, found.code, found.message) == ("deferred", "AHEAD", "says the device")
-    assert link.journal.own([own, {**own, "size": 9}]) == [own, {**own, "size": 9}]
+    assert of_journal(own, [own, {**own, "size": 9}]) == [own, {**own, "size": 9}]
 
 
 def test_after_a_reset_the_journal_is_another_one_to_devices(link: Link) -> None:

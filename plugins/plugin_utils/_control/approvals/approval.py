@@ -18,11 +18,14 @@ import typing as t
 
 from ....module_utils._device.documents import approval
 from ..base.errors import PlanError
+from ..base.plan import Plan, Wave
 from ..planning import plan as planning
 from ..planning import settings
-from ..planning.plan import Plan
 from ..policy import policy as policies
 from ..policy.policy import Policy
+
+#: An approval as the device engine reads it.
+Document = dict[str, t.Any]
 
 #: Hours that an approval holds unless another time is asked for.
 HOURS = 72
@@ -53,7 +56,7 @@ class Approved:
     @property
     def plan(self) -> Plan:
         """The plan that was approved."""
-        return t.cast(Plan, self.value["plan"])
+        return Plan.of(self.value["plan"])
 
     @property
     def wave(self) -> str | None:
@@ -82,10 +85,10 @@ class Verdict:
             return [f"needs approval: {self.missing}; ask with fleet.ota.approve"]
         return [f"approved: {', '.join(self.paths)}"] if self.paths else []
 
-    def insist(self, plan: Plan) -> None:
+    def require(self, plan: Plan) -> None:
         """Raise :class:`PlanError` with ``APPROVAL`` unless the plan may begin."""
         if self.missing:
-            message = f"the rollout {plan['rollout']} needs approval: {self.missing}; ask with fleet.ota.approve"
+            message = f"the rollout {plan.rollout} needs approval: {self.missing}; ask with fleet.ota.approve"
             raise PlanError(message, code="APPROVAL", needed=self.needed)
 
 
@@ -120,19 +123,19 @@ def waves(
 
     Each needs one by every role that the plan itself ``needed``; where no policy asks for any, one by any such role.
     """
-    found = {}
-    for wave in plan["waves"]:
+    begun = {}
+    for wave in plan.waves:
         mine = [
             one for one in listed if one.wave == wave["name"] and set(wave["hosts"]) <= _hosts(one.plan, wave["name"])
         ]
         good = [one for one in mine if _unfit(one, plan, now) is None]
         if good and set(needed) <= {one.role for one in good}:
-            found[wave["name"]] = sorted(one.path for one in good)
-    return found
+            begun[wave["name"]] = sorted(one.path for one in good)
+    return begun
 
 
 def _hosts(plan: Plan, wave: str) -> set[str]:
-    return {name for entry in plan["waves"] if entry["name"] == wave for name in entry["hosts"]}
+    return {name for entry in plan.waves if entry["name"] == wave for name in entry["hosts"]}
 
 
 def needed(policy: Policy | None, plan: Plan, identities: t.Mapping[str, t.Mapping[str, str]]) -> dict[str, int]:
@@ -143,9 +146,9 @@ def needed(policy: Policy | None, plan: Plan, identities: t.Mapping[str, t.Mappi
     does not know.
     """
     most: dict[str, int] = {}
-    for name in planning.order(plan):
+    for name in plan.order():
         words = {**identities.get(name, {}), "name": name}
-        for role, count in policies.needed(policy, words, plan["release"]["channel"]).items():
+        for role, count in policies.needed(policy, words, plan.release["channel"]).items():
             most[role] = max(count, most.get(role, 0))
     return dict(sorted(most.items()))
 
@@ -154,15 +157,15 @@ def request(
     plan: Plan, requester: Requester, *, now: datetime.datetime, hours: float = HOURS, wave: str | None = None
 ) -> bytes:
     """The bytes to sign for a rollout by ``plan``, or for one ``wave`` of it to begin. Raises :class:`PlanError`."""
-    names = [entry["name"] for entry in plan["waves"]]
+    names = [entry["name"] for entry in plan.waves]
     if wave is not None and wave not in names:
-        raise PlanError(f"the plan {plan['rollout']} has no wave {wave!r}; it has {', '.join(names)}")
+        raise PlanError(f"the plan {plan.rollout} has no wave {wave!r}; it has {', '.join(names)}")
     if not 0 < hours <= 24 * 366:
         raise PlanError(f"an approval holds for more than 0 and up to 8784 hours, not {hours}")
     asked = {"by": requester.name, "keyid": requester.keyid, "remark": requester.remark, "time": _stamp(now)}
     value = {
         "format": approval.FORMAT,
-        "plan": plan,
+        "plan": plan.document,
         "requested": {key: entry for key, entry in asked.items() if entry},
         "expires": _stamp(now + datetime.timedelta(hours=hours)),
         **({"wave": wave} if wave is not None else {}),
@@ -177,15 +180,15 @@ def path_of(role: str, plan: Plan, wave: str | None = None) -> str:
     """The TUF target path of the approval of ``plan``, or of one ``wave`` of it, by ``role``."""
     # a wave's name may hold what is no good in a path
     part = "" if wave is None else f".wave-{hashlib.sha256(wave.encode()).hexdigest()[:8]}"
-    return f"{role}/{plan['rollout']}/{plan['digest'][:16]}{part}.json"
+    return f"{role}/{plan.rollout}/{plan.digest[:16]}{part}.json"
 
 
-def custom(content: bytes) -> dict[str, t.Any]:
+def custom(content: bytes) -> dict[str, str]:
     """What stands beside an approval in the role's metadata, so that it is found without being downloaded."""
     value = approval.parse(content)
-    plan = value["plan"]
-    found = {"rollout": plan["rollout"], "plan": plan["digest"], "release": plan["release"]["digest"]}
-    return {**found, "expires": value["expires"]}
+    plan = Plan.of(value["plan"])
+    names = {"rollout": plan.rollout, "plan": plan.digest, "release": plan.release["digest"]}
+    return {**names, "expires": value["expires"]}
 
 
 def covers(approved: Plan, plan: Plan) -> str | None:
@@ -194,20 +197,20 @@ def covers(approved: Plan, plan: Plan) -> str | None:
     The same release under the same limits, conditions and settings, and each device in its own wave; fewer devices are
     fine (``--limit``, a device that left the inventory), another order of waves is not.
     """
-    if approved["release"] != plan["release"]:
+    if approved.release != plan.release:
         return "is for another release"
-    if approved["limits"] != plan["limits"]:
+    if approved.limits != plan.limits:
         return "was given under other limits"
-    if approved.get("conditions") != plan.get("conditions"):
+    if approved.document.get("conditions") != plan.document.get("conditions"):
         return "was given under other conditions"
-    place = {name: wave for wave in approved["waves"] for name in wave["hosts"]}
-    strangers = [name for name in planning.order(plan) if name not in place]
+    place = {name: wave for wave in approved.waves for name in wave["hosts"]}
+    strangers = [name for name in plan.order() if name not in place]
     if strangers:
         return f"does not name {', '.join(strangers[:5])}"
-    waves = [{place[name]["index"] for name in wave["hosts"]} for wave in plan["waves"]]
-    if any(len(found) > 1 for found in waves) or [*map(min, waves)] != sorted({*map(min, waves)}):
+    waves = [{place[name]["index"] for name in wave["hosts"]} for wave in plan.waves]
+    if any(len(places) > 1 for places in waves) or [*map(min, waves)] != sorted({*map(min, waves)}):
         return "has these devices in other waves"
-    for wave in plan["waves"]:
+    for wave in plan.waves:
         if _own(wave) != _own(place[wave["hosts"][0]]):
             return f"asks for something else before or after wave {wave['name']}"
     return settings.difference(approved, plan)
@@ -216,25 +219,25 @@ def covers(approved: Plan, plan: Plan) -> str | None:
 def lines(content: bytes, last: Plan | None) -> list[str]:
     """Exactly what somebody would sign, for people, with the difference to the ``last`` approved plan."""
     value = approval.parse(content)
-    asked = value["requested"]
-    first = next((wave for wave in value["plan"]["waves"] if wave["name"] == value.get("wave")), None)
+    asked, plan = value["requested"], Plan.of(value["plan"])
+    first = next((wave for wave in plan.waves if wave["name"] == value.get("wave")), None)
     text = [
         *([f"lets wave {first['name']} begin, {len(first['hosts'])} devices, of this plan:"] if first else []),
-        *planning.lines(value["plan"]),
-        *(f"  {wave['name']}: {', '.join(wave['hosts'])}" for wave in value["plan"]["waves"]),
-        f"plan digest {value['plan']['digest']}",
-        f"release digest {value['plan']['release']['digest']}",
+        *planning.lines(plan),
+        *(f"  {wave['name']}: {', '.join(wave['hosts'])}" for wave in plan.waves),
+        f"plan digest {plan.digest}",
+        f"release digest {plan.release['digest']}",
         f"asked for by {asked['by']} at {asked['time']}" + (f": {asked['remark']}" if "remark" in asked else ""),
         f"holds until {value['expires']}",
     ]
     if last is None:
         return [*text, "no plan for this release's name was approved before"]
-    before, after = planning.detail(last), planning.detail(value["plan"])
+    before, after = planning.detail(last), planning.detail(plan)
     changed = [line for line in difflib.unified_diff(before, after, lineterm="", n=0) if line[:2] not in ("--", "++")]
-    return [*text, f"compared with the plan approved before ({last['rollout']}):", *(changed or ["the same"])]
+    return [*text, f"compared with the plan approved before ({last.rollout}):", *(changed or ["the same"])]
 
 
-def _own(wave: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+def _own(wave: Wave) -> dict[str, object]:
     """What a wave has beside its place and its devices: what the gate reads of it."""
     return {key: value for key, value in wave.items() if key not in ("index", "name", "hosts", "turns")}
 

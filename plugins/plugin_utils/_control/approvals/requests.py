@@ -4,7 +4,7 @@
 #
 # PRIVATE to the collection: may change without notice.
 
-"""The desk where approvals are asked for, shown, signed and denied (docs/reference/approval.md).
+"""Approval requests: approvals are asked for, shown, signed and denied (docs/reference/approval.md).
 
 An approval is a proposal in an approvals role: signing, denying and putting in force are those of every proposal.
 """
@@ -16,6 +16,7 @@ import typing as t
 
 from ....module_utils._device.documents import approval
 from ..base.errors import PlanError, RepositoryError
+from ..base.plan import Plan
 from ..keys.ring import Ring
 from ..policy.policy import TARGET, parse
 from ..repository.metadata import store
@@ -26,7 +27,6 @@ from . import approval as approvals
 from .approval import Requester
 
 if t.TYPE_CHECKING:
-    from ..planning.plan import Plan
     from ..policy.policy import Policy
     from ..repository.metadata.store import State
     from ..repository.proposals.proposal import Change
@@ -50,12 +50,12 @@ class Case:
         """Who asked: ``by``, ``time``, and ``keyid`` and ``remark`` if they were given."""
         return t.cast("dict[str, str]", approval.parse(self.content)["requested"])
 
-    def as_dict(self) -> dict[str, t.Any]:
+    def as_dict(self) -> dict[str, object]:
         """For results."""
         return {**self.proposal.as_dict(), "lines": self.lines}
 
 
-class Desk:
+class ApprovalRequests:
     """The approvals of one repository on this machine."""
 
     def __init__(self, repository: Repository) -> None:
@@ -81,7 +81,7 @@ class Desk:
         content = approvals.request(plan, requester, now=self.repository.now, hours=hours, wave=wave)
         state = self._load()
         expires = moment(approval.parse(content)["expires"])
-        made = []
+        new = []
         for role in roles:
             if role not in state.channels:
                 raise RepositoryError(
@@ -89,7 +89,7 @@ class Desk:
                     "fleet.ota.repository",
                     code="POLICY",
                 )
-            if self._known(state, role, plan, wave):
+            if self._is_requested(state, role, plan, wave):
                 continue
             change = self.repository.propose_document(
                 role,
@@ -97,7 +97,7 @@ class Desk:
                 content,
                 custom=approvals.custom(content),
                 ring=Ring({}),
-                title=f"rollout {plan['rollout']}" + (f", wave {wave}" if wave is not None else ""),
+                title=f"rollout {plan.rollout}" + (f", wave {wave}" if wave is not None else ""),
                 details=_details(role, plan, wave),
                 requested_by=requester.name,
                 expires=expires,
@@ -106,23 +106,23 @@ class Desk:
                 check=check,
             )
             if change.proposal:
-                made.append(self._case(change.proposal, state, content))
-        return made
+                new.append(self._case(change.proposal, state, content))
+        return new
 
     def cases(self, names: t.Collection[str] = (), rollout: str | None = None) -> list[Case]:
         """What waits for signatures or to be put in force: all, those with these ids, or of one rollout."""
         state = self._load()
-        found = []
+        cases = []
         for one in self.proposals.list():
             mine = one.details.get("about") == KIND and one.state in WAITING
             if mine and (not names or one.id in names) and rollout in (None, one.details.get("rollout")):
-                found.append(self._case(one, state))
-        missing = sorted(set(names) - {case.proposal.id for case in found})
+                cases.append(self._case(one, state))
+        missing = sorted(set(names) - {case.proposal.id for case in cases})
         if missing:
             raise RepositoryError(
                 f"no approval {', '.join(missing)} is waiting; list them with fleet.ota.approval", code="PROPOSAL"
             )
-        return found
+        return cases
 
     def sign(self, case: Case, ring: Ring, remark: str = "", *, check: bool = False) -> tuple[Case, bool]:
         """Sign with those keys in ``ring`` that belong to the role, and put it in force if that can be done now.
@@ -160,15 +160,15 @@ class Desk:
         """
         state = self._load()
         delegations = state.targets.signed.delegations
-        known = (delegations.roles or {}) if delegations else {}
+        roles = (delegations.roles or {}) if delegations else {}
         problems = []
         for rule in parse(content)["rules"]:
             for role, count in rule["approvals"].items():
-                if role not in known:
+                if role not in roles:
                     problems.append(f"rule {rule['name']}: the repository has no role {role}; add it first")
-                elif known[role].threshold < count:
+                elif roles[role].threshold < count:
                     problems.append(
-                        f"rule {rule['name']}: {role} has a threshold of {known[role].threshold}, not {count}; raise it"
+                        f"rule {rule['name']}: {role} has a threshold of {roles[role].threshold}, not {count}; raise it"
                     )
         if problems:
             raise RepositoryError(f"the policy cannot be kept: {'; '.join(problems)}", code="POLICY", problems=problems)
@@ -210,22 +210,22 @@ class Desk:
         if content is None:
             content = next((one for name, one in proposal.content.items() if name.startswith(f"targets/{role}/")), b"")
         value = approval.parse(content)
-        plan = t.cast(Plan, value["plan"])
+        plan = Plan.of(t.cast("t.Mapping[str, object]", value["plan"]))
         path = approvals.path_of(role, plan, value.get("wave"))
         last = self._last(state, role, plan)
         return Case(proposal, content, [*approvals.lines(content, last), *_also(proposal, path)])
 
     def _last(self, state: State, role: str, plan: Plan) -> Plan | None:
         """The plan for a release of this name that was approved before this one, the newest by its time."""
-        found = []
+        earlier = []
         for path, entry in state.channels[role].signed.targets.items() if role in state.channels else ():
             value = approval.parse(self.repository.store.content(path, entry))
-            same = value["plan"]["release"]["name"] == plan["release"]["name"]
-            if same and "wave" not in value and value["plan"]["digest"] != plan["digest"]:
-                found.append((value["requested"]["time"], value["plan"]))
-        return t.cast("Plan | None", max(found, key=lambda pair: str(pair[0]))[1] if found else None)
+            same = value["plan"]["release"]["name"] == plan.release["name"]
+            if same and "wave" not in value and value["plan"]["digest"] != plan.digest:
+                earlier.append((value["requested"]["time"], Plan.of(value["plan"])))
+        return max(earlier, key=lambda pair: str(pair[0]))[1] if earlier else None
 
-    def _known(self, state: State, role: str, plan: Plan, wave: str | None) -> bool:
+    def _is_requested(self, state: State, role: str, plan: Plan, wave: str | None) -> bool:
         listed = state.channels[role].signed.targets.get(approvals.path_of(role, plan, wave))
         if (
             listed is not None
@@ -246,8 +246,8 @@ class Desk:
 
 def _details(role: str, plan: Plan, wave: str | None) -> dict[str, str]:
     """How a proposal says which approval it is."""
-    found = {"about": KIND, "role": role, "rollout": plan["rollout"], "plan": plan["digest"]}
-    return found if wave is None else {**found, "wave": wave}
+    details = {"about": KIND, "role": role, "rollout": plan.rollout, "plan": plan.digest}
+    return details if wave is None else {**details, "wave": wave}
 
 
 def _also(proposal: Proposal, path: str) -> list[str]:

@@ -26,7 +26,11 @@ _INWARD = frozenset(
 )
 
 
-def problem(text: t.Any) -> str | None:
+#: A part of a parsed expression.
+Node = t.Mapping[str, t.Any]
+
+
+def problem(text: object) -> str | None:
     """What is wrong with an expression, with the next step; None if nothing is.
 
     Raises :class:`ControlError` where the library is missing.
@@ -48,7 +52,7 @@ def reads(text: str) -> set[str]:
     return set(_reads(jmespath.compile(text).parsed))
 
 
-def search(text: str, value: t.Any) -> t.Any:
+def search(text: str, value: object) -> t.Any:
     """What the expression finds in ``value``. Raises ValueError where it does not fit the value."""
     try:
         return jmespath.search(text, value)
@@ -56,21 +60,21 @@ def search(text: str, value: t.Any) -> t.Any:
         raise ValueError(f"{text!r} does not fit: {str(error).splitlines()[0]}") from None
 
 
-def holds(text: str, value: t.Any) -> bool:
+def holds(text: str, value: object) -> bool:
     """Whether what it finds is :func:`true`. Raises ValueError."""
     return true(search(text, value))
 
 
-def true(found: t.Any) -> bool:
+def true(value: object) -> bool:
     """Whether something is true as JMESPath sees it: not null, false, or empty."""
-    return found is not None and found is not False and found not in ("", [], {})
+    return value is not None and value is not False and value not in ("", [], {})
 
 
-def _children(node: t.Mapping[str, t.Any]) -> list[t.Mapping[str, t.Any]]:
+def _children(node: Node) -> list[Node]:
     return [child for child in node["children"] if isinstance(child, dict)]  # the children of a slice are numbers
 
 
-def _wrong_calls(node: t.Mapping[str, t.Any]) -> t.Iterator[str]:
+def _wrong_calls(node: Node) -> t.Iterator[str]:
     """What is wrong with calls of functions, which the library finds out once it evaluates them."""
     if node["type"] == "function_expression":
         name, given = node["value"], len(node["children"])
@@ -86,7 +90,7 @@ def _wrong_calls(node: t.Mapping[str, t.Any]) -> t.Iterator[str]:
         yield from _wrong_calls(child)
 
 
-def _reads(node: t.Mapping[str, t.Any]) -> t.Iterator[str]:
+def _reads(node: Node) -> t.Iterator[str]:
     kind, children = node["type"], _children(node)
     if kind == "field":
         yield node["value"]

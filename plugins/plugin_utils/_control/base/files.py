@@ -22,7 +22,7 @@ from .errors import ControlError
 CHUNK = 1 << 20
 
 
-def canonical(value: t.Any) -> bytes:
+def canonical(value: object) -> bytes:
     """``value`` as JSON in ASCII with sorted keys and no blanks: one value, one sequence of bytes.
 
     ASCII, because a device's text may hold what UTF-8 cannot carry (lone surrogates of a broken file name).

@@ -16,7 +16,7 @@ Inventory = t.Mapping[str, t.Mapping[str, t.Any]]
 
 def values(where: str, by: str, hosts: t.Sequence[str], inventory: Inventory, problems: list[str]) -> dict[str, str]:
     """The value of the host variable ``by`` as text, of those hosts that have it; nobody having it is a mistake."""
-    found = {}
+    texts = {}
     for name in hosts:
         value = inventory.get(name, {}).get(by)
         if value is None:
@@ -24,7 +24,7 @@ def values(where: str, by: str, hosts: t.Sequence[str], inventory: Inventory, pr
         if not isinstance(value, (str, int, float)):
             problems.append(f"{where}: it is {value!r} for {name}; give that host a text or a number")
             return {}
-        found[name] = str(value)
-    if not found and hosts:
+        texts[name] = str(value)
+    if not texts and hosts:
         problems.append(f"{where}: no target has the variable {by!r}; correct its name")
-    return found
+    return texts

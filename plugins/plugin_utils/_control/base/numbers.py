@@ -13,12 +13,12 @@ import re
 import typing as t
 
 
-def is_whole(value: t.Any, least: int) -> bool:
+def is_whole(value: object, least: int) -> t.TypeGuard[int]:
     """Whether it is a whole number of at least ``least``."""
     return isinstance(value, int) and is_number(value) and value >= least
 
 
-def is_number(value: t.Any) -> bool:
+def is_number(value: object) -> t.TypeGuard[float]:
     """Whether it is a number that can be compared, counted with, and written as JSON: none of NaN and the infinite."""
     try:
         return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
@@ -26,7 +26,7 @@ def is_number(value: t.Any) -> bool:
         return False
 
 
-def from_text(value: t.Any) -> t.Any:
+def from_text(value: object) -> object:
     """The number that a text names, as C(-e name=value) and surveys give them; anything else as it is."""
     if not (isinstance(value, str) and re.fullmatch(r"[0-9]+([.][0-9]+)?", value.strip())):
         return value

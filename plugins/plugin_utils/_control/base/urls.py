@@ -18,7 +18,7 @@ def shown(repository: str) -> str:
     return re.sub(r"//.*@", "//***@", repository, flags=re.DOTALL)
 
 
-def hidden(value: t.Any, show: t.Callable[[str], str] = shown) -> t.Any:
+def hidden(value: object, show: t.Callable[[str], str] = shown) -> t.Any:
     """``value`` of a task with every address in it :func:`shown`: callbacks get the arguments of each task."""
     if isinstance(value, t.Mapping):
         return {key: hidden(entry, show) for key, entry in value.items()}

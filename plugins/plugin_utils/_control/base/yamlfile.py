@@ -20,15 +20,15 @@ class _Loader(yaml.SafeLoader):
     """YAML without its silent surprise: a key that stands twice is an error, not the last one."""
 
 
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[t.Any, t.Any]:
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[object, object]:
     loader.flatten_mapping(node)
-    seen: set[t.Any] = set()
+    seen: set[object] = set()
     for key_node, _value in node.value:
         key = loader.construct_object(key_node, deep=True)
         if key in seen:
             raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", key_node.start_mark)
         seen.add(key)
-    return t.cast("dict[t.Any, t.Any]", loader.construct_mapping(node, deep=True))
+    return t.cast("dict[object, object]", loader.construct_mapping(node, deep=True))
 
 
 def load(path: pathlib.Path) -> t.Any:

@@ -16,6 +16,7 @@ import typing as t
 from ....module_utils._device.documents import release
 from ..base import files, libraries, urls
 from ..base.errors import ControlError, TrustError
+from ..base.plan import Release
 from ..repository import source
 from ..transports import tuf
 
@@ -29,8 +30,18 @@ if t.TYPE_CHECKING:
     from ..policy.policy import Policy
 
 FORMAT = 1
+#: A release document, or a step of :mod:`paths`.
+Document = dict[str, t.Any]
 #: Keys of :meth:`Bundle.wire` that hold one text each.
 TEXTS = ("timestamp", "snapshot", "targets")
+
+
+class Payload(t.TypedDict):
+    """A file that a release brings."""
+
+    name: str
+    length: int
+    sha256: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +75,7 @@ class Bundle:
     cache: str
     #: paths of the controller's TLS files for that repository
     tls: dict[str, str] | None = None
-    steps: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
+    steps: list[Document] = dataclasses.field(default_factory=list)
 
     @property
     def release(self) -> str:
@@ -72,28 +83,34 @@ class Bundle:
         return self.documents[self.target]
 
     @property
-    def document(self) -> dict[str, t.Any]:
+    def document(self) -> Document:
         """The release document. It was validated when the bundle was made."""
-        return t.cast("dict[str, t.Any]", json.loads(self.release))
+        return t.cast(Document, json.loads(self.release))
 
     @property
-    def identity(self) -> dict[str, t.Any]:
+    def identity(self) -> Release:
         """``{name, version, counter, digest, channel}``, as plans and results name a release."""
-        return {key: getattr(self, key) for key in ("name", "version", "counter", "digest", "channel")}
+        return {
+            "name": self.name,
+            "version": self.version,
+            "counter": self.counter,
+            "digest": self.digest,
+            "channel": self.channel,
+        }
 
-    def payloads(self) -> list[dict[str, t.Any]]:
+    def payloads(self) -> list[Payload]:
         """Every payload file ``{name, length, sha256}``, once per digest, in order of installation."""
-        return t.cast("list[dict[str, t.Any]]", release.payload_files(t.cast(release.Document, self.document)))
+        return release.payload_files(t.cast(release.Document, self.document))
 
     def size(self) -> int:
         """Bytes of all payload files."""
         return sum(int(entry["length"]) for entry in self.payloads())
 
-    def wire(self) -> dict[str, t.Any]:
+    def wire(self) -> Document:
         """``bundle`` of docs/reference/engine.md."""
-        texts: dict[str, t.Any] = {key: getattr(self, key) for key in TEXTS}
-        found = {"channel": self.channel, "target": self.target, "root": list(self.root), **texts}
-        return {**found, "roles": self.roles, "documents": self.documents, "approvals": self.approvals}
+        texts: dict[str, str] = {key: getattr(self, key) for key in TEXTS}
+        named = {"channel": self.channel, "target": self.target, "root": list(self.root)}
+        return {**named, **texts, "roles": self.roles, "documents": self.documents, "approvals": self.approvals}
 
     @property
     def policy(self) -> Policy | None:
@@ -135,7 +152,7 @@ class Bundle:
                     self._download(path, entry)
             else:
                 path = pathlib.Path(self.repository) / "targets" / "payloads" / sha256
-            self._check(path, entry, place / f"{sha256}.seen")
+            self._require_intact(path, entry, place / f"{sha256}.seen")
         return path
 
     def save(self, path: pathlib.Path) -> pathlib.Path:
@@ -162,7 +179,7 @@ class Bundle:
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise TrustError(f"{path} is not a saved bundle ({error}); fetch the release again") from error
 
-    def _check(self, path: pathlib.Path, entry: t.Mapping[str, t.Any], seen: pathlib.Path) -> None:
+    def _require_intact(self, path: pathlib.Path, entry: Payload, seen: pathlib.Path) -> None:
         try:
             status = path.stat()
         except OSError as error:
@@ -186,7 +203,7 @@ class Bundle:
             )
         files.write(seen, print_.encode(), 0o600)
 
-    def _download(self, path: pathlib.Path, entry: t.Mapping[str, t.Any]) -> None:
+    def _download(self, path: pathlib.Path, entry: Payload) -> None:
         libraries.require()
         fetcher = tuf.HttpFetcher(self.repository, self.tls)
         url = f"{fetcher.base}/targets/payloads/{entry['sha256']}"

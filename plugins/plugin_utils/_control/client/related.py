@@ -29,7 +29,7 @@ if t.TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Beside:
+class Related:
     """``documents`` are the contents of all of it by TUF path."""
 
     policy: Policy | None
@@ -40,7 +40,7 @@ class Beside:
 
 def gather(
     entry: Listed, channel: Targets, roles: t.Mapping[str, Targets], download: t.Callable[[str], bytes | None]
-) -> Beside:
+) -> Related:
     """Everything beside the release ``entry``.
 
     ``channel`` is what its channel lists, ``roles`` what each approval role lists; ``download`` gives the verified
@@ -53,20 +53,20 @@ def gather(
     if content is not None:
         rules = parse(content)
         documents[TARGET] = content.decode()
-    found = []
+    approvals = []
     for role, targets in roles.items():
         for path in _about(entry, targets):
             content = download(path)
             value = None if content is None else _approval(content)
             if value is not None and content is not None:
-                found.append(Approved(role, path, value))
+                approvals.append(Approved(role, path, value))
                 documents[path] = content.decode("ascii")
     attached = []
     for path in _about(entry, channel):
         content = download(path)
         if path != entry.target and content is not None:
             attached.append(attestations.parse(content, path))
-    return Beside(rules, found, attached, documents)
+    return Related(rules, approvals, attached, documents)
 
 
 def _about(entry: Listed, targets: Targets) -> list[str]:

@@ -23,6 +23,7 @@ from ..repository.metadata.releases import Listed, listed
 from ..transports import tuf
 from . import related
 from .bundle import Bundle
+from .bundle import Document as Step
 
 try:
     from tuf.api import exceptions
@@ -108,7 +109,7 @@ class _Client:
                 raise self._error(f"lists {entry.target} in two ways", code="METADATA")
             path = updater.download_target(info, str(self.folder / "release.json"))
             content = pathlib.Path(path).read_bytes()
-            more = self._beside(updater, entry)
+            more = self._related(updater, entry)
             roots, roles = self._roots(), self._roles(entry.target)
             for path in more.documents:
                 roles.update(self._roles(path))
@@ -121,12 +122,12 @@ class _Client:
             return bundle  # every device can take it directly: nobody will ask for another way
         return dataclasses.replace(bundle, steps=self._steps(updater, entry))
 
-    def _steps(self, updater: Updater, wanted: Listed) -> list[dict[str, t.Any]]:
+    def _steps(self, updater: Updater, wanted: Listed) -> list[Step]:
         """The releases of the name of ``wanted`` with a lower counter, each digest once and from the same channel if it
         is there (:data:`paths.Step`). What cannot be read does not keep ``wanted`` from being rolled out."""
         targets = self._targets()
-        found: dict[str, dict[str, t.Any]] = {}
-        unread: list[dict[str, t.Any]] = []
+        steps: dict[str, Step] = {}
+        unread: list[Step] = []
         for channel in sorted(_channels(targets), key=lambda name: (name != wanted.channel, name)):
             try:
                 updater.get_targetinfo(f"{channel}/{wanted.name}/-")  # as in find
@@ -135,7 +136,7 @@ class _Client:
                 unread.append({"channel": channel, "problem": _sentence(error)})
                 continue
             for entry in entries:
-                if entry.name != wanted.name or entry.counter >= wanted.counter or entry.digest in found:
+                if entry.name != wanted.name or entry.counter >= wanted.counter or entry.digest in steps:
                     continue
                 step = {key: getattr(entry, key) for key in ("version", "counter", "channel", "digest")}
                 try:
@@ -143,8 +144,8 @@ class _Client:
                 except _unreadable() as error:
                     unread.append({**step, "problem": _sentence(error)})
                     continue
-                found[entry.digest] = {**step, **{key: document[key] for key in _EDGES if key in document}}
-        return [*found.values(), *(one for one in unread if one.get("digest") not in found)]
+                steps[entry.digest] = {**step, **{key: document[key] for key in _EDGES if key in document}}
+        return [*steps.values(), *(one for one in unread if one.get("digest") not in steps)]
 
     def _document(self, updater: Updater, entry: Listed) -> bytes:
         """A release document from the cache, else from the repository; verified by ngclient."""
@@ -156,14 +157,14 @@ class _Client:
         path = updater.find_cached_target(info, place) or updater.download_target(info, place)
         return pathlib.Path(path).read_bytes()
 
-    def _beside(self, updater: Updater, entry: Listed) -> related.Beside:
+    def _related(self, updater: Updater, entry: Listed) -> related.Related:
         """What is listed beside the release, each verified by ngclient."""
 
         def download(path: str) -> bytes | None:
             info = updater.get_targetinfo(path)
             if info is None:
                 return None
-            return pathlib.Path(updater.download_target(info, str(self.folder / "beside"))).read_bytes()
+            return pathlib.Path(updater.download_target(info, str(self.folder / "related"))).read_bytes()
 
         targets = self._targets()
         delegations = targets.delegations.roles if targets.delegations else None
@@ -194,12 +195,12 @@ class _Client:
         if not (self.metadata / f"{channel}.json").is_file():
             raise self._error(f"never asks channel {channel} for {channel}/{name}: another delegation comes first")
         entries = listed(channel, self._delegated(targets, channel).targets)
-        found = [entry for entry in entries if entry.name == name and version in ("", entry.version)]
-        if not found:
+        matching = [entry for entry in entries if entry.name == name and version in ("", entry.version)]
+        if not matching:
             there = ", ".join(f"{entry.name}/{entry.version}" for entry in entries) or "nothing"
             wanted = f"{name}/{version}" if version else name
             raise self._error(f"lists no {wanted} in channel {channel}, only {there}; publish or correct it")
-        return max(found, key=lambda entry: entry.counter)
+        return max(matching, key=lambda entry: entry.counter)
 
     def _parsed(self, entry: Listed, content: bytes) -> Document:
         """The release document, which must be the one that is listed. Raises :class:`TrustError`."""
@@ -218,7 +219,7 @@ class _Client:
         return document
 
     def _bundle(
-        self, entry: Listed, content: bytes, roots: list[str], roles: dict[str, str], more: related.Beside
+        self, entry: Listed, content: bytes, roots: list[str], roles: dict[str, str], more: related.Related
     ) -> Bundle:
         document = self._parsed(entry, content)
         texts: dict[str, t.Any] = {
@@ -235,7 +236,7 @@ class _Client:
             roles=roles,
             documents={entry.target: content.decode(), **more.documents},
             approvals=[one.path for one in more.approvals],
-            custody=attestations.check(more.attachments, document, entry.digest, entry.channel, more.policy),
+            custody=attestations.require_custody(more.attachments, document, entry.digest, entry.channel, more.policy),
             repository=self.repository,
             cache=str(self.folder),
             tls=self.tls,

@@ -22,8 +22,10 @@ import typing as t
 
 from ..base import expressions
 from ..base.numbers import is_number, is_whole
+from ..base.plan import Metric
 from ..transports import http
 from . import comparison
+from .comparison import Reading
 from .sources import Source, SourceError, Subject
 
 SUCCESSFUL, FAILED, INCONCLUSIVE, SKIPPED = "successful", "failed", "inconclusive", "skipped"
@@ -33,7 +35,7 @@ SOURCES: t.Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "http": (("url",), ("value", "token_file", "tls")),
     "command": (("argv",), ("value",)),
 }
-_DEFAULTS: t.Mapping[str, t.Any] = {
+_DEFAULTS: t.Mapping[str, object] = {
     "success": None,
     "failure": None,
     "interval": 30,
@@ -46,10 +48,21 @@ _DEFAULTS: t.Mapping[str, t.Any] = {
     "dry_run": False,
     "baseline": False,
 }
+#: A metric as it is given, before anything of it is known to be right.
+Given = t.Mapping[str, t.Any]
 #: Seconds that the analysis of one wave may take at the very most.
 _LONGEST = 24 * 3600
 #: Measurements of one metric that are kept in the journal.
 _KEPT = 50
+
+
+class Measurement(t.TypedDict):
+    """One measurement of a metric; numbers that JSON does not know are texts."""
+
+    verdict: str
+    value: float | str | None
+    baseline: float | str | None
+    message: str
 
 
 @dataclasses.dataclass
@@ -60,19 +73,19 @@ class Result:
     verdict: str
     reason: str
     dry_run: bool
-    measurements: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
+    measurements: list[Measurement] = dataclasses.field(default_factory=list)
 
-    def as_dict(self) -> dict[str, t.Any]:
+    def as_dict(self) -> dict[str, object]:
         """For the journal and for results."""
         return {**dataclasses.asdict(self), "measurements": self.measurements[-_KEPT:]}
 
 
-def check(metrics: t.Any, problems: list[str]) -> list[dict[str, t.Any]]:
+def validate(metrics: object, problems: list[str]) -> list[Metric]:
     """The metrics with defaults; what is wrong with them is added to ``problems``, with the next step."""
     if not isinstance(metrics, list):
         problems.append(f"conditions.analysis: must be a list, not {metrics!r}")
         return []
-    found = []
+    valid: list[Metric] = []
     names: set[str] = set()
     for index, metric in enumerate(metrics):
         where = f"conditions.analysis[{index}]"
@@ -86,11 +99,13 @@ def check(metrics: t.Any, problems: list[str]) -> list[dict[str, t.Any]]:
             problems.append(f"{where}.name: {name!r} is taken by an earlier one; names are unique")
         names.add(str(name))
         problems += [f"{where}.{problem}" for problem in _problems(metric)]
-        found.append({**_DEFAULTS, **{key: value for key, value in metric.items() if value is not None}})
-    return found
+        valid.append(
+            t.cast(Metric, {**_DEFAULTS, **{key: value for key, value in metric.items() if value is not None}})
+        )
+    return valid
 
 
-def line(metric: t.Mapping[str, t.Any]) -> str:
+def line(metric: Metric) -> str:
     """One metric for people."""
     parts = [f"{metric['count']} times every {metric['interval']} seconds from {metric['source']}"]
     if metric["success"]:
@@ -100,17 +115,17 @@ def line(metric: t.Mapping[str, t.Any]) -> str:
     return ", ".join([*parts, *(["dry run"] if metric["dry_run"] else [])])
 
 
-def longest(metrics: t.Sequence[t.Mapping[str, t.Any]]) -> float:
+def longest(metrics: t.Sequence[Metric]) -> float:
     """Seconds that an analysis by these metrics takes at most; with a baseline each measurement asks twice."""
     return max((_longest(metric) for metric in metrics), default=0)
 
 
-def _longest(metric: t.Mapping[str, t.Any]) -> float:
+def _longest(metric: Given | Metric) -> float:
     once = metric["interval"] + metric["timeout"] * (2 if metric["baseline"] else 1)
     return float(metric["initial_delay"] + metric["count"] * once)
 
 
-def run(metrics: t.Sequence[t.Mapping[str, t.Any]], subject: Subject, baseline: Subject | None) -> list[Result]:
+def run(metrics: t.Sequence[Metric], subject: Subject, baseline: Subject | None) -> list[Result]:
     """Measure all metrics side by side: of the wave (``subject``) and of the devices not updated yet (``baseline``).
 
     Ends early when one failed for good: then nothing that the others would say matters.
@@ -120,7 +135,7 @@ def run(metrics: t.Sequence[t.Mapping[str, t.Any]], subject: Subject, baseline: 
         return list(pool.map(lambda metric: _measure(metric, subject, baseline, stop), metrics))
 
 
-def assess(metric: t.Mapping[str, t.Any], verdicts: t.Sequence[str]) -> tuple[str, str] | None:
+def assess(metric: Metric, verdicts: t.Sequence[str]) -> tuple[str, str] | None:
     """Verdict and reason after these measurements, oldest first; None while it goes on."""
     failed, unclear = verdicts.count(FAILED), verdicts.count(INCONCLUSIVE)
     if failed > metric["failure_limit"]:
@@ -142,7 +157,7 @@ def assess(metric: t.Mapping[str, t.Any], verdicts: t.Sequence[str]) -> tuple[st
     return SUCCESSFUL, f"{verdicts.count(SUCCESSFUL)} of {len(verdicts)} measurements succeeded"
 
 
-def judge(metric: t.Mapping[str, t.Any], reading: t.Mapping[str, t.Any]) -> tuple[str, str]:
+def judge(metric: Metric, reading: Reading) -> tuple[str, str]:
     """Verdict of one measurement and why: a success needs every value, a failure only one."""
     success, failure = metric["success"], metric["failure"]
     try:
@@ -159,9 +174,7 @@ def judge(metric: t.Mapping[str, t.Any], reading: t.Mapping[str, t.Any]) -> tupl
     return INCONCLUSIVE, "neither the success nor the failure condition holds"
 
 
-def _measure(
-    metric: t.Mapping[str, t.Any], subject: Subject, baseline: Subject | None, stop: threading.Event
-) -> Result:
+def _measure(metric: Metric, subject: Subject, baseline: Subject | None, stop: threading.Event) -> Result:
     result = Result(metric["name"], SKIPPED, "", bool(metric["dry_run"]))
     if metric["baseline"] and baseline is None:
         result.reason = "no device is left that was not updated, so there is nothing to compare with"
@@ -184,13 +197,11 @@ def _measure(
     return result
 
 
-def _once(
-    metric: t.Mapping[str, t.Any], source: Source, subject: Subject, baseline: Subject | None
-) -> dict[str, t.Any]:
+def _once(metric: Metric, source: Source, subject: Subject, baseline: Subject | None) -> Measurement:
     try:
-        reading: dict[str, t.Any] = source(metric, subject)
-        reading["value"] = reading["values"][0] if reading["values"] else None
-        reading["baseline"] = None
+        sample = source(metric, subject)
+        first = sample["values"][0] if sample["values"] else None
+        reading: Reading = {**sample, "value": first, "baseline": None}
         if baseline:
             values = source(metric, baseline)["values"]
             # several series of the devices that were not updated: what is usual among them is their mean
@@ -198,8 +209,8 @@ def _once(
     except SourceError as error:
         return {"verdict": INCONCLUSIVE, "value": None, "baseline": None, "message": str(error)}
     verdict, message = judge(metric, reading)
-    told = {key: _writable(reading[key]) for key in ("value", "baseline")}
-    return {"verdict": verdict, **told, "message": message}
+    value, base = _writable(reading["value"]), _writable(reading["baseline"])
+    return {"verdict": verdict, "value": value, "baseline": base, "message": message}
 
 
 def _writable(value: float | None) -> float | str | None:
@@ -207,14 +218,14 @@ def _writable(value: float | None) -> float | str | None:
     return value if value is None or math.isfinite(value) else str(value)
 
 
-def _problems(metric: t.Mapping[str, t.Any]) -> t.Iterator[str]:
+def _problems(metric: Given) -> t.Iterator[str]:
     source = str(metric.get("source"))
     if source not in SOURCES:
         yield f"source: {source!r} is none of {', '.join(SOURCES)}"
         return
     needed, more = SOURCES[source]
-    known = {"name", "source", *needed, *more, *_DEFAULTS}
-    yield from (f"{key}: unknown for {source}; there are {', '.join(sorted(known))}" for key in set(metric) - known)
+    keys = {"name", "source", *needed, *more, *_DEFAULTS}
+    yield from (f"{key}: unknown for {source}; there are {', '.join(sorted(keys))}" for key in set(metric) - keys)
     yield from (f"{key}: is missing" for key in needed if not metric.get(key))
     settings = {**_DEFAULTS, **{key: value for key, value in metric.items() if value is not None}}
     for key in ("interval", "initial_delay"):
@@ -238,7 +249,7 @@ def _problems(metric: t.Mapping[str, t.Any]) -> t.Iterator[str]:
         yield f"count: the analysis would take more than {_LONGEST // 3600} hours; measure less often"
 
 
-def _condition_problems(settings: t.Mapping[str, t.Any]) -> t.Iterator[str]:
+def _condition_problems(settings: Given) -> t.Iterator[str]:
     conditions = {key: settings[key] for key in ("success", "failure") if settings[key] is not None}
     if not conditions:
         yield "success: give success, failure or both; without them nothing is decided"
@@ -250,7 +261,7 @@ def _condition_problems(settings: t.Mapping[str, t.Any]) -> t.Iterator[str]:
             yield f"{key}: compares with the baseline; set baseline: true"
 
 
-def _place_problems(settings: t.Mapping[str, t.Any]) -> t.Iterator[str]:
+def _place_problems(settings: Given) -> t.Iterator[str]:
     url, argv = settings.get("url"), settings.get("argv")
     if url:
         yield from _address_problems(str(url))

@@ -17,6 +17,7 @@ import typing as t
 
 from ..base import expressions
 from ..base.numbers import is_number
+from ..base.plan import Condition
 
 _OPERATORS: t.Mapping[str, t.Callable[[float, float], bool]] = {
     "equals": operator.eq,
@@ -26,15 +27,21 @@ _OPERATORS: t.Mapping[str, t.Callable[[float, float], bool]] = {
     "above": operator.gt,
 }
 
-#: A JMESPath expression, or an operator with its number and perhaps ``of: baseline``.
-Condition = str | t.Mapping[str, t.Any]
+
+class Reading(t.TypedDict):
+    """One measurement: ``value`` is the first of ``values``, ``baseline`` that of the devices not updated yet."""
+
+    values: list[float]
+    data: object
+    value: float | None
+    baseline: float | None
 
 
 class Missing(Exception):
     """What would have to be compared is not there or is not a number; says what."""
 
 
-def problem(condition: t.Any) -> str | None:
+def problem(condition: object) -> str | None:
     """What is wrong with a condition, with the next step; None if nothing is."""
     if isinstance(condition, str):
         return expressions.problem(condition)
@@ -56,19 +63,19 @@ def needs_baseline(condition: Condition | None) -> bool:
     return condition is not None and condition.get("of") == "baseline"
 
 
-def no_baseline(reading: t.Mapping[str, t.Any]) -> bool:
+def no_baseline(reading: Reading) -> bool:
     """Whether there is nothing to compare with."""
     return reading["baseline"] is None or math.isnan(reading["baseline"])
 
 
-def holds(condition: Condition, reading: t.Mapping[str, t.Any], every: bool) -> bool:
+def holds(condition: Condition, reading: Reading, every: bool) -> bool:
     """Whether a condition is true of a reading ``{values, baseline, ...}``: of ``every`` value of it, or of any.
 
     Raises :class:`Missing`.
     """
     if isinstance(condition, str):
         return _expression_holds(condition, reading)
-    [(name, number)] = [(key, value) for key, value in condition.items() if key != "of"]
+    [(name, number)] = _bounds(condition)
     values = reading["values"]
     if not values:
         raise Missing("no data")
@@ -79,11 +86,11 @@ def holds(condition: Condition, reading: t.Mapping[str, t.Any], every: bool) -> 
         if base is None or not math.isfinite(base):
             raise Missing("no baseline")
         number = number * base
-    found = [_OPERATORS[name](value, number) for value in values]
-    return all(found) if every else any(found)
+    answers = [_OPERATORS[name](value, number) for value in values]
+    return all(answers) if every else any(answers)
 
 
-def _expression_holds(condition: str, reading: t.Mapping[str, t.Any]) -> bool:
+def _expression_holds(condition: str, reading: Reading) -> bool:
     """JMESPath takes null for false, for equal to nothing, and for unequal to everything: none of it is measured."""
     asked = expressions.reads(condition)
     # who asks how many values there are says itself what none of them means
@@ -94,18 +101,22 @@ def _expression_holds(condition: str, reading: t.Mapping[str, t.Any]) -> bool:
     if "baseline" in asked and no_baseline(reading):
         raise Missing("no baseline")
     try:
-        found = expressions.search(condition, reading)
+        answer = expressions.search(condition, reading)
     except ValueError as error:
         raise Missing(str(error)) from None
-    if found is None:
+    if answer is None:
         raise Missing("no data")
-    return expressions.true(found)
+    return expressions.true(answer)
+
+
+def _bounds(condition: t.Mapping[str, float | str]) -> list[tuple[str, float]]:
+    return [(key, t.cast(float, value)) for key, value in condition.items() if key != "of"]
 
 
 def text(condition: Condition) -> str:
     """For people."""
     if isinstance(condition, str):
         return condition
-    [(name, number)] = [(key, value) for key, value in condition.items() if key != "of"]
+    [(name, number)] = _bounds(condition)
     times = " times the baseline" if condition.get("of") else ""
     return f"{name.replace('_', ' ')} {number}{times}"

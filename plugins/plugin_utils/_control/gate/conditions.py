@@ -11,13 +11,14 @@ from __future__ import annotations
 import typing as t
 
 from ..base.numbers import from_text, is_number, is_whole
+from ..base.plan import Breaker, Conditions
 from . import analysis, rules
 
 #: What a halt does beside stopping.
 STOP, WAVE, ALL = "stop", "roll_back_wave", "roll_back_all"
 _CHOICES = (STOP, WAVE, ALL)
 
-DEFAULTS: t.Mapping[str, t.Any] = {
+DEFAULTS: Conditions = {
     "soak": 0,
     "on_halt": STOP,
     "analysis": [],
@@ -26,26 +27,28 @@ DEFAULTS: t.Mapping[str, t.Any] = {
 }
 
 
-def check(conditions: t.Any, problems: list[str]) -> dict[str, t.Any]:
+def validate(conditions: object, problems: list[str]) -> Conditions:
     """The conditions with defaults; what is wrong with them is added to ``problems``, with the next step."""
     if not isinstance(conditions, dict):
         problems.append(f"conditions: must be a mapping such as {{soak: 600}}, not {conditions!r}")
-        return dict(DEFAULTS)
-    known = ", ".join(sorted(DEFAULTS))
-    problems += [f"conditions.{key}: unknown; there are {known}" for key in conditions if key not in DEFAULTS]
-    found = {**DEFAULTS, **{key: value for key, value in conditions.items() if value is not None}}
-    found["soak"] = from_text(found["soak"])
-    if not (is_number(found["soak"]) and found["soak"] >= 0):
-        problems.append(f"conditions.soak: must be seconds, 0 or more, not {found['soak']!r}")
-    if found["on_halt"] not in _CHOICES:
-        problems.append(f"conditions.on_halt: {found['on_halt']!r} is none of {', '.join(_CHOICES)}")
-    found["analysis"] = analysis.check(found["analysis"], problems)
-    found["rules"] = rules.check(found["rules"], problems)
-    found["breaker"] = _breaker(found["breaker"], problems)
-    return found
+        return DEFAULTS.copy()
+    names = ", ".join(sorted(DEFAULTS))
+    problems += [f"conditions.{key}: unknown; there are {names}" for key in conditions if key not in DEFAULTS]
+    given = {key: value for key, value in conditions.items() if value is not None}
+    settings = t.cast(Conditions, {**DEFAULTS, **given})
+    soak = from_text(settings["soak"])
+    settings["soak"] = t.cast(float, soak)
+    if not (is_number(soak) and soak >= 0):
+        problems.append(f"conditions.soak: must be seconds, 0 or more, not {soak!r}")
+    if settings["on_halt"] not in _CHOICES:
+        problems.append(f"conditions.on_halt: {settings['on_halt']!r} is none of {', '.join(_CHOICES)}")
+    settings["analysis"] = analysis.validate(settings["analysis"], problems)
+    settings["rules"] = rules.validate(settings["rules"], problems)
+    settings["breaker"] = _breaker(settings["breaker"], problems)
+    return settings
 
 
-def lines(conditions: t.Mapping[str, t.Any]) -> list[str]:
+def lines(conditions: Conditions) -> list[str]:
     """For people; nothing about what is left at its default."""
     text = []
     if conditions["soak"]:
@@ -60,10 +63,10 @@ def lines(conditions: t.Mapping[str, t.Any]) -> list[str]:
     return text
 
 
-def _breaker(setting: t.Any, problems: list[str]) -> dict[str, int] | None:
+def _breaker(setting: object, problems: list[str]) -> Breaker | None:
     if setting is None:
         return None
     if not isinstance(setting, dict) or set(setting) != {"halts"} or not is_whole(setting["halts"], 1):
         problems.append(f"conditions.breaker: must be such as {{halts: 3}}, not {setting!r}")
         return None
-    return dict(setting)
+    return {"halts": setting["halts"]}

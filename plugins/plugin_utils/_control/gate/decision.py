@@ -12,11 +12,12 @@ import collections
 import dataclasses
 import typing as t
 
+from ..base.plan import Limits, Plan, Wave
 from ..journal import outcomes
 from ..journal.outcomes import Standing
+from ..journal.record import HALT, HOLD, PROMOTE
 from . import limits as bounds
 
-PROMOTE, HOLD, HALT = "promote", "hold", "halt"
 _STRICTNESS = {PROMOTE: 0, HOLD: 1, HALT: 2}
 
 
@@ -50,17 +51,17 @@ class Finding:
 
 def weigh(decision: Decision, findings: t.Iterable[Finding]) -> Decision:
     """The decision of the records together with what the conditions say: the strictest counts, all of its reasons."""
-    said = [(decision.decision, decision.reason)]
-    said += [(finding.decision, f"{finding.source}: {finding.reason}") for finding in findings]
-    strictest = max((verdict for verdict, _reason in said), key=_STRICTNESS.__getitem__)
+    verdicts = [(decision.decision, decision.reason)]
+    verdicts += [(finding.decision, f"{finding.source}: {finding.reason}") for finding in findings]
+    strictest = max((verdict for verdict, _reason in verdicts), key=_STRICTNESS.__getitem__)
     if strictest == PROMOTE:
         return decision
-    reasons = [reason for verdict, reason in said if verdict == strictest]
+    reasons = [reason for verdict, reason in verdicts if verdict == strictest]
     return dataclasses.replace(decision, decision=strictest, reason="; ".join(reasons))
 
 
 def decide(
-    plan: t.Mapping[str, t.Any],
+    plan: Plan,
     standings: t.Mapping[str, Standing],
     *,
     wave: int,
@@ -72,12 +73,12 @@ def decide(
     ``wave`` is the index of the wave that ended, or with ``before`` of the wave that is about to start. Devices
     of waves that should have ended and have no outcome count as ``lost``; failures recorded for later waves (by an
     earlier run of the same rollout) count too. ``untouched`` are devices whose turn never came because the gate
-    stopped their wave (:func:`rollouts.untouched`); nothing can have become of them.
+    stopped their wave (:class:`journal.gates.Gates`); nothing can have become of them.
     """
-    finished = [entry for entry in plan["waves"] if entry["index"] < wave + (not before)]
+    finished = [entry for entry in plan.waves if entry["index"] < wave + (not before)]
     due = {name for entry in finished for name in entry["hosts"]}.difference(untouched)
     judged = []
-    for entry in plan["waves"]:
+    for entry in plan.waves:
         for name in entry["hosts"]:
             standing = standings.get(name)
             if name in due and (standing is None or standing.outcome == "pending"):
@@ -90,7 +91,7 @@ def decide(
     executed = success + len(failures)
     counts = dict(sorted(collections.Counter(standing.outcome for standing in judged).items()))
     counts.update(success=success, failure=len(failures), executed=executed)
-    verdict, reason = _verdict(plan["limits"], failures, executed)
+    verdict, reason = _verdict(plan.limits, failures, executed)
     back = [standing.device for standing in judged if standing.taken_back]
     if verdict == PROMOTE and back:
         # or a job that runs every hour would bring and take back the same release for ever
@@ -123,7 +124,7 @@ def _failed(standing: Standing) -> bool:
     return standing.outcome in outcomes.FAILURE or (standing.outcome in outcomes.AS_PLANNED and not standing.healthy)
 
 
-def _has_evidence(wave: t.Mapping[str, t.Any], standings: t.Mapping[str, Standing]) -> bool:
+def _has_evidence(wave: Wave, standings: t.Mapping[str, Standing]) -> bool:
     return any(name in standings and standings[name].as_planned for name in wave["hosts"])
 
 
@@ -132,7 +133,7 @@ def _kind(standing: Standing) -> str:
     return standing.outcome if standing.outcome in outcomes.FAILURE else "unhealthy"
 
 
-def _verdict(limits: t.Mapping[str, t.Any], failures: list[Standing], executed: int) -> tuple[str, str]:
+def _verdict(limits: Limits, failures: list[Standing], executed: int) -> tuple[str, str]:
     broken = [standing.device for standing in failures if standing.outcome == "broken"]
     if broken:
         return HALT, f"{_some(broken)} could not be restored and needs hands"

@@ -12,46 +12,47 @@ import fractions
 import typing as t
 
 from ..base.numbers import is_number, is_whole
+from ..base.plan import KindLimit, Limits
 
-DEFAULTS: t.Mapping[str, t.Any] = {"max_failures": 0, "max_failure_percent": None, "min_executed": 10, "kinds": {}}
+DEFAULTS: Limits = {"max_failures": 0, "max_failure_percent": None, "min_executed": 10, "kinds": {}}
 #: What a failure may be limited by. ``broken`` is no kind: one of them halts whatever the limits are.
 KINDS = ("lost", "refused", "restored", "timed_out", "unhealthy")
-_KIND: t.Mapping[str, t.Any] = {"max": None, "max_percent": None}
+_KIND: KindLimit = {"max": None, "max_percent": None}
 
 
-def check(limits: t.Any, problems: list[str]) -> dict[str, t.Any]:
+def validate(limits: object, problems: list[str]) -> Limits:
     """The limits with defaults; what is wrong with them is added to ``problems``, with the next step."""
     if not isinstance(limits, dict):
         problems.append(f"limits: must be a mapping such as {{max_failures: 0}}, not {limits!r}")
-        return dict(DEFAULTS)
-    bounds = {**DEFAULTS, **limits}
-    known = ", ".join(sorted(DEFAULTS))
-    problems += [f"limits.{key}: unknown; there are {known}" for key in limits if key not in DEFAULTS]
-    _check_most("limits.max_failures", bounds["max_failures"], problems)
-    _check_percent("limits.max_failure_percent", bounds["max_failure_percent"], problems)
+        return DEFAULTS.copy()
+    bounds = t.cast(Limits, {**DEFAULTS, **limits})
+    names = ", ".join(sorted(DEFAULTS))
+    problems += [f"limits.{key}: unknown; there are {names}" for key in limits if key not in DEFAULTS]
+    _validate_most("limits.max_failures", bounds["max_failures"], problems)
+    _validate_percent("limits.max_failure_percent", bounds["max_failure_percent"], problems)
     if not is_whole(bounds["min_executed"], 1):
         problems.append(f"limits.min_executed: must be a whole number of at least 1, not {bounds['min_executed']!r}")
-    bounds["kinds"] = _check_kinds(bounds["kinds"], problems)
+    bounds["kinds"] = _validate_kinds(bounds["kinds"], problems)
     return bounds
 
 
-def exceeded(limits: t.Mapping[str, t.Any], kinds: t.Mapping[str, int], executed: int) -> str | None:
+def exceeded(limits: Limits, kinds: t.Mapping[str, int], executed: int) -> str | None:
     """Which limit is exceeded by so many failures of each kind among ``executed`` devices; None if none is."""
     failed = sum(kinds.values())
-    found = _exceeded(limits["max_failures"], limits["max_failure_percent"], failed, executed, limits["min_executed"])
-    if found:
-        return found
+    reason = _exceeded(limits["max_failures"], limits["max_failure_percent"], failed, executed, limits["min_executed"])
+    if reason:
+        return reason
     for kind, bound in limits["kinds"].items():
         count = kinds.get(kind, 0)
-        found = _exceeded(bound["max"], bound["max_percent"], count, executed, limits["min_executed"], kind)
-        if found:
-            return found
+        reason = _exceeded(bound["max"], bound["max_percent"], count, executed, limits["min_executed"], kind)
+        if reason:
+            return reason
     return None
 
 
-def lines(limits: t.Mapping[str, t.Any]) -> list[str]:
+def lines(limits: Limits) -> list[str]:
     """When they halt a rollout, for people, one condition each."""
-    bounds = {
+    bounds: dict[str, KindLimit] = {
         "failed": {"max": limits["max_failures"], "max_percent": limits["max_failure_percent"]},
         **limits["kinds"],
     }
@@ -76,11 +77,11 @@ def _exceeded(
     return None
 
 
-def _check_kinds(kinds: t.Any, problems: list[str]) -> dict[str, dict[str, t.Any]]:
+def _validate_kinds(kinds: object, problems: list[str]) -> dict[str, KindLimit]:
     if not isinstance(kinds, dict):
         problems.append(f"limits.kinds: must be a mapping such as {{lost: {{max: 2}}}}, not {kinds!r}")
         return {}
-    found = {}
+    limits: dict[str, KindLimit] = {}
     for kind, bound in kinds.items():
         where = f"limits.kinds.{kind}"
         if kind == "broken":
@@ -91,17 +92,17 @@ def _check_kinds(kinds: t.Any, problems: list[str]) -> dict[str, dict[str, t.Any
             problems.append(f"{where}: limits nothing; give max, max_percent or both")
         else:
             problems += [f"{where}.{key}: unknown; there are max, max_percent" for key in bound if key not in _KIND]
-            found[kind] = {**_KIND, **bound}
-            _check_most(f"{where}.max", found[kind]["max"], problems)
-            _check_percent(f"{where}.max_percent", found[kind]["max_percent"], problems)
-    return dict(sorted(found.items()))
+            limits[kind] = t.cast(KindLimit, {**_KIND, **bound})
+            _validate_most(f"{where}.max", limits[kind]["max"], problems)
+            _validate_percent(f"{where}.max_percent", limits[kind]["max_percent"], problems)
+    return dict(sorted(limits.items()))
 
 
-def _check_most(where: str, value: t.Any, problems: list[str]) -> None:
+def _validate_most(where: str, value: object, problems: list[str]) -> None:
     if value is not None and not is_whole(value, 0):
         problems.append(f"{where}: must be a whole number or null, not {value!r}")
 
 
-def _check_percent(where: str, value: t.Any, problems: list[str]) -> None:
+def _validate_percent(where: str, value: object, problems: list[str]) -> None:
     if value is not None and not (is_number(value) and 0 <= value <= 100):
         problems.append(f"{where}: must be a number from 0 to 100 or null, not {value!r}")

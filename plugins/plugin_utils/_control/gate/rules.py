@@ -12,19 +12,54 @@ import collections
 import typing as t
 
 from ..base import expressions
+from ..base.plan import Plan, Release, Rule, Wave
 from ..journal import outcomes
 from ..journal.outcomes import Standing
 from .decision import HALT, HOLD, Decision, Finding
 
+
+class DeviceRow(t.TypedDict):
+    """A device of the wave as rules see it."""
+
+    device: str
+    site: str
+    outcome: str
+    code: str | None
+    healthy: bool
+    seconds: float | None
+
+
+class WaveSummary(t.TypedDict):
+    """The wave as rules see it."""
+
+    index: int
+    name: str
+    size: int
+    last: bool
+    counts: dict[str, int]
+    devices: list[DeviceRow]
+
+
+class Summary(t.TypedDict):
+    """What rules look at (docs/gates.md shows it)."""
+
+    wave: WaveSummary
+    counts: dict[str, int]
+    failure_percent: float
+    targets: int
+    release: Release
+    analysis: dict[str, str]
+
+
 _KEYS = frozenset({"when", "decision", "reason"})
 
 
-def check(rules: t.Any, problems: list[str]) -> list[dict[str, t.Any]]:
+def validate(rules: object, problems: list[str]) -> list[Rule]:
     """The rules; what is wrong with them is added to ``problems``."""
     if not isinstance(rules, list):
         problems.append(f"conditions.rules: must be a list, not {rules!r}")
         return []
-    found = []
+    valid: list[Rule] = []
     for index, rule in enumerate(rules):
         where = f"conditions.rules[{index}]"
         if not isinstance(rule, dict):
@@ -38,53 +73,53 @@ def check(rules: t.Any, problems: list[str]) -> list[dict[str, t.Any]]:
             problems.append(f"{where}.decision: must be hold or halt, not {rule.get('decision')!r}")
         if not isinstance(rule.get("reason", ""), str):
             problems.append(f"{where}.reason: must be a text, not {rule['reason']!r}")
-        found.append({"reason": "", **rule})
-    return found
+        valid.append(t.cast(Rule, {"reason": "", **rule}))
+    return valid
 
 
 def summary(
-    plan: t.Mapping[str, t.Any],
-    wave: t.Mapping[str, t.Any],
+    plan: Plan,
+    wave: Wave,
     decision: Decision,
-    known: t.Mapping[str, Standing],
+    standings: t.Mapping[str, Standing],
     *,
     sites: t.Mapping[str, str],
     analysis: t.Mapping[str, str],
-) -> dict[str, t.Any]:
+) -> Summary:
     """What rules look at (docs/gates.md shows it). ``sites`` is host to site, ``analysis`` metric to verdict."""
     counts = {**dict.fromkeys(sorted(outcomes.ALL), 0), **decision.counts}
     executed = counts["executed"]
-    rows = [_row(name, known.get(name), sites.get(name, "")) for name in wave["hosts"]]
+    rows = [_row(name, standings.get(name), sites.get(name, "")) for name in wave["hosts"]]
     return {
         "wave": {
             "index": wave["index"],
             "name": wave["name"],
             "size": len(wave["hosts"]),
-            "last": wave["index"] == len(plan["waves"]) - 1,
+            "last": wave["index"] == len(plan.waves) - 1,
             "counts": {**dict.fromkeys(sorted(outcomes.ALL), 0), **collections.Counter(row["outcome"] for row in rows)},
             "devices": rows,
         },
         "counts": counts,
         "failure_percent": round(100 * counts["failure"] / executed, 3) if executed else 0,
-        "targets": plan["targets"],
-        "release": plan["release"],
+        "targets": plan.document["targets"],
+        "release": plan.release,
         "analysis": dict(analysis),
     }
 
 
-def judge(rules: t.Sequence[t.Mapping[str, t.Any]], summary: t.Mapping[str, t.Any]) -> list[Finding]:
+def judge(rules: t.Sequence[Rule], summary: Summary) -> list[Finding]:
     """What the rules say; one that cannot be evaluated holds: nobody knows what it would have said."""
-    found = []
+    findings = []
     for rule in rules:
         try:
             if expressions.holds(rule["when"], summary):
-                found.append(Finding(rule["decision"], rule["reason"] or rule["when"], "rule"))
+                findings.append(Finding(rule["decision"], rule["reason"] or rule["when"], "rule"))
         except ValueError as error:
-            found.append(Finding(HOLD, f"{error}; correct the expression", "rule"))
-    return found
+            findings.append(Finding(HOLD, f"{error}; correct the expression", "rule"))
+    return findings
 
 
-def _row(name: str, standing: Standing | None, site: str) -> dict[str, t.Any]:
+def _row(name: str, standing: Standing | None, site: str) -> DeviceRow:
     outcome = "lost" if standing is None or standing.outcome == "pending" else standing.outcome
     return {
         "device": name,

@@ -10,40 +10,35 @@ from __future__ import annotations
 
 import typing as t
 
-from .record import Record
 
+class Checkpoint(t.TypedDict):
+    """``size`` is how many records there are and ``head`` the hash of the last.
 
-def of(records: t.Sequence[Record]) -> dict[str, t.Any]:
-    """What devices keep as witnesses: ``{rollout, size, head, journal}``, and ``since``.
-
-    ``size`` is how many records there are and ``head`` the hash of the last; ``journal`` is the hash of the first,
-    which no other journal has, not even one that is begun anew for the same rollout. ``since`` is the hash of the last
-    record with which somebody went on with an older copy of the journal, if there is one. Needs no other records.
+    ``journal`` is the hash of the first, which no other journal has, not even one that is begun anew for the same
+    rollout. ``since`` is the hash of the last record with which somebody went on with an older copy of the journal, if
+    there is one.
     """
-    last = records[-1]
-    found = {"rollout": last["rollout"], "size": last["seq"] + 1, "head": last["hash"], "journal": records[0]["hash"]}
-    resets = [
-        record["hash"] for record in records if record["event"] == "rollout.reset" and record["data"].get("ahead")
-    ]
-    return {**found, "since": resets[-1]} if resets else found
+
+    rollout: str
+    size: int
+    head: str
+    journal: str
+    since: t.NotRequired[str]
 
 
-def holds(records: t.Sequence[Record], checkpoint: t.Mapping[str, t.Any]) -> bool:
-    """:meth:`journal.Journal.holds` for the journal of a rollout with these records."""
-    size = checkpoint["size"]
-    return 0 < size <= len(records) and bool(records[size - 1]["hash"] == checkpoint["head"])
+def of_journal(mine: Checkpoint, witnessed: object) -> list[Checkpoint]:
+    """Those of the checkpoints that a device says it keeps which are of the journal whose checkpoint is ``mine``.
 
-
-def own(mine: t.Mapping[str, t.Any], witnessed: t.Any) -> list[t.Mapping[str, t.Any]]:
-    """:meth:`journal.Journal.own` for the journal whose checkpoint is ``mine``."""
+    A device may say anything.
+    """
     return [
-        kept
+        t.cast(Checkpoint, kept)
         for kept in (witnessed if isinstance(witnessed, list) else ())
         if isinstance(kept, dict) and isinstance(kept.get("size"), int) and isinstance(kept.get("head"), str)
         if all(kept.get(key) == mine.get(key) for key in ("rollout", "journal", "since"))
     ]
 
 
-def chain(checkpoint: t.Mapping[str, t.Any]) -> str:
+def chain(checkpoint: Checkpoint) -> str:
     """What tells the journal of ``checkpoint`` from any other, and from an older copy with which somebody went on."""
-    return str(checkpoint.get("since") or checkpoint["journal"])
+    return checkpoint.get("since") or checkpoint["journal"]

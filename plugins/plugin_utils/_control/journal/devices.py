@@ -24,31 +24,38 @@ FORMAT = 1
 FOLDER = ".devices"
 
 
-def beside(journal: pathlib.Path, rollout: str | None) -> pathlib.Path | None:
+class Progress(t.TypedDict):
+    """``sequence`` is how many transactions the state directory ``instance`` of a device has begun."""
+
+    instance: str
+    sequence: int
+
+
+def folder_of(journal: pathlib.Path, rollout: str | None) -> pathlib.Path | None:
     """The folder that belongs to a journal; None for a journal that does not lie in a journal directory."""
     folder = journal.absolute().parent
     return folder.parent / FOLDER if rollout and folder.name == rollout else None
 
 
-def read(folder: pathlib.Path, device: str) -> dict[str, t.Any] | None:
+def read(folder: pathlib.Path, device: str) -> Progress | None:
     """``{instance, sequence}`` of ``device``, None if nothing is known. Raises JournalError for a damaged file."""
     path = _path(folder, device)
     try:
-        found = json.loads(path.read_bytes())
-        return {"instance": str(found["instance"]), "sequence": int(found["sequence"])}
+        content = json.loads(path.read_bytes())
+        return {"instance": str(content["instance"]), "sequence": int(content["sequence"])}
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, LookupError) as error:
         raise JournalError(f"{path} cannot be read ({error}); restore it from a backup, or remove it") from error
 
 
-def note(folder: pathlib.Path, device: str, reply: t.Mapping[str, t.Any]) -> None:
+def note(folder: pathlib.Path, device: str, reply: t.Mapping[str, object]) -> None:
     """Keep what a transaction reply says; a lower number of the same instance never takes the place of a higher."""
     instance, sequence = reply.get("instance"), reply.get("sequence")
     if not isinstance(instance, str) or not isinstance(sequence, int):
         return
-    known = read(folder, device)
-    if known and known["instance"] == instance and known["sequence"] >= sequence:
+    before = read(folder, device)
+    if before and before["instance"] == instance and before["sequence"] >= sequence:
         return
     files.make_directory(folder, 0o700)
     value = {"format": FORMAT, "device": device, "instance": instance, "sequence": sequence}

@@ -18,9 +18,16 @@ import typing as t
 
 from ..base import files
 from ..base.errors import JournalError
-from . import checkpoints, outcomes
+from . import checkpoints, index, outcomes, runs
 from . import record as entries
-from .record import Record
+from .checkpoints import Checkpoint
+from .record import Data, Entry, Record
+from .state import Run, State
+
+if t.TYPE_CHECKING:
+    from .index import Index
+
+Answer = t.TypeVar("Answer")
 
 NAME = "journal.jsonl"
 GENESIS = "0" * 64
@@ -44,43 +51,39 @@ class Journal:
         outcome: str | None = None,
         code: str | None = None,
         message: str | None = None,
-        data: t.Mapping[str, t.Any] | None = None,
+        data: t.Mapping[str, object] | None = None,
     ) -> Record:
         """Add one record and return it; it is on disk when this returns.
 
         Raises :class:`JournalError` for an event or outcome that does not exist, a missing journal (only
         :meth:`begin` makes one), or a disk that cannot take it.
         """
-        entries.check(event, device, outcome)
-        record: Record = {"event": event, "data": dict(data or {})}
-        record.update(
-            {key: value for key, value in (("device", device), ("outcome", outcome), ("code", code)) if value}
-        )
+        entry: Entry = {"event": event, "data": dict(data or {})}
+        if device:
+            entry["device"] = device
+        if outcome:
+            entry["outcome"] = outcome
+        if code:
+            entry["code"] = code
         if message:
-            record["message"] = message if len(message) <= LONGEST else message[:LONGEST] + "..."
-        try:
-            fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except OSError as error:
-            raise self._error(f"cannot be opened ({error.strerror}); start the rollout with state: started") from error
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            return self._append(fd, record)
-        except OSError as error:
-            raise self._error(f"cannot be written ({error.strerror}); nothing may be touched unrecorded") from error
-        finally:
-            os.close(fd)
+            entry["message"] = message
+        return self._add(entry)
+
+    def adopt(self, record: Record, more: Data) -> Record:
+        """Add the record of a slice's journal, with ``more`` data. Raises like :meth:`append`."""
+        return self._add(entries.copied(record, more))
 
     def pending(self, device: str, generation: int) -> Record:
         """Record that ``device`` is about to be touched."""
         return self.append("device.pending", device=device, data={"generation": generation})
 
     def outcome(
-        self, device: str, outcome: str, *, code: str | None = None, message: str | None = None, **data: t.Any
+        self, device: str, outcome: str, *, code: str | None = None, message: str | None = None, **data: object
     ) -> Record:
         """Record what came of ``device``; the latest counts. ``data``: transaction, before, after, seconds."""
         return self.append("device.outcome", device=device, outcome=outcome, code=code, message=message, data=data)
 
-    def seen(self, device: str, *, healthy: bool, release: str | None = None, **data: t.Any) -> Record:
+    def seen(self, device: str, *, healthy: bool, release: str | None = None, **data: object) -> Record:
         """Record that ``device`` was looked at once more."""
         return self.append("device.seen", device=device, data={"release": release, "healthy": healthy, **data})
 
@@ -89,7 +92,7 @@ class Journal:
         cls,
         path: str | os.PathLike[str],
         rollout: str,
-        data: t.Mapping[str, t.Any],
+        data: t.Mapping[str, object],
         prev: str = GENESIS,
         event: str = "rollout.started",
     ) -> Journal:
@@ -135,35 +138,53 @@ class Journal:
             raise self._error("is empty; restore it from a backup")
         return records
 
-    def checkpoint(self) -> dict[str, t.Any]:
-        """:func:`checkpoints.of` of what is on disk now: a record that is being written is waited for.
+    def state(self) -> State:
+        """What the records add up to, from one pass over the chain. Raises like :meth:`verify`."""
+        return State.of(self.verify())
+
+    def last(self) -> Record:
+        """The last whole record. Raises :class:`JournalError` if there is none."""
+        with self._reading() as handle:
+            line, _end = _tail(handle.fileno())
+        return self._parse(line, None)
+
+    # -- what one device of a wave asks: by the index, so that it costs the same in a small journal and a large one ---
+
+    def checkpoint(self) -> Checkpoint:
+        """What devices keep as witnesses of what is on disk now: a record that is being written is waited for.
 
         The journal of a slice gives that of the journal it belongs to: this is the one that is kept, and that devices
         shall witness.
         """
-        begin = self.slice()
-        if begin:
-            return t.cast("dict[str, t.Any]", begin["data"]["parent"])
-        with self._reading() as handle:
-            fcntl.flock(handle, fcntl.LOCK_SH)
-            content = handle.read()
-        # parses only what it needs: each device of a wave asks this
-        first, last = self._parse(content[: content.find(b"\n")], 1), next(self._backwards(b'"hash"', content), None)
-        if last is None:
-            raise self._error("is empty; restore it from a backup")
-        return checkpoints.of([first, *reversed(list(self._backwards(b'"rollout.reset"', content))), last])
+        return self._ask(self._checkpoint, wait=True)
+
+    def holds(self, checkpoint: Checkpoint) -> bool:
+        """Whether the journal still has what ``checkpoint`` (kept by a device) witnessed.
+
+        The journal of a slice has the length only of the one it belongs to: an older copy shows, another one does not.
+        """
+        return self._ask(lambda places: self._holds(places, checkpoint))
+
+    def lacking(self, witnessed: object) -> Checkpoint | None:
+        """The first of the checkpoints that a device says it keeps which is of this journal, and which it lacks.
+
+        A device may say anything.
+        """
+
+        def lacking(index: Index) -> Checkpoint | None:
+            own = checkpoints.of_journal(self._checkpoint(index), witnessed)
+            return next((kept for kept in own if not self._holds(index, kept)), None)
+
+        return self._ask(lacking, wait=True)
 
     def latest(self, device: str) -> str | None:
-        """The outcome of one device, None if it was touched since or never; reads from the end, parses only its own.
-
-        Every device of a wave asks this, so it must not cost the parsing of the whole file each time.
-        """
+        """The outcome of one device, None if it was touched since or never."""
         last = self.latest_record(device)
         return last.get("outcome") if last else None
 
     def latest_record(self, device: str) -> Record | None:
         """The ``device.pending`` or ``device.outcome`` that counts for one device; None if there is none."""
-        return self._last_of(device, ("device.pending", "device.outcome"))
+        return self._ask(lambda places: places.latest(device, (index.STANDING,)))
 
     def unresolved(self, device: str) -> bool:
         """Whether one device was touched and nobody knows yet what became of it."""
@@ -172,63 +193,64 @@ class Journal:
 
     def sight(self, device: str) -> tuple[bool, str | None] | None:
         """How the device looked (healthy, release) if it was looked at since it was touched; None if it was not."""
-        last = self._last_of(device, ("device.pending", "device.outcome", "device.seen"))
-        if last is None or last["event"] != "device.seen":
+        last = self._ask(lambda places: places.latest(device, (index.STANDING, index.LOOK)))
+        if last is None or not entries.is_look(last):
             return None
         return bool(last["data"].get("healthy")), last["data"].get("release")
 
-    def _last_of(self, device: str, events: t.Collection[str]) -> Record | None:
-        for record in self._backwards(json.dumps(device).encode()):
-            if record.get("device") == device and record["event"] in events:
-                return record
-        return None
+    def of_slice(self) -> bool:
+        """Whether this is the journal of a slice, whose records another machine adopts."""
+        return self._ask(lambda places: places.slice)
 
-    def newest_run(self) -> Record | None:
-        """The record with which the newest run began; parses only what may be one."""
-        return next((record for record in self._backwards(b'"rollout.') if record["event"] in entries.BEGINS), None)
+    def require_newest(self, generation: int | None) -> None:
+        """Raise :class:`JournalError` (``STALE``) if a newer run than ``generation`` follows the rollout."""
 
-    def _backwards(self, text: bytes, content: bytes | None = None) -> t.Iterator[Record]:
-        """The whole records of ``content`` in whose line ``text`` is, newest first, without splitting it into lines.
+        def newest(index: Index) -> Record | None:
+            # the first record of a run holds its plan: it is not parsed for every device
+            return index.newest_run() if generation is not None and index.generation > generation else None
 
-        Each device asks several times for what stands somewhere in a file of megabytes.
-        """
-        if content is None:
-            content = self.path.read_bytes()  # and no mmap: a torn end that another process cuts off would be SIGBUS
-        end = content.rfind(b"\n") + 1
-        while (at := content.rfind(text, 0, end)) >= 0:
-            end = content.rfind(b"\n", 0, at) + 1
-            yield self._parse(content[end : content.find(b"\n", at)], None)
-
-    def holds(self, checkpoint: t.Mapping[str, t.Any]) -> bool:
-        """Whether the journal still has what ``checkpoint`` (kept by a device) witnessed.
-
-        The journal of a slice has the length only of the one it belongs to: an older copy shows, another one does not.
-        """
-        begin = self.slice()
+        begin = self._ask(newest)
         if begin:
-            parent = begin["data"]["parent"]
-            return bool(0 < checkpoint["size"] < parent["size"] or checkpoint["head"] == parent["head"])
-        lines, size = self.path.read_bytes().split(b"\n")[:-1], checkpoint["size"]
-        # one line is parsed, not all of them as for :func:`checkpoints.holds`: each device of a wave asks this
-        return 0 < size <= len(lines) and bool(self._parse(lines[size - 1], size)["hash"] == checkpoint["head"])
+            runs.require_newest(Run.begun(begin), generation)
 
-    def slice(self) -> Record | None:
-        """The first record of the journal of a slice, None for that of a rollout."""
-        with self._reading() as handle:
-            line = handle.readline()
-        # a rollout's first record holds its plan: looked through for every device, not parsed
-        record = self._parse(line, 1) if json.dumps(entries.SLICE).encode() in line else None
-        return record if record and record["event"] == entries.SLICE else None
+    def _ask(self, question: t.Callable[[Index], Answer], *, wait: bool = False) -> Answer:
+        """The answer of the index; with ``wait`` a record that is being written is waited for."""
+        for _attempt in range(2):
+            with self._reading() as handle, contextlib.suppress(index.Unfit):
+                if wait:
+                    fcntl.flock(handle, fcntl.LOCK_SH)
+                with index.opened(self.path, handle.fileno()) as current:
+                    return question(current)
+            index.discard(self.path)
+        raise self._error("has lines that do not follow each other; records were removed or moved")
 
-    def own(self, witnessed: t.Any) -> list[t.Mapping[str, t.Any]]:
-        """Those of the checkpoints that a device says it keeps which are of this journal; it may say anything."""
-        return checkpoints.own(self.checkpoint(), witnessed)
+    def _checkpoint(self, index: Index) -> Checkpoint:
+        if not index.count:
+            raise self._error("is empty; restore it from a backup")
+        if index.slice:
+            return self._parent(index)
+        rollout = self._parse(index.line(index.count - 1), index.count)["rollout"]
+        checkpoint: Checkpoint = {
+            "rollout": rollout,
+            "size": index.count,
+            "head": index.head,
+            "journal": index.first,
+        }
+        if index.since:
+            checkpoint["since"] = index.since
+        return checkpoint
 
-    def last(self) -> Record:
-        """The last whole record. Raises :class:`JournalError` if there is none."""
-        with self._reading() as handle:
-            line, _end = _tail(handle.fileno())
-        return self._parse(line, None)
+    def _holds(self, index: Index, checkpoint: Checkpoint) -> bool:
+        size = checkpoint["size"]
+        if index.slice:
+            parent = self._parent(index)
+            return 0 < size < parent["size"] or checkpoint["head"] == parent["head"]
+        if not 0 < size <= index.count:
+            return False
+        return self._parse(index.line(size - 1), size)["hash"] == checkpoint["head"]
+
+    def _parent(self, index: Index) -> Checkpoint:
+        return t.cast(Checkpoint, self._parse(index.line(0), 1)["data"]["parent"])
 
     # -- details ------------------------------------------------------------------------------------------------
 
@@ -240,7 +262,23 @@ class Journal:
         except OSError as error:
             raise self._error(f"cannot be read ({error.strerror}); give the path of a journal.jsonl") from error
 
-    def _append(self, fd: int, record: Record) -> Record:
+    def _add(self, entry: Entry) -> Record:
+        entries.require_valid(entry)
+        if len(entry.get("message", "")) > LONGEST:
+            entry["message"] = entry["message"][:LONGEST] + "..."
+        try:
+            fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError as error:
+            raise self._error(f"cannot be opened ({error.strerror}); start the rollout with state: started") from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            return self._append(fd, entry)
+        except OSError as error:
+            raise self._error(f"cannot be written ({error.strerror}); nothing may be touched unrecorded") from error
+        finally:
+            os.close(fd)
+
+    def _append(self, fd: int, entry: Entry) -> Record:
         line, end = _tail(fd)
         last = self._parse(line, None)
         size = os.fstat(fd).st_size
@@ -251,7 +289,7 @@ class Journal:
             )
             end = _write(fd, end, gap)
             last = gap
-        complete = entries.complete(record, last["rollout"], last["seq"] + 1, last["hash"])
+        complete = entries.complete(entry, last["rollout"], last["seq"] + 1, last["hash"])
         _write(fd, end, complete)
         return complete
 
@@ -265,7 +303,7 @@ class Journal:
             raise self._error(
                 f"{where} is not a record of format {entries.VERSION}; update the collection or restore the file"
             )
-        return record
+        return t.cast(Record, record)
 
     def _error(self, reason: str) -> JournalError:
         return JournalError(f"the journal {self.path} {reason}")

@@ -8,7 +8,11 @@
 
 from __future__ import annotations
 
+import types
 import typing as t
+
+#: What else a record of an outcome holds.
+Data = t.Mapping[str, t.Any]
 
 SUCCESS = frozenset({"updated"})
 FAILURE = frozenset({"restored", "refused", "lost", "timed_out", "broken"})
@@ -36,7 +40,7 @@ class Standing(t.NamedTuple):
     #: False when the device was looked at after this outcome and did not look healthy
     healthy: bool = True
     #: ``data`` of the record: ``transaction``, ``before``, ``after``, ``seconds``
-    data: t.Mapping[str, t.Any] = {}
+    data: Data = types.MappingProxyType({})
 
     @property
     def taken_back(self) -> bool:
@@ -52,27 +56,3 @@ class Standing(t.NamedTuple):
     def as_planned(self) -> bool:
         """Whether the device runs the wanted release and looked well when last seen."""
         return self.outcome in AS_PLANNED and self.healthy
-
-
-def standings(records: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, Standing]:
-    """The latest outcome of every device that was touched, in the order in which they were first touched.
-
-    A device that was touched again and did not answer since stands as ``pending``.
-    """
-    found: dict[str, Standing] = {}
-    for record in records:
-        device = record.get("device")
-        if record["event"] == "rollout.reset":
-            # who was taken back may be brought to the release again, who was ahead is asked again
-            found = {name: known for name, known in found.items() if not (known.taken_back or known.ahead)}
-        if device is None:
-            continue
-        if record["event"] == "device.pending":
-            found[device] = Standing(device, "pending", data=record["data"])
-        elif record["event"] == "device.outcome":
-            found[device] = Standing(
-                device, record["outcome"], record.get("code"), record.get("message"), data=record["data"]
-            )
-        elif record["event"] == "device.seen" and device in found:
-            found[device] = found[device]._replace(healthy=bool(record["data"].get("healthy")))
-    return found

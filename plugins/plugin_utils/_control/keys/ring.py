@@ -72,7 +72,7 @@ class Ring:
         ``maybe`` name by a URI need not be at hand. ``passphrase`` is tried for encrypted keys. Raises
         :class:`KeyFileError`.
         """
-        found: dict[str, Signer] = {}
+        held: dict[str, Signer] = {}
         absent: dict[str, str] = {}
         secrets = signers.Secrets(passphrase, pin)
         wanted: list[tuple[pathlib.Path | str, bool]] = [(place, True) for place in maybe]
@@ -89,8 +89,8 @@ class Ring:
                     raise
                 absent[pathlib.Path(place).stem if isinstance(place, pathlib.Path) else place] = error.message
             else:
-                found.update((signer.public_key.keyid, signer) for signer in several)
-        return cls(found, absent)
+                held.update((signer.public_key.keyid, signer) for signer in several)
+        return cls(held, absent)
 
     def hint(self) -> str:
         """What to add to a message about missing signatures."""
@@ -104,20 +104,22 @@ def generate(path: pathlib.Path, kind: str = "ecdsa", passphrase: bytes | None =
     """
     if kind not in KINDS:
         raise KeyFileError(f"{kind!r} is not a kind of key; use one of {', '.join(KINDS)}", code="UNSUPPORTED")
-    made: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
-    made = ec.generate_private_key(ec.SECP256R1()) if kind == "ecdsa" else ed25519.Ed25519PrivateKey.generate()
+    private: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+    private = ec.generate_private_key(ec.SECP256R1()) if kind == "ecdsa" else ed25519.Ed25519PrivateKey.generate()
     encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
     if passphrase is not None:
         encryption = serialization.BestAvailableEncryption(passphrase)
-    pem = made.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
-    public = made.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    pem = private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+    public = private.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
     try:
         files.make_directory(path.parent, 0o700)
         files.write_new(path, pem, 0o600)
         files.write(path.with_suffix(".pub"), public)
     except OSError as error:
         raise KeyFileError(f"the key {path} cannot be written ({error.strerror}); give another place") from error
-    return SSlibKey.from_crypto(made.public_key())
+    return SSlibKey.from_crypto(private.public_key())
 
 
 def public(place: pathlib.Path | str, passphrase: bytes | None = None, pin: bytes | None = None) -> SSlibKey:
@@ -135,8 +137,8 @@ def public(place: pathlib.Path | str, passphrase: bytes | None = None, pin: byte
         key.unrecognized_fields[NAME_FIELD] = getattr(several[0], "name", place)
         return key
     path = pathlib.Path(str(place).removeprefix(f"{signers.FILE}:"))
-    beside = path.with_suffix(".pub")
-    source = beside if beside.is_file() else path
+    half = path.with_suffix(".pub")
+    source = half if half.is_file() else path
     if source.suffix == URI_SUFFIX:
         (signer,) = _in_file(source, secrets)
         key = t.cast("SSlibKey", signer.public_key)
@@ -175,10 +177,10 @@ def _in_file(path: pathlib.Path, secrets: signers.Secrets) -> list[Signer]:
     if path.suffix != URI_SUFFIX:
         return [CryptoSigner(_private(path, secrets.passphrase))]
     uri = _first_line(path, "the URI of the key").decode(errors="replace")
-    beside = path.with_suffix(".pub")
-    several = _behind(uri, _public(beside) if beside.is_file() else None, secrets)
+    half = path.with_suffix(".pub")
+    several = _behind(uri, _public(half) if half.is_file() else None, secrets)
     if len(several) != 1:
-        raise KeyFileError(f"{path} stands for {len(several)} keys; put the fingerprint there, or {beside} beside it")
+        raise KeyFileError(f"{path} stands for {len(several)} keys; put the fingerprint there, or {half} beside it")
     return several
 
 

@@ -77,23 +77,23 @@ def held(uri: str) -> list[AgentSigner]:
     Raises :class:`KeyFileError` when there is none.
     """
     wanted = uri.partition(":")[2]
-    found = []
+    signers = []
     with _keys() as keys:
         for key in keys:
             blob = key.asbytes()
             if wanted in ("", fingerprint(blob)):
                 if key.get_name() in _KINDS:
-                    found.append(AgentSigner(_public(key.get_name(), blob), blob, key.comment or fingerprint(blob)))
+                    signers.append(AgentSigner(_public(key.get_name(), blob), blob, key.comment or fingerprint(blob)))
                 elif wanted:
                     raise KeyFileError(
                         f"{uri}: devices cannot check {key.get_name()}; use a key of {' or '.join(_KINDS)}",
                         code="UNSUPPORTED",
                     )
-    if not found:
+    if not signers:
         raise KeyFileError(
             f"{uri}: the SSH agent holds no such key; add it with ssh-add, `ssh-add -l` shows fingerprints"
         )
-    return found
+    return signers
 
 
 def fingerprint(blob: bytes) -> str:

@@ -60,13 +60,15 @@ class Secrets:
 
 def scheme_of(place: str) -> str | None:
     """The scheme of a URI, or None for a path or name. Raises :class:`KeyFileError` for a scheme nobody knows."""
-    found = _URI.match(place)
-    if found is None:
+    match = _URI.match(place)
+    if match is None:
         return None
-    if found[1] != FILE and found[1] not in PACKAGES:
-        known = ", ".join([FILE, *PACKAGES])
-        raise KeyFileError(f"{place}: keys are named by a path or by {known}, not by {found[1]!r}", code="UNSUPPORTED")
-    return found[1]
+    if match[1] != FILE and match[1] not in PACKAGES:
+        schemes = ", ".join([FILE, *PACKAGES])
+        raise KeyFileError(
+            f"{place}: keys are named by a path or by {schemes}, not by {match[1]!r}", code="UNSUPPORTED"
+        )
+    return match[1]
 
 
 def load(uri: str, public: SSlibKey | None, secrets: Secrets) -> list[Signer]:
@@ -80,10 +82,10 @@ def load(uri: str, public: SSlibKey | None, secrets: Secrets) -> list[Signer]:
     try:
         if scheme == "hsm":
             # also proves that the token is there before anything is begun
-            _told, found = HSMSigner.import_(*_token(uri), secrets_handler=secrets.ask)
-            if public is not None and found.keyval != public.keyval:
+            _uri, held = HSMSigner.import_(*_token(uri), secrets_handler=secrets.ask)
+            if public is not None and held.keyval != public.keyval:
                 raise KeyFileError(f"{uri}: the key on the token is not the one of its public key file; correct one")
-            public = public or found
+            public = public or held
         if public is None:
             raise KeyFileError(f"{uri}: its public half is needed; keep the URI in NAME.uri beside NAME.pub")
         return [Signer.from_priv_key_uri(uri, public, secrets.ask)]

@@ -16,7 +16,11 @@ import typing as t
 
 from ..base.inventory import Inventory, values
 from ..base.numbers import is_whole
+from ..base.plan import BudgetEntry, BudgetGroup
 from ..journal.outcomes import Standing
+
+#: An entry as it is given.
+Given = t.Mapping[str, t.Any]
 
 _KEYS = frozenset({"by", "max_unavailable", "min_available"})
 _PERCENT = re.compile(r"([1-9][0-9]?|100)%")
@@ -24,7 +28,7 @@ _PERCENT = re.compile(r"([1-9][0-9]?|100)%")
 _CONSUMING = frozenset({"pending", "lost", "timed_out", "broken"})
 
 
-def check(budget: t.Any, hosts: t.Sequence[str], inventory: Inventory, problems: list[str]) -> list[dict[str, t.Any]]:
+def validate(budget: object, hosts: t.Sequence[str], inventory: Inventory, problems: list[str]) -> list[BudgetEntry]:
     """The budget as a plan keeps it: each entry with its ``groups``, entries of ``value``, ``most`` and ``hosts``.
 
     ``most`` is how many of the group may be out of service at once; an entry without ``by`` has one group whose
@@ -36,27 +40,27 @@ def check(budget: t.Any, hosts: t.Sequence[str], inventory: Inventory, problems:
     if not isinstance(budget, (list, tuple)):
         problems.append(f"budget: must be a list such as [{{by: site, max_unavailable: 1}}], not {budget!r}")
         return []
-    found = []
+    entries = []
     for index, entry in enumerate(budget):
         where = f"budget[{index}]"
         mistakes = _problems(where, entry)
         problems += mistakes
         if not mistakes:
-            found.append(_resolved(where, entry, hosts, inventory, problems))
-    return found
+            entries.append(_resolved(where, entry, hosts, inventory, problems))
+    return entries
 
 
 class Ledger:
     """Who consumes how much of what, for one moment: a turn that is planned, or now."""
 
-    def __init__(self, budget: t.Sequence[t.Mapping[str, t.Any]]) -> None:
+    def __init__(self, budget: t.Sequence[BudgetEntry]) -> None:
         self.most: list[int] = []
         self.titles: list[str] = []
         #: groups that bind everybody
         self._all: list[int] = []
         self._of: dict[str, list[int]] = {}
         #: variable and value -> the group of it
-        self._by: dict[tuple[str, str], int] = {}
+        self._by: dict[tuple[str, str | None], int] = {}
         for entry in budget:
             for group in entry["groups"]:
                 number = len(self.most)
@@ -73,13 +77,13 @@ class Ledger:
         """The numbers of the groups that ``name`` consumes of."""
         return [*self._all, *self._of.get(name, ())]
 
-    def of_stranger(self, variables: t.Mapping[str, t.Any]) -> list[int]:
+    def of_stranger(self, variables: t.Mapping[str, object]) -> list[int]:
         """The same for a device that the plan does not have, by its variables."""
         return [*self._all, *(group for (by, value), group in self._by.items() if str(variables.get(by)) == value)]
 
 
-class Turns:
-    """The turns of one wave, filled one device after the other: the first turn in which it fits."""
+class Batches:
+    """The batches of one wave, filled one device after the other: the first turn in which it fits."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -114,7 +118,7 @@ def consumes(standing: Standing) -> bool:
 
 
 def over(
-    budget: t.Sequence[t.Mapping[str, t.Any]],
+    budget: t.Sequence[BudgetEntry],
     standings: t.Mapping[str, Standing],
     hosts: t.Sequence[str],
     inventory: Inventory,
@@ -134,18 +138,18 @@ def over(
         if consumes(standing) and (name in planned or name in inventory):
             for group in ledger.of(name) if name in planned else ledger.of_stranger(inventory[name]):
                 consumers.setdefault(group, []).append(f"{name} ({standing.outcome})")
-    found: dict[str, str] = {}
+    full_for: dict[str, str] = {}
     for name in hosts:
-        known = standings.get(name)
-        if known is not None and (consumes(known) or known.as_planned):
+        own = standings.get(name)
+        if own is not None and (consumes(own) or own.as_planned):
             continue
         full = [group for group in ledger.of(name) if len(consumers.get(group, ())) >= ledger.most[group]]
         if full:
-            found[name] = "; ".join(_sentence(ledger, group, consumers[group]) for group in full)
+            full_for[name] = "; ".join(_sentence(ledger, group, consumers[group]) for group in full)
             continue
         for group in ledger.of(name):
             consumers.setdefault(group, []).append(f"{name} (this turn)")
-    return found
+    return full_for
 
 
 def _sentence(ledger: Ledger, group: int, consumers: list[str]) -> str:
@@ -154,8 +158,8 @@ def _sentence(ledger: Ledger, group: int, consumers: list[str]) -> str:
 
 
 def _resolved(
-    where: str, entry: t.Mapping[str, t.Any], hosts: t.Sequence[str], inventory: Inventory, problems: list[str]
-) -> dict[str, t.Any]:
+    where: str, entry: Given, hosts: t.Sequence[str], inventory: Inventory, problems: list[str]
+) -> BudgetEntry:
     by = entry.get("by")
     members: dict[str | None, list[str]] = {}
     if by is None:
@@ -163,7 +167,7 @@ def _resolved(
     else:
         for name, text in values(f"{where}.by: {by}", by, hosts, inventory, problems).items():
             members.setdefault(text, []).append(name)
-    groups = []
+    groups: list[BudgetGroup] = []
     for value, names in members.items():
         most = _most(entry, len(names))
         if most < 1:
@@ -174,10 +178,10 @@ def _resolved(
             )
         groups.append({"value": value, "most": most, "hosts": None if by is None else names})
     kept = {key: entry[key] for key in ("max_unavailable", "min_available") if entry.get(key) is not None}
-    return {"by": by, **kept, "groups": groups}
+    return t.cast(BudgetEntry, {"by": by, **kept, "groups": groups})
 
 
-def _most(entry: t.Mapping[str, t.Any], size: int) -> int:
+def _most(entry: Given, size: int) -> int:
     """How many of ``size`` may be out of service; a percentage lets at least one go."""
     limit = entry.get("max_unavailable")
     if limit is not None:
@@ -186,20 +190,22 @@ def _most(entry: t.Mapping[str, t.Any], size: int) -> int:
     return size - least if isinstance(least, int) else max(1, size - math.ceil(size * int(least[:-1]) / 100))
 
 
-def _problems(where: str, entry: t.Any) -> list[str]:
+def _problems(where: str, entry: object) -> list[str]:
     if not isinstance(entry, dict):
         return [f"{where}: must be a mapping such as {{by: site, max_unavailable: 1}}, not {entry!r}"]
     names = ", ".join(sorted(_KEYS))
-    found = [f"{where}.{key}: unknown; an entry has {names}" for key in sorted(map(str, set(entry) - _KEYS))]
+    problems = [f"{where}.{key}: unknown; an entry has {names}" for key in sorted(map(str, set(entry) - _KEYS))]
     given = [key for key in ("max_unavailable", "min_available") if entry.get(key) is not None]
     if len(given) != 1:
-        found.append(f"{where}: give either max_unavailable or min_available")
+        problems.append(f"{where}: give either max_unavailable or min_available")
     for key in given:
         value = entry[key]
         if not is_whole(value, 1) and not (isinstance(value, str) and _PERCENT.fullmatch(value)):
-            found.append(f'{where}.{key}: must be a whole number of at least 1 or a text such as "10%", not {value!r}')
+            problems.append(
+                f'{where}.{key}: must be a whole number of at least 1 or a text such as "10%", not {value!r}'
+            )
     if entry.get("min_available") == "100%":
-        found.append(f"{where}.min_available: with 100% none may ever go; lower it")
+        problems.append(f"{where}.min_available: with 100% none may ever go; lower it")
     if entry.get("by") is not None and not (isinstance(entry["by"], str) and entry["by"]):
-        found.append(f"{where}.by: must be the name of a host variable, not {entry['by']!r}")
-    return found
+        problems.append(f"{where}.by: must be the name of a host variable, not {entry['by']!r}")
+    return problems

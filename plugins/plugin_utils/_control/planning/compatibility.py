@@ -17,7 +17,7 @@ Document = t.Mapping[str, t.Any]
 def unfit(
     document: Document,
     digest: str,
-    infos: t.Mapping[str, t.Any],
+    infos: t.Mapping[str, object],
     hosts: t.Sequence[str],
     *,
     retry_rejected: bool = False,
@@ -28,15 +28,15 @@ def unfit(
     is said. The rules are the device's own: its identity against ``compatible``, its confirmed release against
     ``from``, and, unless ``retry_rejected``, what failed there before.
     """
-    found = {}
+    reasons = {}
     for name in hosts:
         reason, _before = _judged(document, digest, infos.get(name), retry_rejected)
         if reason:
-            found[name] = reason
-    return found
+            reasons[name] = reason
+    return reasons
 
 
-def stands_before(document: Document, digest: str, info: t.Any) -> bool:
+def stands_before(document: Document, digest: str, info: object) -> bool:
     """Whether a device would take the release but for what it runs now: its way there is :mod:`paths`'s subject."""
     _reason, before = _judged(document, digest, info, retry_rejected=False)
     return before
@@ -48,7 +48,7 @@ def words(identity: Document) -> dict[str, str]:
     return {**(identity.get("labels") or {}), **fixed}
 
 
-def _judged(document: Document, digest: str, info: t.Any, retry_rejected: bool) -> tuple[str | None, bool]:
+def _judged(document: Document, digest: str, info: object, retry_rejected: bool) -> tuple[str | None, bool]:
     """Why a device would refuse, None if it would not; True beside it if only ``from`` of the release is in its way."""
     if not isinstance(info, t.Mapping) or "releases" not in info:
         return None, False  # it gave no answer
@@ -60,12 +60,12 @@ def _judged(document: Document, digest: str, info: t.Any, retry_rejected: bool) 
         if own.get(key) not in allowed:
             wanted = " or ".join(allowed)
             return f"is incompatible: the release is for {key} {wanted}, this is {own.get(key) or 'without one'}", False
-    known = info["releases"].get(document["name"]) or {}
-    current = known.get("current")
+    confirmed = info["releases"].get(document["name"]) or {}
+    current = confirmed.get("current")
     if current and current.get("digest") == digest:
         return None, False  # there already: it is part of the plan and comes out as current
-    if known.get("counter") is not None and known["counter"] > document["counter"]:
-        return f"has confirmed counter {known['counter']}, newer than {document['counter']}", False
+    if confirmed.get("counter") is not None and confirmed["counter"] > document["counter"]:
+        return f"has confirmed counter {confirmed['counter']}, newer than {document['counter']}", False
     obstacle = release.obstacle(t.cast(release.Document, document), current)
     if obstacle:
         return f"cannot take it directly: {obstacle}", True

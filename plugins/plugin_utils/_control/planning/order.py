@@ -15,6 +15,7 @@ import heapq
 import typing as t
 
 from ..base.inventory import Inventory
+from ..base.plan import Dependencies
 from .selection import Units
 from .waves import Groups, duplicates
 
@@ -47,23 +48,23 @@ class Graph:
         """The host's name, or the label of what stands for many."""
         return self.hosts[node] if node < len(self.hosts) else self.labels[node - len(self.hosts)]
 
-    def sorted(self, priority: t.Callable[[int], t.Any]) -> list[int]:
+    def sorted(self, priority: t.Callable[[int], int | tuple[int, int]]) -> list[int]:
         """Every node, none before what it comes after; of those that could be next the one of least ``priority``.
 
         Nodes on a cycle and behind it are left out.
         """
-        open_ = [len(found) for found in self.before]
+        open_ = [len(nodes) for nodes in self.before]
         ready = [(priority(node), node) for node, count in enumerate(open_) if not count]
         heapq.heapify(ready)
-        found = []
+        nodes = []
         while ready:
             _priority, node = heapq.heappop(ready)
-            found.append(node)
+            nodes.append(node)
             for other in self.following[node]:
                 open_[other] -= 1
                 if not open_[other]:
                     heapq.heappush(ready, (priority(other), other))
-        return found
+        return nodes
 
     def by_inventory(self) -> list[int]:
         """Every node as the inventory has them, as far as what comes after what allows it."""
@@ -83,27 +84,27 @@ class Graph:
 
 
 def build(
-    order: t.Any, hosts: t.Sequence[str], groups: Groups, inventory: Inventory, problems: list[str]
-) -> tuple[Graph, dict[str, t.Any]]:
+    order: object, hosts: t.Sequence[str], groups: Groups, inventory: Inventory, problems: list[str]
+) -> tuple[Graph, Dependencies | None]:
     """The graph, and what a plan keeps of it.
 
     That is ``after``, host to the names of hosts and groups as its own variable gives them, and ``groups``, the hosts
-    of each group named there; empty without any such variable. ``order`` is a list of groups, earliest first, or None.
+    of each group named there; None without any such variable. ``order`` is a list of groups, earliest first, or None.
     Mistakes are added to ``problems``; a cycle is one.
     """
     graph = Graph(hosts)
-    known = set(groups.get("all", ())).union(hosts)
+    everybody = set(groups.get("all", ())).union(hosts)
     _stages(graph, order, groups, problems)
     after: dict[str, list[str]] = {}
     for name in hosts:
         wanted = inventory.get(name, {}).get(AFTER)
         if wanted is not None:
-            after[name] = _names(name, wanted, known, groups, problems)
+            after[name] = _names(name, wanted, everybody, groups, problems)
     barriers: dict[str, int] = {}
     for name, wanted in after.items():
         for other in wanted:
             node = graph.index.get(other)
-            if node is None and other not in known:
+            if node is None and other not in everybody:
                 if other not in barriers:
                     barriers[other] = graph.barrier(f"group {other}")
                     for member in groups[other]:
@@ -112,7 +113,8 @@ def build(
                 node = barriers[other]
             if node is not None:  # a host that is no target is nobody to place; the gate asks after it
                 graph.edge(node, graph.index[name])
-    kept = {"after": after, "groups": {name: list(groups[name]) for name in sorted(barriers)}} if after else {}
+    named = {name: list(groups[name]) for name in sorted(barriers)}
+    kept: Dependencies | None = {"after": after, "groups": named} if after else None
     reached = graph.by_inventory()
     if len(reached) < len(graph.before):
         around = " after ".join(graph.cycle(reached))
@@ -126,27 +128,27 @@ def settle(graph: Graph, waves: t.Mapping[str, int], units: Units) -> dict[str, 
     Hosts move to later waves only.
     """
     sequence = graph.by_inventory()
-    found = dict(waves)
+    settled = dict(waves)
     while True:
         moved = False
         least = [-1] * len(graph.before)
         for node in sequence:
             earliest = max((least[other] for other in graph.before[node]), default=-1)
-            if node < len(graph.hosts) and (name := graph.hosts[node]) in found:
-                if found[name] < earliest:
-                    found[name], moved = earliest, True
-                earliest = found[name]
+            if node < len(graph.hosts) and (name := graph.hosts[node]) in settled:
+                if settled[name] < earliest:
+                    settled[name], moved = earliest, True
+                earliest = settled[name]
             least[node] = earliest
         for members in units.members.values():
-            latest = max((found[name] for name in members if name in found), default=-1)
+            latest = max((settled[name] for name in members if name in settled), default=-1)
             for name in members:
-                if name in found and found[name] < latest:
-                    found[name], moved = latest, True
+                if name in settled and settled[name] < latest:
+                    settled[name], moved = latest, True
         if not moved:
-            return found
+            return settled
 
 
-def _stages(graph: Graph, order: t.Any, groups: Groups, problems: list[str]) -> None:
+def _stages(graph: Graph, order: object, groups: Groups, problems: list[str]) -> None:
     """Everybody of a group of ``order`` after everybody of the groups before it; of several the first one counts."""
     if order is None:
         return
@@ -172,11 +174,11 @@ def _stages(graph: Graph, order: t.Any, groups: Groups, problems: list[str]) -> 
         barrier = done
 
 
-def _names(host: str, wanted: t.Any, known: set[str], groups: Groups, problems: list[str]) -> list[str]:
+def _names(host: str, wanted: object, everybody: set[str], groups: Groups, problems: list[str]) -> list[str]:
     names = [wanted] if isinstance(wanted, str) else wanted
     if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
         problems.append(f"{AFTER} of {host}: must be a list of hosts or groups, not {wanted!r}")
         return []
-    strangers = [name for name in names if name not in groups and name not in known]
+    strangers = [name for name in names if name not in groups and name not in everybody]
     problems += [f"{AFTER} of {host}: the inventory has no host or group {name!r}; correct it" for name in strangers]
     return [name for name in names if name not in strangers]

@@ -18,13 +18,31 @@ import typing as t
 
 from ....module_utils._device.documents import release
 from . import compatibility
+from .compatibility import Document
 from .text import some
 
 #: ``{version, counter, channel, digest}`` with ``from`` and ``compatible`` of its document as far as it has them, or
 #: with ``problem``, why that cannot be read; ``{channel, problem}`` is a channel of which nothing could be read.
-Step = t.Mapping[str, t.Any]
+Step = Document
 #: ``{version, counter}`` of what is installed, None for nothing of that name.
-State = t.Mapping[str, t.Any] | None
+State = Document | None
+
+
+class PublicStep(t.TypedDict):
+    """A release on the way, for results."""
+
+    name: str
+    version: str
+    counter: int
+    channel: str
+
+
+class WayRow(t.TypedDict):
+    """A way for results."""
+
+    path: list[PublicStep]
+    next: dict[str, str | bool] | None
+    dead_end: str | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +50,12 @@ class Way:
     """``path`` are the releases from the next one to the wanted one, empty if there is ``dead_end``, the reason."""
 
     name: str
-    path: tuple[dict[str, t.Any], ...]
+    path: tuple[PublicStep, ...]
     dead_end: str | None = None
 
-    def as_dict(self) -> dict[str, t.Any]:
+    def as_dict(self) -> WayRow:
         """For results: ``path``, ``next`` (variables of the next rollout, None at a dead end) and ``dead_end``."""
-        following = None
+        following: dict[str, str | bool] | None = None
         if self.path:
             first = self.path[0]
             following = {
@@ -57,7 +75,7 @@ def find(
     document: Step,
     wanted: Step,
     steps: t.Sequence[Step],
-    infos: t.Mapping[str, t.Any],
+    infos: t.Mapping[str, object],
     hosts: t.Iterable[str],
     *,
     retry_rejected: bool = False,
@@ -72,11 +90,11 @@ def find(
     target = {**{key: document[key] for key in ("from", "compatible") if key in document}, **wanted}
     readable = sorted((one for one in steps if "problem" not in one), key=_newest)
     graph = _Graph(wanted["name"], target, readable, [one for one in steps if "problem" in one])
-    found: dict[str, Way] = {}
-    barred: dict[t.Any, dict[str, str]] = {}
-    known: dict[t.Any, Way] = {}
+    ways: dict[str, Way] = {}
+    barred: dict[object, dict[str, str]] = {}
+    searched: dict[object, Way] = {}
     for name in hosts:
-        info: t.Any = infos.get(name)
+        info = t.cast(Document, infos.get(name))
         if not compatibility.stands_before(document, wanted["digest"], info):
             continue
         here = info["releases"].get(wanted["name"]) or {}
@@ -88,10 +106,10 @@ def find(
         if refusals not in barred:
             barred[refusals] = graph.barred(words, floor, rejected)
         key = (current and (current["version"], current["counter"]), tuple(barred[refusals].items()))
-        if key not in known:
-            known[key] = graph.way(current, barred[refusals])
-        found[name] = known[key]
-    return found
+        if key not in searched:
+            searched[key] = graph.way(current, barred[refusals])
+        ways[name] = searched[key]
+    return ways
 
 
 def lines(ways: t.Mapping[str, Way]) -> list[str]:
@@ -128,17 +146,17 @@ class _Graph:
 
     def barred(self, words: t.Mapping[str, str], floor: int, rejected: t.Collection[str]) -> dict[str, str]:
         """Digests that a device would refuse wherever it comes from, each with the reason."""
-        found = {}
+        reasons = {}
         for one in (self.target, *self.steps):
             fits = self.fits[one["digest"]]
             wrong = next((reason for word, allowed, reason in fits if words.get(word) not in allowed), None)
             if one["counter"] < floor:
-                found[one["digest"]] = f"is older than counter {floor}, which was confirmed there"
+                reasons[one["digest"]] = f"is older than counter {floor}, which was confirmed there"
             elif wrong:
-                found[one["digest"]] = wrong
+                reasons[one["digest"]] = wrong
             elif one["digest"] in rejected:
-                found[one["digest"]] = "was rejected there before"
-        return found
+                reasons[one["digest"]] = "was rejected there before"
+        return reasons
 
     def way(self, current: State, barred: t.Mapping[str, str]) -> Way:
         path, reached = self._search(current, barred)
@@ -221,8 +239,8 @@ def _newest(step: Step) -> tuple[int, str]:
     return -step["counter"], step["digest"]
 
 
-def _public(name: str, step: Step) -> dict[str, t.Any]:
-    return {"name": name, **{key: step[key] for key in ("version", "counter", "channel")}}
+def _public(name: str, step: Step) -> PublicStep:
+    return {"name": name, "version": step["version"], "counter": step["counter"], "channel": step["channel"]}
 
 
 def _shown(name: str, step: Step) -> str:

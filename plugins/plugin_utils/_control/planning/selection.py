@@ -15,7 +15,7 @@ import typing as t
 
 from ..base import expressions
 from ..base.inventory import Inventory, values
-from .waves import Groups, Wave
+from .waves import Extra, Groups, Wave
 
 
 @dataclasses.dataclass
@@ -24,7 +24,7 @@ class Chosen:
 
     name: str
     hosts: list[str]
-    extra: dict[str, t.Any]
+    extra: Extra
     reasons: dict[str, str]
 
 
@@ -37,7 +37,7 @@ class Units:
     of: t.Mapping[str, str]
 
     @classmethod
-    def find(cls, by: t.Any, hosts: t.Sequence[str], inventory: Inventory, problems: list[str]) -> Units:
+    def find(cls, by: object, hosts: t.Sequence[str], inventory: Inventory, problems: list[str]) -> Units:
         """``by`` is the variable ``fleet_ota_together`` or None; a host without that variable goes by itself."""
         if by is None:
             return cls(None, {}, {})
@@ -110,15 +110,15 @@ def _pool(
         pool = [name for name in pool if name in members]
     if wave.where is None:
         return pool
-    found = []
+    matching = []
     for name in pool:
         try:
             if expressions.holds(wave.where, inventory.get(name, {})):
-                found.append(name)
+                matching.append(name)
         except ValueError as error:
             problems.append(f"wave {wave.name}: where {wave.where!r} cannot be asked of {name} ({error}); correct it")
             return []
-    return found
+    return matching
 
 
 def _take(

@@ -7,41 +7,38 @@
 
 from __future__ import annotations
 
-import typing as t
-
+from ..base.plan import Plan, Schedule, Wave
 from ..gate import conditions, limits
-
-Plan = t.Mapping[str, t.Any]
 
 
 def lines(plan: Plan) -> list[str]:
     """The plan for people, one line each."""
-    release = plan["release"]
-    count = sum(len(wave["hosts"]) for wave in plan["waves"])
+    release, document = plan.release, plan.document
+    count = sum(len(wave["hosts"]) for wave in plan.waves)
     head = (
         f"release {release['name']} {release['version']} (counter {release['counter']}) from channel "
-        f"{release['channel']}, digest {release['digest'][:12]}, {size(plan['bytes_per_device'])} for each of "
+        f"{release['channel']}, digest {release['digest'][:12]}, {size(document['bytes_per_device'])} for each of "
         f"{count} devices"
     )
     text = [head]
-    for wave in plan["waves"]:
+    for wave in plan.waves:
         text.append(f"wave {wave['index'] + 1} {wave['name']}: {some(wave['hosts'])}{_extras(wave)}")
-    text += [f"wave {name}: left out, no device is left for it" for name in plan["empty"]]
+    text += [f"wave {name}: left out, no device is left for it" for name in document["empty"]]
     reasons: dict[str, list[str]] = {}
-    for entry in plan["skipped"]:
+    for entry in document["skipped"]:
         reasons.setdefault(entry["reason"], []).append(entry["host"])
     text += [f"skipped, {reason}: {some(names)}" for reason, names in reasons.items()]
     text += _settings(plan)
-    text.append(f"halts when {' or '.join([*limits.lines(plan['limits']), 'one is broken'])}")
-    return [*text, *conditions.lines(plan["conditions"])]
+    text.append(f"halts when {' or '.join([*limits.lines(plan.limits), 'one is broken'])}")
+    return [*text, *conditions.lines(plan.conditions)]
 
 
 def detail(plan: Plan | None) -> list[str]:
     """The plan with a line for each device, so that a difference shows who moved; empty for no plan."""
     if plan is None:
         return []
-    devices = [f"{wave['name']}: {name}" for wave in plan["waves"] for name in wave["hosts"]]
-    return [*lines(plan), *devices, *(f"skipped: {entry['host']}" for entry in plan["skipped"])]
+    devices = [f"{wave['name']}: {name}" for wave in plan.waves for name in wave["hosts"]]
+    return [*lines(plan), *devices, *(f"skipped: {entry['host']}" for entry in plan.document["skipped"])]
 
 
 def size(count: int) -> str:
@@ -60,7 +57,7 @@ def some(names: list[str], most: int = 8) -> str:
     return f"{len(names)} device{'' if len(names) == 1 else 's'}: {shown}"
 
 
-def _extras(wave: Plan) -> str:
+def _extras(wave: Wave) -> str:
     parts = [f"in {len(wave['turns'])} turns"] if len(wave["turns"]) > 1 else []
     parts += [f"soak {wave['soak']} s"] if "soak" in wave else []
     parts += ["after an approval"] if wave.get("approval") else []
@@ -68,25 +65,25 @@ def _extras(wave: Plan) -> str:
 
 
 def _settings(plan: Plan) -> list[str]:
-    text = []
-    if plan.get("order"):
-        text.append(f"in this order: {', then '.join(plan['order'])}")
-    if plan.get("dependencies"):
-        text.append(f"{len(plan['dependencies']['after'])} devices wait for others to be as planned")
-    if plan.get("together"):
-        text.append(f"each {plan['together']} goes together")
-    for entry in plan.get("budget", ()):
-        key = "max_unavailable" if "max_unavailable" in entry else "min_available"
+    text, document = [], plan.document
+    if document.get("order"):
+        text.append(f"in this order: {', then '.join(document['order'])}")
+    if document.get("dependencies"):
+        text.append(f"{len(document['dependencies']['after'])} devices wait for others to be as planned")
+    if document.get("together"):
+        text.append(f"each {document['together']} goes together")
+    for entry in plan.budget:
+        key, value = next((key, value) for key, value in entry.items() if key in ("max_unavailable", "min_available"))
         where = f"in each {entry['by']}" if entry["by"] else "in all"
-        text.append(f"{key.replace('_', ' ')} {where}: {entry[key]}")
-    for schedule in plan.get("schedules", ()):
+        text.append(f"{key.replace('_', ' ')} {where}: {value}")
+    for schedule in plan.schedules:
         text.append(_schedule(schedule))
-    if plan.get("urgent"):
+    if plan.urgent:
         text.append("urgent: windows and freezes do not hold it back")
     return text
 
 
-def _schedule(schedule: Plan) -> str:
+def _schedule(schedule: Schedule) -> str:
     entries = schedule["windows"].get("install", ())
     shown = " or ".join(
         f"{entry['length']} from {entry['cron']}"

@@ -17,8 +17,10 @@ from ..base import expressions
 from ..base.numbers import is_number, is_whole
 
 Groups = t.Mapping[str, t.Sequence[str]]
+#: What somebody wrote, before anything of it is known to be right.
+Given = t.Mapping[str, t.Any]
 
-DEFAULT: tuple[t.Mapping[str, t.Any], ...] = ({"count": 1}, {"percent": 25}, {"percent": 100})
+DEFAULT: tuple[t.Mapping[str, object], ...] = ({"count": 1}, {"percent": 25}, {"percent": 100})
 
 _KEYS = frozenset({"name", "group", "hosts", "where", "count", "percent", "grow", "soak", "approval"})
 _SELECTING = frozenset({"group", "hosts", "where", "count", "percent", "grow"})
@@ -55,6 +57,13 @@ class Growth:
                 exact *= self.factor
 
 
+class Extra(t.TypedDict, total=False):
+    """What the gate reads of a wave."""
+
+    soak: float
+    approval: bool
+
+
 @dataclasses.dataclass(frozen=True)
 class Wave:
     """One checked entry.
@@ -70,7 +79,7 @@ class Wave:
     count: int | None
     percent: fractions.Fraction | None
     grow: Growth | None
-    extra: dict[str, t.Any]
+    extra: Extra
 
     @property
     def reason(self) -> str:
@@ -83,30 +92,30 @@ class Wave:
         return ", ".join([*parts, *(["by growth"] if self.grow else [])])
 
 
-def check(waves: t.Any, groups: Groups, known: t.Collection[str], problems: list[str]) -> list[Wave]:
+def validate(waves: object, groups: Groups, hosts: t.Collection[str], problems: list[str]) -> list[Wave]:
     """The waves that are in order; what is wrong is added to ``problems``, with the next step."""
     if not isinstance(waves, (list, tuple)) or not waves:
         problems.append("waves: must be a list with at least one wave, for example [{count: 1}, {percent: 100}]")
         return []
-    checked = []
+    valid = []
     names: set[str] = set()
     for index, wave in enumerate(waves):
         where = f"waves[{index}]"
         if not isinstance(wave, dict):
             problems.append(f"{where}: must be a mapping such as {{percent: 25}}, not {wave!r}")
             continue
-        found = _problems(where, wave, groups, known)
+        mistakes = _problems(where, wave, groups, hosts)
         name = str(wave.get("name") or f"wave-{index + 1}")
         if name in names:
-            found.append(f"{where}.name: {name!r} is taken by an earlier wave; names are unique")
+            mistakes.append(f"{where}.name: {name!r} is taken by an earlier wave; names are unique")
         names.add(name)
-        problems += found
-        if not found:
-            checked.append(_made(name, wave))
-    return checked
+        problems += mistakes
+        if not mistakes:
+            valid.append(_wave(name, wave))
+    return valid
 
 
-def _made(name: str, wave: t.Mapping[str, t.Any]) -> Wave:
+def _wave(name: str, wave: Given) -> Wave:
     percent, grow = wave.get("percent"), wave.get("grow")
     return Wave(
         name=name,
@@ -117,64 +126,66 @@ def _made(name: str, wave: t.Mapping[str, t.Any]) -> Wave:
         # through text, so that 0.1 is a tenth and not 0.1000000000000000055
         percent=None if percent is None else fractions.Fraction(str(percent)),
         grow=None if grow is None else _growth(grow),
-        extra={key: wave[key] for key in ("soak", "approval") if wave.get(key) is not None},
+        extra=t.cast(Extra, {key: wave[key] for key in ("soak", "approval") if wave.get(key) is not None}),
     )
 
 
-def _growth(grow: t.Mapping[str, t.Any]) -> Growth:
+def _growth(grow: Given) -> Growth:
     return Growth(grow.get("start", 1), fractions.Fraction(str(grow.get("factor", 2))), grow.get("most"))
 
 
-def _problems(where: str, wave: dict[str, t.Any], groups: Groups, known: t.Collection[str]) -> list[str]:
+def _problems(where: str, wave: Given, groups: Groups, hosts: t.Collection[str]) -> list[str]:
     names = ", ".join(sorted(_KEYS))
-    found = [f"{where}.{key}: unknown; a wave has {names}" for key in sorted(map(str, set(wave) - _KEYS))]
+    problems = [f"{where}.{key}: unknown; a wave has {names}" for key in sorted(map(str, set(wave) - _KEYS))]
     given = {key for key in _KEYS if wave.get(key) is not None}
     if not given & _SELECTING:
-        found.append(f"{where}: selects nobody; give group, hosts, where, count, percent or grow")
+        problems.append(f"{where}: selects nobody; give group, hosts, where, count, percent or grow")
     for clash in _CLASHES:
         if clash <= given:
-            found.append(f"{where}: {' and '.join(sorted(clash))} exclude each other; give one of them")
+            problems.append(f"{where}: {' and '.join(sorted(clash))} exclude each other; give one of them")
     if "name" in given and not (isinstance(wave["name"], str) and _NAME.fullmatch(wave["name"])):
-        found.append(f"{where}.name: {wave['name']!r} is not a name; use letters, digits, blank, dot, dash, underscore")
+        problems.append(
+            f"{where}.name: {wave['name']!r} is not a name; use letters, digits, blank, dot, dash, underscore"
+        )
     if "group" in given and not isinstance(wave["group"], str):
-        found.append(f"{where}.group: must be the name of one group, not {wave['group']!r}; one wave for each group")
+        problems.append(f"{where}.group: must be the name of one group, not {wave['group']!r}; one wave for each group")
     elif "group" in given and wave["group"] not in groups:
-        found.append(f"{where}.group: the inventory has no group {wave['group']!r}; correct the name")
+        problems.append(f"{where}.group: the inventory has no group {wave['group']!r}; correct the name")
     if "hosts" in given:
         if not isinstance(wave["hosts"], list) or not all(isinstance(name, str) for name in wave["hosts"]):
-            found.append(f"{where}.hosts: must be a list of inventory names")
+            problems.append(f"{where}.hosts: must be a list of inventory names")
         else:
-            strangers = [name for name in wave["hosts"] if name not in known]
-            found += [f"{where}.hosts: the inventory has no host {name!r}; correct the name" for name in strangers]
-            found += [f"{where}.hosts: {name} is named twice; name it once" for name in duplicates(wave["hosts"])]
+            strangers = [name for name in wave["hosts"] if name not in hosts]
+            problems += [f"{where}.hosts: the inventory has no host {name!r}; correct the name" for name in strangers]
+            problems += [f"{where}.hosts: {name} is named twice; name it once" for name in duplicates(wave["hosts"])]
     if "where" in given and (wrong := expressions.problem(wave["where"])):
-        found.append(f"{where}.where: {wrong}")
+        problems.append(f"{where}.where: {wrong}")
     if "count" in given and not is_whole(wave["count"], 1):
-        found.append(f"{where}.count: must be a whole number of at least 1, not {wave['count']!r}")
+        problems.append(f"{where}.count: must be a whole number of at least 1, not {wave['count']!r}")
     if "percent" in given and not (is_number(wave["percent"]) and 0 < wave["percent"] <= 100):
-        found.append(f"{where}.percent: must be a number above 0 and up to 100, not {wave['percent']!r}")
+        problems.append(f"{where}.percent: must be a number above 0 and up to 100, not {wave['percent']!r}")
     if "grow" in given:
-        _check_growth(f"{where}.grow", wave["grow"], found)
+        _validate_growth(f"{where}.grow", wave["grow"], problems)
     if "soak" in given and not is_whole(wave["soak"], 0):
-        found.append(f"{where}.soak: must be a whole number of seconds, not {wave['soak']!r}")
+        problems.append(f"{where}.soak: must be a whole number of seconds, not {wave['soak']!r}")
     if "approval" in given and not isinstance(wave["approval"], bool):
-        found.append(f"{where}.approval: must be true or false, not {wave['approval']!r}")
-    return found
+        problems.append(f"{where}.approval: must be true or false, not {wave['approval']!r}")
+    return problems
 
 
-def _check_growth(where: str, grow: t.Any, found: list[str]) -> None:
+def _validate_growth(where: str, grow: object, problems: list[str]) -> None:
     if not isinstance(grow, dict):
-        found.append(f"{where}: must be a mapping such as {{start: 1, factor: 2, most: 100}}, not {grow!r}")
+        problems.append(f"{where}: must be a mapping such as {{start: 1, factor: 2, most: 100}}, not {grow!r}")
         return
     unknown = sorted(map(str, set(grow) - _GROW_KEYS))
-    found += [f"{where}.{key}: unknown; growth has {', '.join(sorted(_GROW_KEYS))}" for key in unknown]
+    problems += [f"{where}.{key}: unknown; growth has {', '.join(sorted(_GROW_KEYS))}" for key in unknown]
     start, factor, most = grow.get("start", 1), grow.get("factor", 2), grow.get("most")
     if not is_whole(start, 1):
-        found.append(f"{where}.start: must be a whole number of at least 1, not {start!r}")
+        problems.append(f"{where}.start: must be a whole number of at least 1, not {start!r}")
     if not (is_number(factor) and 1 <= factor <= _STEEPEST):
-        found.append(f"{where}.factor: must be a number from 1 to {_STEEPEST}, not {factor!r}")
+        problems.append(f"{where}.factor: must be a number from 1 to {_STEEPEST}, not {factor!r}")
     if most is not None and not is_whole(most, 1):
-        found.append(f"{where}.most: must be a whole number of at least 1, not {most!r}")
+        problems.append(f"{where}.most: must be a whole number of at least 1, not {most!r}")
 
 
 def duplicates(names: t.Iterable[str]) -> list[str]:

@@ -73,20 +73,20 @@ def parse(content: bytes, name: str) -> Attachment:
         envelope = Envelope.from_dict(json.loads(content))
         if envelope.payload_type != PAYLOAD_TYPE:
             raise ValueError(f"its payload is {envelope.payload_type!r}, not {PAYLOAD_TYPE}")
-        found = json_format.Parse(envelope.payload, statement_pb2.Statement())
-        statement.Statement.copy_from_pb(found).validate()
-        _known_predicate(found)
-        subjects = [subject.digest.get("sha256") for subject in found.subject]
+        message = json_format.Parse(envelope.payload, statement_pb2.Statement())
+        statement.Statement.copy_from_pb(message).validate()
+        _known_predicate(message)
+        subjects = [subject.digest.get("sha256") for subject in message.subject]
         if not all(subjects):
             raise ValueError("a subject has no sha256")
     # what malformed JSON, base64, protobuf or a signature without a key id raises
     except (ValueError, KeyError, TypeError, AttributeError, json_format.ParseError) as error:
         raise _error(f"{name} is no in-toto statement in a DSSE envelope: {error}; attach another") from error
     digest = hashlib.sha256(content).hexdigest()
-    return Attachment(name, content, digest, found.predicate_type, frozenset(subjects), envelope)
+    return Attachment(name, content, digest, message.predicate_type, frozenset(subjects), envelope)
 
 
-def check(
+def require_custody(
     attachments: t.Sequence[Attachment], document: release.Document, digest: str, channel: str, policy: Policy | None
 ) -> list[str]:
     """Lines for people on what the statements prove about a release.
@@ -147,22 +147,22 @@ def _signed(one: Attachment, rule: t.Mapping[str, t.Any]) -> str | None:
     return None
 
 
-def _known_predicate(found: statement_pb2.Statement) -> None:
+def _known_predicate(message: statement_pb2.Statement) -> None:
     """Predicates whose published schema is at hand must have its form, with the fields that it requires.
 
     Raises ValueError or ParseError.
     """
-    value = json_format.MessageToDict(found.predicate)
-    if found.predicate_type == SLSA:
+    value = json_format.MessageToDict(message.predicate)
+    if message.predicate_type == SLSA:
         provenance = json_format.ParseDict(value, provenance_pb2.Provenance(), ignore_unknown_fields=True)
         if not provenance.build_definition.build_type or not provenance.run_details.builder.id:
             raise ValueError("a SLSA provenance needs buildDefinition.buildType and runDetails.builder.id")
-    elif found.predicate_type == TEST_RESULT:
+    elif message.predicate_type == TEST_RESULT:
         json_format.ParseDict(value, test_result_pb2.TestResult(), ignore_unknown_fields=True)
         # a statement that says itself that the tests failed proves the opposite of what it is attached for
         if value.get("result") != "PASSED":
             raise ValueError(f"it says that the tests ended with {value.get('result')}")
 
 
-def _error(reason: str, **more: t.Any) -> RepositoryError:
+def _error(reason: str, **more: object) -> RepositoryError:
     return RepositoryError(reason, code="CUSTODY", **more)

@@ -49,26 +49,26 @@ def parse(content: bytes) -> Policy:
         raise RepositoryError(error.message, code="POLICY") from error
 
 
-def needed(found: Policy | None, words: t.Mapping[str, str], channel: str) -> dict[str, int]:
+def needed(rules: Policy | None, words: t.Mapping[str, str], channel: str) -> dict[str, int]:
     """Approvals that a device with this identity needs: role to number. Raises :class:`RepositoryError`."""
     try:
-        return policy.needed(found, words, channel) if found else {}
+        return policy.needed(rules, words, channel) if rules else {}
     except policy.PolicyError as error:
         raise RepositoryError(error.message, code=error.code) from error
 
 
-def lines(found: Policy | None) -> list[str]:
+def lines(rules: Policy | None) -> list[str]:
     """The policy for people, one rule a line; empty for none."""
-    if found is None:
+    if rules is None:
         return []
     text = []
-    for rule in found["rules"]:
+    for rule in rules["rules"]:
         who = " and ".join(f"{key} is {' or '.join(allowed)}" for key, allowed in sorted(rule.get("match", {}).items()))
         where = f", channels {', '.join(rule['channels'])}" if "channels" in rule else ""
         asked = " and ".join(f"{count} of {role}" for role, count in sorted(rule["approvals"].items()))
         text.append(f"rule {rule['name']}: {who or 'every other device'}{where}: {asked or 'nobody'} approves")
-    text.append(f"who asks may approve: {'yes' if found.get('requester_may_approve', False) else 'no'}")
-    for entry in found.get("custody", []):
+    text.append(f"who asks may approve: {'yes' if rules.get('requester_may_approve', False) else 'no'}")
+    for entry in rules.get("custody", []):
         where = f" in {', '.join(entry['channels'])}" if "channels" in entry else ""
         must = "" if entry.get("required", True) else ", if there is one"
         count = f"{entry.get('threshold', 1)} of {len(entry['keys'])} keys"
@@ -77,5 +77,5 @@ def lines(found: Policy | None) -> list[str]:
 
 
 def _key(path: pathlib.Path) -> dict[str, t.Any]:
-    found = ring.public(path)
-    return {"keyid": found.keyid, **found.to_dict()}
+    key = ring.public(path)
+    return {"keyid": key.keyid, **key.to_dict()}

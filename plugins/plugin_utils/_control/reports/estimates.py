@@ -17,19 +17,53 @@ import statistics
 import typing as t
 
 from ..base.errors import JournalError
+from ..base.plan import Plan
 from ..journal import journal
+from ..journal.state import State
 
 #: Seconds per device where nothing is known.
 DEFAULT = 120.0
 #: So many journals are read at most, the newest ones.
 _JOURNALS = 20
 
-Estimate = dict[str, t.Any]
+
+class WaveEstimate(t.TypedDict):
+    """Bytes, and seconds by the median and by the 95th percentile, of one wave."""
+
+    name: str
+    bytes: int
+    seconds: int
+    seconds_p95: int
+
+
+class Total(t.TypedDict):
+    """The same of all waves."""
+
+    bytes: int
+    seconds: int
+    seconds_p95: int
+
+
+class PerDevice(t.TypedDict):
+    """Seconds that an update takes, from how many samples, and where they are from."""
+
+    median: float
+    p95: float
+    samples: int
+    source: str
+
+
+class Estimate(t.TypedDict):
+    """What a plan is expected to cost."""
+
+    per_device: PerDevice
+    waves: list[WaveEstimate]
+    total: Total
 
 
 def history(directory: pathlib.Path | None, name: str) -> list[float]:
     """Seconds of each update that succeeded in recorded rollouts of releases called ``name``, newest journals first."""
-    found: list[float] = []
+    seconds: list[float] = []
     paths = sorted(directory.glob(f"*/{journal.NAME}"), key=lambda path: path.stat().st_mtime) if directory else []
     taken = 0
     for path in reversed(paths):
@@ -37,18 +71,15 @@ def history(directory: pathlib.Path | None, name: str) -> list[float]:
         if taken >= _JOURNALS or not path.parent.name.startswith(f"{name}-"):
             continue
         with contextlib.suppress(JournalError):  # an estimate must not fail for a ruined journal
-            records = journal.Journal(path).read()
-            if not records or records[0]["data"].get("release", {}).get("name") != name:
+            state = State.of(journal.Journal(path).read())
+            if state.release_name != name:
                 continue
             taken += 1
-            for record in records:
-                seconds = record["data"].get("seconds")
-                if record.get("outcome") == "updated" and isinstance(seconds, (int, float)) and seconds > 0:
-                    found.append(float(seconds))
-    return found
+            seconds += state.seconds
+    return seconds
 
 
-def make(plan: t.Mapping[str, t.Any], seconds: t.Sequence[float], forks: int) -> Estimate:
+def make(plan: Plan, seconds: t.Sequence[float], forks: int) -> Estimate:
     """Bytes and seconds per wave and in all, from ``history``; at most ``forks`` devices are at work at once.
 
     ``per_device`` tells the figures and where they are from. ``seconds`` go by the median, ``seconds_p95`` by the 95th
@@ -58,29 +89,38 @@ def make(plan: t.Mapping[str, t.Any], seconds: t.Sequence[float], forks: int) ->
     median = statistics.median(ordered) if ordered else DEFAULT
     p95 = ordered[math.ceil(0.95 * len(ordered)) - 1] if ordered else DEFAULT
     source = f"{len(ordered)} earlier updates" if ordered else "a default, no earlier update is recorded"
-    waves = []
-    for wave in plan["waves"]:
-        soak = wave.get("soak", plan["conditions"].get("soak", 0))
+    waves: list[WaveEstimate] = []
+    for wave in plan.waves:
+        soak = wave.get("soak", plan.conditions.get("soak", 0))
         rounds = sum(math.ceil(size / max(forks, 1)) for size in wave["turns"])
         waves.append(
             {
                 "name": wave["name"],
-                "bytes": plan["bytes_per_device"] * len(wave["hosts"]),
+                "bytes": plan.document["bytes_per_device"] * len(wave["hosts"]),
                 "seconds": round(rounds * median + soak),
                 "seconds_p95": round(rounds * p95 + soak),
             }
         )
-    total = {key: sum(wave[key] for wave in waves) for key in ("bytes", "seconds", "seconds_p95")}
-    per_device = {"median": round(median, 1), "p95": round(p95, 1), "samples": len(ordered), "source": source}
+    total: Total = {
+        "bytes": sum(wave["bytes"] for wave in waves),
+        "seconds": sum(wave["seconds"] for wave in waves),
+        "seconds_p95": sum(wave["seconds_p95"] for wave in waves),
+    }
+    per_device: PerDevice = {
+        "median": round(median, 1),
+        "p95": round(p95, 1),
+        "samples": len(ordered),
+        "source": source,
+    }
     return {"per_device": per_device, "waves": waves, "total": total}
 
 
-def lines(estimate: Estimate, plan: t.Mapping[str, t.Any]) -> list[str]:
+def lines(estimate: Estimate, plan: Plan) -> list[str]:
     """For people, with a word on updates that take longer than the windows reckon with."""
     total, each = estimate["total"], estimate["per_device"]
     span = f"{total['seconds'] / 60:.0f} to {total['seconds_p95'] / 60:.0f} minutes"
     text = [f"takes about {span} ({each['median']:g} to {each['p95']:g} s per device, from {each['source']})"]
-    expected = [schedule["minutes"]["expected"] for schedule in plan.get("schedules", ())]
+    expected = [schedule["minutes"]["expected"] for schedule in plan.schedules]
     if each["samples"] and expected and each["p95"] > min(expected) * 60:
         text.append(
             f"updates took up to {each['p95'] / 60:.0f} minutes, the windows reckon with {min(expected):g}; raise "

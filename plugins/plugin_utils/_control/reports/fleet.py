@@ -18,14 +18,15 @@ import typing as t
 from ..base.errors import JournalError
 from ..journal import checkpoints, journal, outcomes
 from ..journal.journal import Journal
-from ..journal.record import Record
-from ..rollout.rollout import current_plan
+from ..journal.state import State
 
 UNKNOWN = "unknown"
 NONE = "no release"
 #: Column titles, and the key of a row or what makes the text.
 _TITLES = ("device", "reached", "release", "previous", "transaction", "healthy", "rollout")
 Row = dict[str, t.Any]
+#: What a module returned of a device.
+Answer = t.Mapping[str, t.Any]
 
 
 class Place(t.NamedTuple):
@@ -36,14 +37,13 @@ class Place(t.NamedTuple):
     outcome: str | None
     #: whether it was when last seen there, None if nobody knows
     healthy: bool | None
-    #: the checkpoint and the records of the rollout's journal
-    checkpoint: t.Mapping[str, t.Any]
-    records: t.Sequence[Record]
+    #: what the rollout's journal says
+    state: State
 
 
 def places(directory: pathlib.Path, devices: t.Collection[str]) -> tuple[dict[str, Place], list[str]]:
     """Where rollouts below ``directory`` have ``devices``, and what cannot be read there; ways back are left out."""
-    found: dict[str, Place] = {}
+    places: dict[str, Place] = {}
     problems = []
     books = []
     for path in directory.glob("*/" + journal.NAME):
@@ -52,61 +52,60 @@ def places(directory: pathlib.Path, devices: t.Collection[str]) -> tuple[dict[st
         except JournalError as error:
             problems.append(str(error))
     for _time, path in sorted(books, reverse=True):
-        if len(found) == len(set(devices)):
+        if len(places) == len(set(devices)):
             break
         try:
-            records = Journal(path).read()
-            made = current_plan(records)
+            state = State.of(Journal(path).read())
+            plan = state.plan
         except JournalError as error:
             problems.append(str(error))
             continue
-        if "back_from" in made:
+        if plan.back_from:
             continue
-        known, mine = outcomes.standings(records), checkpoints.of(records)
-        for wave in made["waves"]:
-            for name in set(wave["hosts"]).intersection(devices).difference(found):
-                standing = known.get(name)
-                told = standing and (standing.outcome in outcomes.AS_PLANNED or not standing.healthy)
-                healthy = standing.healthy if standing and told else None
+        for wave in plan.waves:
+            for name in set(wave["hosts"]).intersection(devices).difference(places):
+                standing = state.standings.get(name)
+                looked_at = standing and (standing.outcome in outcomes.AS_PLANNED or not standing.healthy)
+                healthy = standing.healthy if standing and looked_at else None
                 outcome = standing.outcome if standing else None
-                found[name] = Place(made["rollout"], wave["name"], outcome, healthy, mine, records)
-    return found, problems
+                places[name] = Place(plan.rollout, wave["name"], outcome, healthy, state)
+    return places, problems
 
 
 def rows(
     devices: t.Iterable[str],
-    infos: t.Mapping[str, t.Mapping[str, t.Any]],
-    checked: t.Mapping[str, t.Mapping[str, t.Any]],
-    known: t.Mapping[str, Place],
+    infos: t.Mapping[str, Answer],
+    checked: t.Mapping[str, Answer],
+    places: t.Mapping[str, Place],
 ) -> list[Row]:
     """One row for each of ``devices``.
 
-    ``infos`` has what ``fleet.ota.info`` registered, ``checked`` what ``fleet.ota.health`` did, ``known`` is of
+    ``infos`` has what ``fleet.ota.info`` registered, ``checked`` what ``fleet.ota.health`` did, ``places`` is of
     :func:`places`. A row has ``device``, ``reached``, ``problem``, ``releases``, ``previous``, ``transaction``,
     ``waiting``, ``healthy``, ``rollout``, ``wave``, ``outcome``, ``ahead``.
     """
-    return [_row(name, infos.get(name, {}), checked.get(name, {}), known.get(name)) for name in devices]
+    return [_row(name, infos.get(name, {}), checked.get(name, {}), places.get(name)) for name in devices]
 
 
-def totals(found: t.Iterable[Row]) -> dict[str, int]:
+def totals(rows: t.Iterable[Row]) -> dict[str, int]:
     """How many devices run each release, have none, or are not known to; the most frequent first."""
-    counted = collections.Counter(text for row in found for text in _running(row))
+    counted = collections.Counter(text for row in rows for text in _running(row))
     return dict(sorted(counted.items(), key=lambda entry: (entry[0] == UNKNOWN, -entry[1], entry[0])))
 
 
-def lines(found: t.Sequence[Row]) -> list[str]:
+def lines(rows: t.Sequence[Row]) -> list[str]:
     """The table, its totals below it, for people and logs: plain text, one line for each device."""
-    table = [_TITLES, *(_cells(row) for row in found)]
+    table = [_TITLES, *(_cells(row) for row in rows)]
     widths = [max(len(cells[index]) for cells in table) for index in range(len(_TITLES))]
-    told = ["  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip() for cells in table]
-    reached = sum(row["reached"] for row in found)
-    told.append(f"{len(found)} devices, {reached} reached")
-    told += [f"{release}: {number}" for release, number in totals(found).items()]
-    told += [f"{row['device']}: {row['problem']}" for row in found if row["problem"]]
-    return told
+    text = ["  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip() for cells in table]
+    reached = sum(row["reached"] for row in rows)
+    text.append(f"{len(rows)} devices, {reached} reached")
+    text += [f"{release}: {number}" for release, number in totals(rows).items()]
+    text += [f"{row['device']}: {row['problem']}" for row in rows if row["problem"]]
+    return text
 
 
-def _row(device: str, info: t.Mapping[str, t.Any], checked: t.Mapping[str, t.Any], place: Place | None) -> Row:
+def _row(device: str, info: Answer, checked: Answer, place: Place | None) -> Row:
     reached = not info.get("unreachable") and ("enrolled" in info or "code" in info)
     answered = reached and "releases" in info
     releases = info.get("releases") or {} if answered else None
@@ -137,16 +136,17 @@ def _problem(device: str, message: str) -> str:
     return " ".join((after if named else message).split())
 
 
-def _ahead(place: Place, witnessed: t.Any) -> bool:
+def _ahead(place: Place, witnessed: object) -> bool:
     """Whether a device witnessed more of a journal than that has (docs/codes/AHEAD.md)."""
-    return any(not checkpoints.holds(place.records, one) for one in checkpoints.own(place.checkpoint, witnessed))
+    own = checkpoints.of_journal(place.state.checkpoint(), witnessed)
+    return any(not place.state.holds(one) for one in own)
 
 
-def _versions(releases: t.Mapping[str, t.Any] | None, which: str) -> list[str] | None:
+def _versions(releases: Answer | None, which: str) -> list[str] | None:
     if releases is None:
         return None
-    found = (entry.get(which) for _name, entry in sorted(releases.items()))
-    return [f"{one['name']} {one['version']}" for one in found if one]
+    entries = (entry.get(which) for _name, entry in sorted(releases.items()))
+    return [f"{one['name']} {one['version']}" for one in entries if one]
 
 
 def _running(row: Row) -> list[str]:
@@ -155,17 +155,17 @@ def _running(row: Row) -> list[str]:
 
 def _cells(row: Row) -> tuple[str, ...]:
     last = row["transaction"]
-    told = UNKNOWN if row["waiting"] is None else "none"
+    transaction = UNKNOWN if row["waiting"] is None else "none"
     if last:
-        told = last["outcome"] or f"waits, {last['state']}"
-        told += f" ({last['code']})" if last["code"] else ""
+        transaction = last["outcome"] or f"waits, {last['state']}"
+        transaction += f" ({last['code']})" if last["code"] else ""
     place = " ".join(part for part in (row["rollout"], row["wave"], row["outcome"] or "untouched") if part)
     return (
         row["device"],
         "yes" if row["reached"] else "no",
         ", ".join(_running(row)),
         UNKNOWN if row["previous"] is None else ", ".join(row["previous"]) or "none",
-        told,
+        transaction,
         UNKNOWN if row["healthy"] is None else "yes" if row["healthy"] else "no",
         (place if row["rollout"] else "none") + (", ahead of the journal" if row["ahead"] else ""),
     )

@@ -16,9 +16,11 @@ import dataclasses
 import datetime
 import typing as t
 
+from ..base.plan import Plan
 from ..gate import decision
 from ..journal import outcomes
-from ..journal.record import BEGINS
+from ..journal.changes import Began, Concluded, Decided, Heard, Touched
+from ..journal.state import State
 
 if t.TYPE_CHECKING:
     from ..journal.record import Record
@@ -43,8 +45,8 @@ class Wave:
 
     def counts(self) -> dict[str, int]:
         """Devices by outcome, in the order of the outcomes' reference."""
-        found = collections.Counter(self.outcomes.values())
-        return {name: found[name] for name in outcomes.ORDER if found[name]}
+        counts = collections.Counter(self.outcomes.values())
+        return {name: counts[name] for name in outcomes.ORDER if counts[name]}
 
 
 class Progress:
@@ -52,7 +54,7 @@ class Progress:
 
     def __init__(self) -> None:
         self.rollout = ""
-        self.release: dict[str, t.Any] = {}
+        self._state = State()
         self.waves: list[Wave] = []
         self.result: str | None = None
         self._wave_of: dict[str, Wave] = {}
@@ -62,30 +64,31 @@ class Progress:
 
     def feed(self, record: Record) -> list[str]:
         """Take in one record of the journal, in their order; the lines that tell it, often none."""
-        event, data = record["event"], record["data"]
+        change = self._state.feed(record)
         self._last = datetime.datetime.fromisoformat(record["time"])
-        if event in BEGINS:
-            return self._begin(record)
-        if event in ("wave.started", "wave.ended", "wave.turn"):
-            return self._decided(event, data)
-        if event == "rollout.ended":
-            self.result = data["result"]
-            return [f"{self._title()}: {self.result}; {self._sum()}"]
-        wave = self._wave_of.get(record.get("device", ""))
-        if wave is None:
-            return []
-        device = record["device"]
-        if event == "device.pending":
-            wave.running.add(device)
-        elif event == "device.outcome":
-            wave.running.discard(device)
-            wave.outcomes[device] = record["outcome"]
-            self._ends.add(device)
-            if len(wave.hosts) <= _MANY or record["outcome"] not in outcomes.AS_PLANNED:
-                cause = ": ".join(part for part in (record.get("code"), record.get("message")) if part)
-                return [f"{wave.name} {device}: {record['outcome']}{f' ({cause})' if cause else ''}; {self.line(wave)}"]
-            if len(wave.outcomes) % max(1, len(wave.hosts) // 10) == 0:
-                return [self.line(wave)]
+        match change:
+            case Began():
+                return self._begin(change)
+            case Decided():
+                return self._decided(change)
+            case Concluded():
+                self.result = change.result
+                return [f"{self._title()}: {self.result}; {self._sum()}"]
+            case Touched() if change.device in self._wave_of:
+                self._wave_of[change.device].running.add(change.device)
+            case Heard() if change.device in self._wave_of:
+                return self._heard(self._wave_of[change.device], change)
+        return []
+
+    def _heard(self, wave: Wave, end: Heard) -> list[str]:
+        wave.running.discard(end.device)
+        wave.outcomes[end.device] = end.outcome
+        self._ends.add(end.device)
+        if len(wave.hosts) <= _MANY or end.outcome not in outcomes.AS_PLANNED:
+            cause = ": ".join(part for part in (end.code, end.message) if part)
+            return [f"{wave.name} {end.device}: {end.outcome}{f' ({cause})' if cause else ''}; {self.line(wave)}"]
+        if len(wave.outcomes) % max(1, len(wave.hosts) // 10) == 0:
+            return [self.line(wave)]
         return []
 
     def line(self, wave: Wave) -> str:
@@ -127,47 +130,46 @@ class Progress:
             return ""
         return f"{rate:.3g} devices per minute" + (f", about {max(1, round(left))} min left" if left else "")
 
-    def _begin(self, record: Record) -> list[str]:
-        data = record["data"]
-        if "plan" in data:
-            self._planned(data["plan"])
-        self.rollout, self.result = record["rollout"], None
+    def _begin(self, begun: Began) -> list[str]:
+        if begun.planned:
+            self._follow(self._state.plan)
+        self.rollout, self.result = self._state.rollout, None
         self._ends, self._began = set(), self._last
         for wave in self.waves:
             wave.running.clear()
-        what = "started" if record["event"] == "rollout.started" else f"resumed, run {data['generation']}"
+        what = f"resumed, run {begun.generation}" if begun.resumed else "started"
         return [f"{self._title()}: {what}; {self.targets} devices in {len(self.waves)} waves, {self._sum()}"]
 
-    def _planned(self, plan: t.Mapping[str, t.Any]) -> None:
-        known = {device: outcome for wave in self.waves for device, outcome in wave.outcomes.items()}
-        self.release = dict(plan["release"])
-        self.waves = [Wave(entry["index"], entry["name"], frozenset(entry["hosts"])) for entry in plan["waves"]]
+    def _follow(self, plan: Plan) -> None:
+        ends = {device: outcome for wave in self.waves for device, outcome in wave.outcomes.items()}
+        self.waves = [Wave(entry["index"], entry["name"], frozenset(entry["hosts"])) for entry in plan.waves]
         self._wave_of = {device: wave for wave in self.waves for device in wave.hosts}
-        for device, outcome in known.items():
+        for device, outcome in ends.items():
             if device in self._wave_of:
                 self._wave_of[device].outcomes[device] = outcome
 
-    def _decided(self, event: str, data: t.Mapping[str, t.Any]) -> list[str]:
-        wave = self.waves[data["wave"]]
-        go = data["decision"] == decision.PROMOTE
-        wave.reason = "" if go else data["reason"]
+    def _decided(self, gate: Decided) -> list[str]:
+        wave = self.waves[gate.wave]
+        go = gate.decision == decision.PROMOTE
+        wave.reason = "" if go else gate.reason
         if go:
-            wave.state = "passed" if event == "wave.ended" else "running"
+            wave.state = "passed" if gate.point == "after" else "running"
         else:
-            wave.state = str(data["decision"])
-        if event == "wave.turn" and go:
+            wave.state = gate.decision
+        if gate.point == "turn" and go:
             return []
-        told = {"wave.started": "begins", "wave.ended": "promoted"}.get(event, "") if go else str(data["decision"])
-        return [f"{self.line(wave)}: {told}{'' if go else ', ' + wave.reason}{self._rates()}"]
+        step = {"before": "begins", "after": "promoted"}.get(gate.point, "") if go else gate.decision
+        return [f"{self.line(wave)}: {step}{'' if go else ', ' + wave.reason}{self._rates()}"]
 
     def _rates(self) -> str:
         rates = self.rates()
         return f"; {rates}" if rates else ""
 
     def _title(self) -> str:
-        return f"{self.release.get('name')} {self.release.get('version')}"
+        release = self._state.plan.release
+        return f"{release['name']} {release['version']}"
 
     def _sum(self) -> str:
-        found = collections.Counter(outcome for wave in self.waves for outcome in wave.outcomes.values())
-        told = [f"{found[name]} {name}" for name in outcomes.ORDER if found[name]]
-        return ", ".join([*told, f"{self.targets - self.done} without an outcome"])
+        counts = collections.Counter(outcome for wave in self.waves for outcome in wave.outcomes.values())
+        texts = [f"{counts[name]} {name}" for name in outcomes.ORDER if counts[name]]
+        return ", ".join([*texts, f"{self.targets - self.done} without an outcome"])

@@ -27,14 +27,14 @@ if t.TYPE_CHECKING:
 
 def together(disk: Store, state: State, wanted: Listed, more: t.Iterable[Attachment]) -> list[Attachment]:
     """What any channel lists about the release already, and ``more``; each once."""
-    found: dict[str, Attachment] = {}
+    attachments: dict[str, Attachment] = {}
     for name, metadata in state.channels.items():
         for path, entry in () if store.is_approvals(name) else metadata.signed.targets.items():
             if (entry.custom or {}).get("release") == wanted.digest:
                 one = attestations.parse(disk.content(path, entry), path)
-                found[one.sha256] = one
-    found.update((one.sha256, one) for one in more)
-    return [found[sha256] for sha256 in sorted(found)]
+                attachments[one.sha256] = one
+    attachments.update((one.sha256, one) for one in more)
+    return [attachments[sha256] for sha256 in sorted(attachments)]
 
 
 def entries(wanted: Listed, attached: t.Iterable[Attachment]) -> tuple[dict[str, TargetFile], dict[str, bytes]]:

@@ -64,8 +64,8 @@ def _role(edit: Edit, name: str, metadata: t.Any, session: Session) -> dict[str,
     keys = []
     for keyid in role.keyids:
         key = holder.keys[keyid]
-        told = key.unrecognized_fields.get(NAME_FIELD)
-        keys.append({"name": told, "id": keyid, "scheme": key.scheme, "signed": keyid in metadata.signatures})
+        holder_name = key.unrecognized_fields.get(NAME_FIELD)
+        keys.append({"name": holder_name, "id": keyid, "scheme": key.scheme, "signed": keyid in metadata.signatures})
     return {
         "name": name,
         "kind": "role" if name in store.TOP else "approvals" if store.is_approvals(name) else "channel",
@@ -80,13 +80,13 @@ def _role(edit: Edit, name: str, metadata: t.Any, session: Session) -> dict[str,
 
 
 def _expiring(roles: list[dict[str, t.Any]], edit: Edit) -> list[str]:
-    found = []
+    lines = []
     for role in roles:
         if role["expired"]:
-            found.append(f"{role['name']} expired at {role['expires']}: clients refuse it until it is signed again")
+            lines.append(f"{role['name']} expired at {role['expires']}: clients refuse it until it is signed again")
         elif role["days_left"] * _SHARE < edit.period(role["name"]).days:
-            found.append(f"{role['name']} expires in {role['days_left']} days: sign it again (state: refreshed)")
-    return found
+            lines.append(f"{role['name']} expires in {role['days_left']} days: sign it again (state: refreshed)")
+    return lines
 
 
 def _line(role: dict[str, t.Any]) -> str:

@@ -27,7 +27,7 @@ from .metadata.releases import Listed, admit, admit_document, by_counter, target
 from .metadata.roles import Config
 from .metadata.session import Session
 from .metadata.store import content_name, in_force
-from .proposals.commit import conclude
+from .proposals.commit import commit_or_propose
 from .proposals.proposal import Change, Request
 
 try:
@@ -119,10 +119,10 @@ class Repository(Session):
         target: str,
         content: bytes,
         *,
-        custom: t.Mapping[str, t.Any],
+        custom: t.Mapping[str, object],
         ring: Ring,
         title: str,
-        details: t.Mapping[str, t.Any],
+        details: t.Mapping[str, object],
         requested_by: str,
         expires: datetime.datetime | None = None,
         remove: t.Iterable[str] = (),
@@ -172,7 +172,7 @@ class Repository(Session):
         edit.delegate({**config.channels, **config.approvals})
         kind = "roles" if state else "repository"
         new_periods = periods if periods != old_periods else None
-        changed, proposal = conclude(self, edit, {}, kind, propose, check=check, expiry_days=new_periods)
+        changed, proposal = commit_or_propose(self, edit, {}, kind, propose, check=check, expiry_days=new_periods)
         if new_periods and not check and not proposal:
             self.store.write_periods(periods)
         after = changes.role_lines(edit, periods)
@@ -195,28 +195,28 @@ class Repository(Session):
         state = self.load()
         edit = self.edit(state, ring)
         before = changes.releases(state)
-        known = admit(wanted, before, changes.channels(edit.channels))
+        same = admit(wanted, before, changes.channels(edit.channels))
         document = content_name(wanted.target, wanted.digest)
         attached = attestations.together(self.store, state, wanted, attachments)
-        proven = custody.check(
+        proven = custody.require_custody(
             attached, documents.parse(content), wanted.digest, wanted.channel, in_force(self.store, state)
         )
         if not check:
             # before the metadata that leads to them; also heals payloads that got lost
             for sha256, path in payloads.items():
                 self._take_in(sha256, path)
-        if known and not check and not (self.store.directory / document).is_file():
+        if same and not check and not (self.store.directory / document).is_file():
             self.store.commit({document: content})
         custom = {"name": wanted.name, "version": wanted.version, "counter": wanted.counter}
         entry = TargetFile(wanted.length, {"sha256": wanted.digest}, wanted.target, {"custom": custom})
         entries, contents = attestations.entries(wanted, attached)
-        if not known:
+        if not same:
             entries, contents = {wanted.target: entry, **entries}, {document: content, **contents}
         edit.enter(wanted.channel, entries)
         if propose and not propose.title:
             propose = dataclasses.replace(propose, title=f"{wanted.name} {wanted.version} in {wanted.channel}")
-        changed, proposal = conclude(self, edit, contents, "release", propose, check=check)
-        after = _lines(before if known else sorted([*before, wanted], key=by_counter))
+        changed, proposal = commit_or_propose(self, edit, contents, "release", propose, check=check)
+        after = _lines(before if same else sorted([*before, wanted], key=by_counter))
         return Change(changed, _lines(before), [*after, *proven] if changed else after, wanted, proposal=proposal)
 
     def _promote(
@@ -249,7 +249,7 @@ class Repository(Session):
         role: str,
         target: str,
         content: bytes,
-        custom: t.Mapping[str, t.Any],
+        custom: t.Mapping[str, object],
         remove: tuple[str, ...],
         ring: Ring,
         request: Request,
@@ -264,7 +264,7 @@ class Repository(Session):
         digest = source.digest(content)
         more = {"custom": dict(custom)} if custom else {}
         edit.enter(role, {target: TargetFile(len(content), {"sha256": digest}, target, more)}, remove)
-        changed, proposal = conclude(
+        changed, proposal = commit_or_propose(
             self, edit, {content_name(target, digest): content}, "document", request, check=check
         )
         return Change(changed, before, changes.content_lines(role, signed), proposal=proposal)
@@ -285,12 +285,12 @@ class Repository(Session):
             else:
                 warnings.append(f"{name} expires on {metadata.signed.expires:%Y-%m-%d} and its keys were not given")
         before = changes.expiry_lines(edit)
-        changed, _none = conclude(self, edit, {}, "renewal", None, check=check)
+        changed, _none = commit_or_propose(self, edit, {}, "renewal", None, check=check)
         after, proposal = changes.expiry_lines(edit), None
         if lacking:
             rest = self.edit(state if check else self.load(), ring, edit.periods)
             rest.touched.update(lacking)
-            new, proposal = conclude(self, rest, {}, "renewal", propose, check=check)
+            new, proposal = commit_or_propose(self, rest, {}, "renewal", propose, check=check)
             changed = changed or new
         return Change(changed, before, after, warnings=warnings, proposal=proposal)
 

@@ -43,14 +43,14 @@ def derive(session: Session, channel: str, document: pathlib.Path) -> Derived:
     described, content, payloads = source.read(document)
     digest = source.digest(content)
     target = target_of(channel, described["name"], described["version"])
-    found = dict(_standing(session, channel, target))
-    if not found:
+    documents = dict(_standing(session, channel, target))
+    if not documents:
         raise RepositoryError(
             f"{described['name']} {described['version']} is neither listed in channel {channel} nor proposed there; "
             "publish it first",
             code="RELEASE",
         )
-    for where, other in found.items():
+    for where, other in documents.items():
         if other != content:
             wrong = _differences(json.loads(content), json.loads(other))
             raise RepositoryError(
@@ -59,7 +59,9 @@ def derive(session: Session, channel: str, document: pathlib.Path) -> Derived:
                 code="HASH_MISMATCH",
                 differences=wrong,
             )
-    return Derived(digest, list(found), [f"{path.name}: sha256 {sha256}" for sha256, path in sorted(payloads.items())])
+    return Derived(
+        digest, list(documents), [f"{path.name}: sha256 {sha256}" for sha256, path in sorted(payloads.items())]
+    )
 
 
 def _standing(session: Session, channel: str, target: str) -> t.Iterator[tuple[str, bytes]]:
@@ -74,7 +76,7 @@ def _standing(session: Session, channel: str, target: str) -> t.Iterator[tuple[s
             yield proposal.id, proposal.content[content_name(target, entry.hashes["sha256"])]
 
 
-def _differences(mine: t.Any, theirs: t.Any, where: str = "") -> list[str]:
+def _differences(mine: object, theirs: object, where: str = "") -> list[str]:
     """Each place where two documents differ."""
     if isinstance(mine, dict) and isinstance(theirs, dict):
         keys = sorted({*mine, *theirs})

@@ -46,7 +46,7 @@ def digest(content: bytes) -> str:
 
 def digest_of(path: pathlib.Path) -> str:
     """SHA-256 of a file."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for chunk in files.read_chunks(path):
-        found.update(chunk)
-    return found.hexdigest()
+        digest.update(chunk)
+    return digest.hexdigest()

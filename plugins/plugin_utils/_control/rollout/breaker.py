@@ -20,14 +20,23 @@ import typing as t
 
 from ..base import files
 from ..base.errors import JournalError, PlanError
-from ..gate import decision
+from ..base.plan import Plan
 from ..journal import journal
 from ..journal.journal import Journal
-from ..journal.record import stamp
-from ..planning.plan import Plan
-from .rollout import COMPLETE, HALTED, current_plan
+from ..journal.record import HALTED, stamp
+from ..journal.state import State
 
 NAME = "resets.jsonl"
+
+
+class Reset(t.TypedDict):
+    """Somebody closed the breaker of a channel: when, who, why, and the halted rollouts that no longer count."""
+
+    time: str
+    channel: str
+    by: str
+    reason: str
+    rollouts: list[str]
 
 
 def halted(directory: pathlib.Path, channel: str) -> list[str]:
@@ -38,39 +47,39 @@ def halted(directory: pathlib.Path, channel: str) -> list[str]:
     ends: list[tuple[str, str, str]] = []
     for path in directory.glob(f"*/{journal.NAME}"):
         with contextlib.suppress(JournalError):  # a ruined neighbour must not stop this channel
-            ends += _end(Journal(path), channel)
+            ends += _end(State.of(Journal(path).read()), channel)
     ends += [(entry["time"], "reset", "") for entry in resets(directory) if entry["channel"] == channel]
-    found: list[str] = []
+    rollouts: list[str] = []
     for _time, what, rollout in sorted(ends):
-        if what == "halted":
-            found.append(rollout)
+        if what == HALTED:
+            rollouts.append(rollout)
         else:
-            found = []
-    return found
+            rollouts = []
+    return rollouts
 
 
-def insist(directory: pathlib.Path, plan: Plan) -> None:
+def require_closed(directory: pathlib.Path, plan: Plan) -> None:
     """Raise :class:`PlanError` with ``BREAKER`` if the plan's breaker is open. A way back always may begin."""
-    setting = plan["conditions"]["breaker"]
-    if not setting or "back_from" in plan:
+    setting = plan.conditions["breaker"]
+    if not setting or plan.back_from:
         return
-    channel = plan["release"]["channel"]
-    found = halted(directory, channel)
-    if len(found) >= setting["halts"]:
+    channel = plan.release["channel"]
+    rollouts = halted(directory, channel)
+    if len(rollouts) >= setting["halts"]:
         raise PlanError(
-            f"{len(found)} rollouts of channel {channel} were halted in a row ({', '.join(found[-5:])}), and from "
-            f"{setting['halts']} on nothing starts; find out why, then say so with fleet.ota.reset",
+            f"{len(rollouts)} rollouts of channel {channel} were halted in a row ({', '.join(rollouts[-5:])}), and "
+            f"from {setting['halts']} on nothing starts; find out why, then say so with fleet.ota.reset",
             code="BREAKER",
-            rollouts=found,
+            rollouts=rollouts,
         )
 
 
-def reset(directory: pathlib.Path, channel: str, by: str, reason: str) -> dict[str, t.Any]:
+def reset(directory: pathlib.Path, channel: str, by: str, reason: str) -> Reset:
     """Record that ``by`` closes the breaker of ``channel``, and why; returns the entry. Raises :class:`PlanError`."""
     if not reason.strip():
         raise PlanError("a reset needs a reason: say what was found, for whoever asks later")
     kept = halted(directory, channel)
-    entry = {"time": stamp(), "channel": channel, "by": by, "reason": reason, "rollouts": kept}
+    entry: Reset = {"time": stamp(), "channel": channel, "by": by, "reason": reason, "rollouts": kept}
     files.make_directory(directory, 0o700)
     with files.lock(directory / ".lock"):
         fd = os.open(directory / NAME, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -82,7 +91,7 @@ def reset(directory: pathlib.Path, channel: str, by: str, reason: str) -> dict[s
     return entry
 
 
-def resets(directory: pathlib.Path) -> list[dict[str, t.Any]]:
+def resets(directory: pathlib.Path) -> list[Reset]:
     """Every reset on record, oldest first. Raises :class:`JournalError` for a file that is none."""
     path = directory / NAME
     if not path.exists():
@@ -93,19 +102,10 @@ def resets(directory: pathlib.Path) -> list[dict[str, t.Any]]:
         raise JournalError(f"{path} holds a line that is not JSON; restore it from a backup") from None
 
 
-def _end(book: Journal, channel: str) -> list[tuple[str, str, str]]:
+def _end(state: State, channel: str) -> list[tuple[str, str, str]]:
     """When and how a rollout of ``channel`` ended: as its newest run that halted or was completed did."""
-    records = book.read()
-    plan = current_plan(records)
-    if plan["release"]["channel"] != channel or "back_from" in plan:
+    plan = state.plan
+    if state.end is None or plan.release["channel"] != channel or plan.back_from:
         return []
-    for record in reversed(records):
-        data = record["data"]
-        if record["event"] == "rollout.ended" and data["result"] == COMPLETE:
-            return [(record["time"], "complete", plan["rollout"])]
-        # also of a run that died before it could conclude
-        if record["event"].startswith("wave.") and data.get("decision") == decision.HALT:
-            return [(record["time"], "halted", plan["rollout"])]
-        if record["event"] == "rollout.ended" and data["result"] == HALTED:
-            return [(record["time"], "halted", plan["rollout"])]
-    return []
+    moment, result = state.end
+    return [(moment, result, plan.rollout)]

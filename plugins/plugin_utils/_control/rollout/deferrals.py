@@ -12,6 +12,7 @@ import datetime
 import typing as t
 
 from ..base.inventory import Inventory
+from ..base.plan import Plan
 from ..journal.outcomes import Standing
 from ..planning import budget
 from ..schedule.schedule import by_host, obstacle
@@ -28,7 +29,7 @@ class Deferral:
 
 
 def find(
-    plan: t.Mapping[str, t.Any],
+    plan: Plan,
     standings: t.Mapping[str, Standing],
     hosts: t.Sequence[str],
     inventory: Inventory,
@@ -44,17 +45,17 @@ def find(
         why = _held(inventory[name].get(HOLD)) if name in inventory else None
         if why:
             held[name] = Deferral("HOLD", f"{name} is held: {why}; take {HOLD} away and run the rollout again")
-    if not plan.get("urgent"):
+    if not plan.urgent:
         _untimely(plan, hosts, now, held)
     _unready(plan, standings, hosts, held)
     rest = [name for name in hosts if name not in held]
-    planned = {name for wave in plan["waves"] for name in wave["hosts"]} if plan.get("budget") else ()
-    for name, why in budget.over(plan.get("budget", ()), standings, rest, inventory, planned).items():
+    planned = {name for wave in plan.waves for name in wave["hosts"]} if plan.budget else ()
+    for name, why in budget.over(plan.budget, standings, rest, inventory, planned).items():
         held[name] = Deferral("BUDGET", f"no room for {name}: {why}; mend those, or wait, and run the rollout again")
     return {name: held[name] for name in hosts if name in held}
 
 
-def _held(value: t.Any) -> str | None:
+def _held(value: object) -> str | None:
     """What a maintenance flag says; None if it is not up."""
     if isinstance(value, str):
         # extra vars and INI inventories know texts only
@@ -62,11 +63,9 @@ def _held(value: t.Any) -> str | None:
     return f"{HOLD} is set" if value else None
 
 
-def _untimely(
-    plan: t.Mapping[str, t.Any], hosts: t.Sequence[str], now: datetime.datetime, held: dict[str, Deferral]
-) -> None:
+def _untimely(plan: Plan, hosts: t.Sequence[str], now: datetime.datetime, held: dict[str, Deferral]) -> None:
     reasons: dict[int, tuple[str, str] | None] = {}
-    for name, schedule in by_host(plan.get("schedules", ()), hosts).items():
+    for name, schedule in by_host(plan.schedules, hosts).items():
         key = id(schedule)
         if key not in reasons:
             reasons[key] = obstacle(schedule, now)
@@ -76,22 +75,22 @@ def _untimely(
 
 
 def _unready(
-    plan: t.Mapping[str, t.Any],
+    plan: Plan,
     standings: t.Mapping[str, Standing],
     hosts: t.Sequence[str],
     held: dict[str, Deferral],
 ) -> None:
-    dependencies = plan.get("dependencies")
+    dependencies = plan.document.get("dependencies")
     if not dependencies:
         return
-    known: dict[str, list[str]] = {}
+    unready: dict[str, list[str]] = {}
     for name in hosts:
         missing: list[str] = []
         for other in dependencies["after"].get(name, ()):
-            if other not in known:
+            if other not in unready:
                 members = dependencies["groups"].get(other, [other])
-                known[other] = [_stands(one, standings) for one in members if not _ready(one, standings)]
-            missing += [one for one in known[other] if one not in missing]
+                unready[other] = [_stands(one, standings) for one in members if not _ready(one, standings)]
+            missing += [one for one in unready[other] if one not in missing]
         if missing and name not in held:
             shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
             message = f"{name} comes after {shown}; bring that to the release first, then run the rollout again"

@@ -18,10 +18,10 @@ import typing as t
 
 from ..base import files
 from ..base.errors import JournalError, PlanError
-from ..journal import outcomes, runs
+from ..base.plan import Plan
+from ..journal import runs
 from ..journal.journal import Journal
-from ..journal.record import Record
-from ..planning import plan
+from ..journal.state import Controller, State
 from . import rollout as rollouts
 
 #: What an opening run leaves beside the journal, for those who join.
@@ -53,7 +53,7 @@ def join(
     rollout: str,
     wave: str,
     hosts: t.Collection[str],
-    controller: t.Mapping[str, t.Any],
+    controller: Controller,
     *,
     take_over: bool = False,
 ) -> Joined:
@@ -65,9 +65,9 @@ def join(
     """
     name = f"{controller.get('user', 'somebody')}@{controller['host']}:{controller['pid']}"
     with files.lock(directory / ".lock"):
-        joined, records = _look(directory, rollout, wave, hosts, name)
+        joined, state = _look(directory, rollout, wave, hosts, name)
         if not take_over:
-            runs.refuse_second(records, controller, rollouts.longest_soak(rollouts.current_plan(records)), joined.hosts)
+            runs.require_alone(state, controller, rollouts.longest_soak(state.plan), joined.hosts)
         data = {"worker": name, "generation": joined.generation, "devices": joined.hosts, "again": False}
         Journal(joined.path).append("slice.started", data={**data, "controller": dict(controller)})
     return joined
@@ -75,11 +75,10 @@ def join(
 
 def leave(book: Journal, name: str) -> list[str]:
     """Record that the part ``name`` is done (``slice.ended``); the devices that no outcome came of."""
-    records = book.read()
-    begins = [record for record in runs.slices(records) if record["data"]["worker"] == name]
-    devices = begins[-1]["data"]["devices"] if begins else []
-    known = outcomes.standings(records)
-    left = [device for device in devices if device not in known or known[device].outcome == "pending"]
+    state = State.of(book.read())
+    devices = state.parts[name].devices if name in state.parts else []
+    standings = state.standings
+    left = [device for device in devices if device not in standings or standings[device].outcome == "pending"]
     reason = {"reason": "the gate stopped the wave, or the devices were not reached"} if left else {}
     book.append("slice.ended", data={"worker": name, "devices": devices, "open": left, **reason})
     return left
@@ -87,27 +86,24 @@ def leave(book: Journal, name: str) -> list[str]:
 
 def _look(
     directory: pathlib.Path, rollout: str, wave: str, hosts: t.Collection[str], name: str
-) -> tuple[Joined, list[Record]]:
+) -> tuple[Joined, State]:
     path = rollouts.path_of_id(directory, rollout)
     if not path.exists():
         raise JournalError(f"the rollout {rollout} has no journal in {directory}; open the wave first ({_how(wave)})")
-    records = Journal(path).verify()
-    made = rollouts.current_plan(records)
-    entry = next((entry for entry in made["waves"] if entry["name"] == wave), None)
+    state = Journal(path).state()
+    entry = state.plan.wave(wave)
     if entry is None:
-        names = ", ".join(entry["name"] for entry in made["waves"])
+        names = ", ".join(entry["name"] for entry in state.plan.waves)
         raise PlanError(f"the plan {rollout} has no wave {wave!r}; it has {names}")
-    if rollouts.opened(records) != entry["index"]:
+    if state.gates.opened != entry["index"]:
         raise JournalError(f"wave {wave} of {rollout} is not open; open it first ({_how(wave)})")
-    if len(plan.turns(entry)) > 1:
+    if len(Plan.turns(entry)) > 1:
         raise PlanError(
-            f"wave {wave} of {rollout} goes in {len(plan.turns(entry))} turns, one after the other, which those who "
+            f"wave {wave} of {rollout} goes in {len(Plan.turns(entry))} turns, one after the other, which those who "
             "join cannot keep; run it by fleet.ota.rollout alone, with fleet_ota_workers if it is large"
         )
-    known = outcomes.standings(records)
-    todo = [one for one in entry["hosts"] if one in hosts and not (one in known and known[one].as_planned)]
-    bundle = path.with_name(BUNDLE)
-    return Joined(rollout, rollouts.generation(records), path, name, todo, bundle), records
+    todo = [one for one in entry["hosts"] if one in hosts and not state.as_planned([one])]
+    return Joined(rollout, state.generation, path, name, todo, path.with_name(BUNDLE)), state
 
 
 def _how(wave: str) -> str:

@@ -13,10 +13,10 @@ import pathlib
 import typing as t
 
 from ..base.errors import PlanError
+from ..base.plan import Plan, Release, digest
 from ..journal import journal, outcomes
-from ..journal.record import BEGINS, Record
 from ..planning import plan
-from .rollout import current_plan, path_of_id
+from .rollout import path_of_id
 
 #: A device that could not go back must not keep the others from going back.
 _LIMITS = {"max_failures": 1_000_000}
@@ -29,7 +29,7 @@ def make(
     hosts: t.Sequence[str],
     groups: t.Mapping[str, t.Sequence[str]],
     wave: str | None,
-) -> plan.Plan:
+) -> Plan:
     """The plan to take the devices of ``rollout`` back, a plan as :func:`plan.make` gives it.
 
     ``directory`` is the journal directory; of ``hosts`` those are taken that the rollout left on its release, with
@@ -37,14 +37,15 @@ def make(
     them. Going back from the same rollout gives the same plan id, so that running it again resumes it. Raises
     :class:`PlanError`, or JournalError if there is no such rollout.
     """
-    records = journal.Journal(path_of_id(directory, rollout)).verify()
-    release = current_plan(records)["release"]
-    waves = _waves(records)
+    state = journal.Journal(path_of_id(directory, rollout)).state()
+    release = state.plan.release
+    # the newest plan alone does not have whom a run with a limit, or an inventory from which hosts are gone, left out
+    waves = [entry for followed in reversed(state.plans) for entry in followed.waves]
     names = list(dict.fromkeys(entry["name"] for entry in waves))
     if wave is not None and wave not in names:
         raise PlanError(f"rollout {rollout} has no wave {wave!r}; it has {', '.join(names)}")
     planned = dict.fromkeys(name for entry in waves if wave in (None, entry["name"]) for name in entry["hosts"])
-    standings, here = outcomes.standings(records), set(hosts)
+    standings, here = state.standings, set(hosts)
     touched = [
         name
         for name in planned
@@ -52,23 +53,14 @@ def make(
     ]
     if not touched:
         raise PlanError(f"no device of these hosts runs what rollout {rollout} brought; nothing is to go back")
-    back = dict(
-        release,
-        version=f"{release['version']}.back",
-        digest=hashlib.sha256(f"back from {release['digest']}".encode()).hexdigest(),
-    )
-    planned = plan.make(
+    back: Release = {
+        **release,
+        "version": f"{release['version']}.back",
+        "digest": hashlib.sha256(f"back from {release['digest']}".encode()).hexdigest(),
+    }
+    document = plan.make(
         hosts=touched, groups=groups, release=back, waves=[{"name": "back", "percent": 100}], limits=_LIMITS
-    )
-    planned["back_from"] = rollout
-    planned["digest"] = plan.digest(planned)
-    return planned
-
-
-def _waves(records: t.Sequence[Record]) -> list[dict[str, t.Any]]:
-    """The waves of every plan that a run followed, the newest plan first.
-
-    The newest alone does not have whom a run with a limit, or an inventory from which hosts are gone, left out.
-    """
-    begins = [record["data"] for record in reversed(records) if record["event"] in BEGINS]
-    return [wave for data in begins if "plan" in data for wave in data["plan"]["waves"]]
+    ).document
+    document["back_from"] = rollout
+    document["digest"] = digest(document)
+    return Plan(document)

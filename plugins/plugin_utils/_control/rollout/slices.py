@@ -16,12 +16,9 @@ import pathlib
 import typing as t
 
 from ..base.errors import JournalError
-from ..journal.devices import beside, note
+from ..journal.devices import folder_of, note
 from ..journal.journal import Journal
-from ..journal.record import SLICE, Record, intact
-
-#: Events of a slice that the rollout's journal adopts. That a device is touched it knew before the slice began.
-ADOPTED = ("device.outcome", "device.seen")
+from ..journal.record import SLICE, Record, intact, is_look, is_outcome
 
 
 class Foreign(JournalError):
@@ -70,7 +67,7 @@ class Adoption:
     def __init__(self, book: Journal, worker: str, devices: t.Collection[str]) -> None:
         """``devices`` are those of the slice; ``worker`` is the name of the machine that does it."""
         self._book, self._worker, self._devices = book, worker, frozenset(devices)
-        self._memory = beside(book.path, book.last()["rollout"])
+        self._history = folder_of(book.path, book.last()["rollout"])
         self._hashes: set[str] = set()
         #: The devices' outcomes as far as they came, the latest of each.
         self.outcomes: dict[str, str] = {}
@@ -80,7 +77,7 @@ class Adoption:
         """The devices of which no outcome came."""
         return set(self._devices) - set(self.outcomes)
 
-    def take(self, records: t.Iterable[Record], reply: t.Mapping[str, t.Any] | None = None) -> None:
+    def take(self, records: t.Iterable[Record], reply: t.Mapping[str, object] | None = None) -> None:
         """Adopt what one step recorded. ``reply`` has ``instance`` and ``sequence`` of the device, if it said so.
 
         Raises :class:`Foreign` for a record that was changed, is of another rollout or of a device that is not
@@ -93,20 +90,19 @@ class Adoption:
                     f"worker {self._worker} sent a record of {device} that is not of its slice or was changed; look at "
                     "that machine before it is used again"
                 )
-            if record["event"] not in ADOPTED or record["hash"] in self._hashes:
+            # that a device is touched the rollout's journal knew before the slice began
+            if not (is_outcome(record) or is_look(record)) or record["hash"] in self._hashes:
                 continue
             self._hashes.add(record["hash"])
             self._append(record)
-            if reply and self._memory and record["event"] == "device.outcome":
-                note(self._memory, device, reply)
+            if reply and self._history and is_outcome(record):
+                note(self._history, device, reply)
 
     @property
     def _rollout(self) -> str:
         return str(self._book.last()["rollout"])
 
     def _append(self, record: Record) -> None:
-        fields = {key: record.get(key) for key in ("device", "outcome", "code", "message")}
-        data = {**record["data"], "worker": self._worker, "record": record["hash"], "time": record["time"]}
-        self._book.append(record["event"], **fields, data=data)
-        if record["event"] == "device.outcome":
+        self._book.adopt(record, {"worker": self._worker, "record": record["hash"], "time": record["time"]})
+        if is_outcome(record):
             self.outcomes[record["device"]] = record["outcome"]

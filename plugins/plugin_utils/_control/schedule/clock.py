@@ -40,12 +40,12 @@ def zone(name: str) -> zoneinfo.ZoneInfo:
 def moment(local: datetime.datetime, where: datetime.tzinfo) -> datetime.datetime:
     """The moment, in UTC, at which clocks in ``where`` first show ``local`` or, if they skip it, the next they show."""
     first = local.replace(tzinfo=where, fold=0)
-    found = first.astimezone(datetime.UTC)
-    if found.astimezone(where).replace(tzinfo=None) == local:
-        return found
+    instant = first.astimezone(datetime.UTC)
+    if instant.astimezone(where).replace(tzinfo=None) == local:
+        return instant
     # PEP 495: in a gap, fold 0 gives the offset before the change and fold 1 the one after, so that the change itself
     # lies between the two readings
-    low, high = local.replace(tzinfo=where, fold=1).astimezone(datetime.UTC), found
+    low, high = local.replace(tzinfo=where, fold=1).astimezone(datetime.UTC), instant
     before = low.astimezone(where).utcoffset()
     while high - low > _SECOND:
         middle = low + (high - low) // 2
@@ -67,8 +67,8 @@ def duration(text: t.Any) -> datetime.timedelta:
     match = _DURATION.fullmatch(text) if isinstance(text, str) and 0 < len(text) <= 20 else None
     if match and any(match.groups()):
         days, hours, minutes = (int(part or 0) for part in match.groups())
-        if found := _span(days=days, hours=hours, minutes=minutes):
-            return found
+        if span := _span(days=days, hours=hours, minutes=minutes):
+            return span
     raise ValueError(f"must be a length such as 4h, 1h30m or 2d, or a number of minutes, not {text!r}")
 
 
@@ -82,13 +82,13 @@ def _span(**parts: int) -> datetime.timedelta | None:
 
 def merged(spans: t.Iterable[Span]) -> list[Span]:
     """The same time without overlaps: spans that touch each other become one."""
-    found: list[Span] = []
+    apart: list[Span] = []
     for span in sorted(spans):
-        if found and span.begin <= found[-1].end:
-            found[-1] = Span(found[-1].begin, max(found[-1].end, span.end))
+        if apart and span.begin <= apart[-1].end:
+            apart[-1] = Span(apart[-1].begin, max(apart[-1].end, span.end))
         else:
-            found.append(span)
-    return found
+            apart.append(span)
+    return apart
 
 
 def shown(moment_: datetime.datetime, where: datetime.tzinfo) -> str:

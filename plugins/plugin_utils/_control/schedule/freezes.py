@@ -12,6 +12,7 @@ import re
 import typing as t
 
 from ..base import libraries
+from ..base.plan import Freeze
 from . import clock
 from .clock import Span
 
@@ -35,14 +36,14 @@ _DATE = re.compile(r"([0-9]{4})-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}.*)?")
 #: Years with room on both sides for zones and for looking around.
 _YEARS = range(1970, 9001)
 
-Entry = t.Mapping[str, t.Any]
 
-
+#: A part of a calendar, as the library gives it.
+Component = t.Any
 #: Gives the text of a calendar file; raises OSError or ValueError.
 Read = t.Callable[[str], str]
 
 
-def check(where: str, freezes: t.Any, read: Read | None, problems: list[str]) -> list[dict[str, t.Any]]:
+def validate(where: str, freezes: object, read: Read | None, problems: list[str]) -> list[Freeze]:
     """The freezes as a plan keeps them: ``from``, ``until``, ``reason``, or ``calendar`` and ``text``.
 
     ``read`` gives the text of a calendar file, of which is kept what says when and why. So a plan, once approved, does
@@ -54,14 +55,14 @@ def check(where: str, freezes: t.Any, read: Read | None, problems: list[str]) ->
         )
         return []
     return [
-        found
+        freeze
         for index, entry in enumerate(freezes)
-        if (found := _checked(f"{where}[{index}]", entry, read, problems)) is not None
+        if (freeze := _freeze(f"{where}[{index}]", entry, read, problems)) is not None
     ]
 
 
 def frozen(
-    freezes: t.Sequence[Entry], zone: datetime.tzinfo, now: datetime.datetime, needed: datetime.timedelta
+    freezes: t.Sequence[Freeze], zone: datetime.tzinfo, now: datetime.datetime, needed: datetime.timedelta
 ) -> str | None:
     """None if something that takes ``needed`` may begin ``now``; otherwise which freeze is in its way, and until when.
 
@@ -76,7 +77,7 @@ def frozen(
     return None
 
 
-def _around(entry: Entry, zone: datetime.tzinfo, now: datetime.datetime) -> t.Iterator[tuple[Span, str]]:
+def _around(entry: Freeze, zone: datetime.tzinfo, now: datetime.datetime) -> t.Iterator[tuple[Span, str]]:
     """The freezes of an entry that may matter within a few days of ``now``."""
     if "calendar" not in entry:
         yield Span(_edge(entry["from"], zone, False), _edge(entry["until"], zone, True)), entry["reason"]
@@ -91,20 +92,20 @@ def _around(entry: Entry, zone: datetime.tzinfo, now: datetime.datetime) -> t.It
         yield Span(_instant(begin, zone), _instant(end, zone, True)), str(event.get("SUMMARY") or entry["calendar"])
 
 
-def _parsed(text: str) -> t.Any:
+def _parsed(text: str) -> Component:
     """A calendar by itself: the library remembers zones of earlier ones, and their names come again for others."""
     icalendar.use_zoneinfo()  # forgets them
     return icalendar.Calendar.from_ical(text)
 
 
-def _cancelled(event: t.Any) -> bool:
+def _cancelled(event: Component) -> bool:
     return str(event.get("STATUS", "")).upper() == "CANCELLED"
 
 
 def _edge(text: str, zone: datetime.tzinfo, end: bool) -> datetime.datetime:
     """The moment of a date or time in a freeze; without an offset it is of the device's clocks."""
-    found = _DATE.fullmatch(text)
-    if not found or int(found[1]) not in _YEARS:
+    match = _DATE.fullmatch(text)
+    if not match or int(match[1]) not in _YEARS:
         raise ValueError(text)
     if len(text) > 10:
         return _instant(datetime.datetime.fromisoformat(text), zone, end)
@@ -123,13 +124,13 @@ def _instant(value: datetime.date, zone: datetime.tzinfo, end: bool = False) -> 
     return max(first, second) if end else first
 
 
-def _checked(where: str, entry: t.Any, read: Read | None, problems: list[str]) -> dict[str, t.Any] | None:
+def _freeze(where: str, entry: object, read: Read | None, problems: list[str]) -> Freeze | None:
     if not isinstance(entry, dict):
         problems.append(f"{where}: must be a mapping with from and until, or with calendar, not {entry!r}")
         return None
     if "calendar" in entry:
         return _calendar(where, entry, read, problems)
-    found = [
+    mistakes = [
         f"{where}.{key}: unknown; a freeze has from, until, reason" for key in sorted(map(str, set(entry) - _KEYS))
     ]
     edges: dict[str, str] = {}
@@ -141,20 +142,20 @@ def _checked(where: str, entry: t.Any, read: Read | None, problems: list[str]) -
             _edge(text, datetime.UTC, False)  # type: ignore[arg-type]
             edges[key] = t.cast(str, text)
         except (TypeError, ValueError):
-            found.append(
+            mistakes.append(
                 f"{where}.{key}: must be a date or a time such as 2026-12-20 or 2026-12-20T18:00, up to the year "
                 f"{_YEARS[-1]}, not {value!r}"
             )
     if len(edges) == 2 and _edge(edges["from"], datetime.UTC, False) >= _edge(edges["until"], datetime.UTC, True):
-        found.append(f"{where}: ends at {edges['until']}, before it begins at {edges['from']}; correct one of them")
+        mistakes.append(f"{where}: ends at {edges['until']}, before it begins at {edges['from']}; correct one of them")
     reason = entry.get("reason", "freeze")
     if not isinstance(reason, str) or not reason:
-        found.append(f"{where}.reason: must be a text, not {reason!r}")
-    problems += found
-    return None if found else {**edges, "reason": reason}
+        mistakes.append(f"{where}.reason: must be a text, not {reason!r}")
+    problems += mistakes
+    return None if mistakes else {**edges, "reason": reason}
 
 
-def _calendar(where: str, entry: Entry, read: Read | None, problems: list[str]) -> dict[str, t.Any] | None:
+def _calendar(where: str, entry: Freeze, read: Read | None, problems: list[str]) -> Freeze | None:
     unknown = sorted(map(str, set(entry) - {"calendar"}))
     problems += [f"{where}.{key}: unknown; a calendar's entry has calendar alone" for key in unknown]
     if unknown:
@@ -166,7 +167,7 @@ def _calendar(where: str, entry: Entry, read: Read | None, problems: list[str]) 
             raise ValueError("no file is named")
         text = _reduced(_parsed(read(name)))
         calendar = _parsed(text)
-        _insist_on_zones(calendar)
+        _require_zones(calendar)
         # whatever is wrong with a rule shows when it is asked for
         for _event in recurring_ical_events.of(calendar).between((2024, 1, 1), (2024, 2, 1)):
             pass
@@ -179,7 +180,7 @@ def _calendar(where: str, entry: Entry, read: Read | None, problems: list[str]) 
     return {"calendar": name, "text": text}
 
 
-def _reduced(calendar: t.Any) -> str:
+def _reduced(calendar: Component) -> str:
     """The calendar with its events' times and titles and the zones that they name, in a fixed order."""
     kept = icalendar.Calendar()
     kept.add("prodid", "-//fleet.ota//freezes//EN")
@@ -188,7 +189,7 @@ def _reduced(calendar: t.Any) -> str:
     happening = {str(part.get("UID")) for part in parts if not _cancelled(part)}
     if not happening:
         raise ValueError("it has no event")
-    events: dict[tuple[t.Any, ...], t.Any] = {}
+    events: dict[tuple[object, ...], Component] = {}
     for part in parts:
         if str(part.get("UID")) not in happening:
             continue
@@ -212,7 +213,7 @@ def _reduced(calendar: t.Any) -> str:
     return t.cast(str, kept.to_ical().decode())
 
 
-def _insist_on_zones(calendar: t.Any) -> None:
+def _require_zones(calendar: Component) -> None:
     """Raise ``ValueError`` for a time in a zone that is neither an IANA name nor in the calendar: it has no moment."""
     for event in calendar.walk("VEVENT"):
         for key in _TIMES:

@@ -16,6 +16,7 @@ import typing as t
 
 from ..base.inventory import Inventory
 from ..base.numbers import is_number
+from ..base.plan import Plan, Schedule
 from . import clock, freezes, windows
 
 WINDOWS, FREEZES, TIMEZONE = "fleet_ota_windows", "fleet_ota_freezes", "fleet_ota_timezone"
@@ -25,19 +26,17 @@ MINUTES = {"expected": "fleet_ota_expected_minutes", "back": "fleet_ota_back_min
 
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
-Schedule = t.Mapping[str, t.Any]
-
 
 def collect(
     hosts: t.Sequence[str],
     inventory: Inventory,
     *,
-    default_windows: t.Any,
-    default_freezes: t.Any,
-    minutes: t.Mapping[str, t.Any],
+    default_windows: object,
+    default_freezes: object,
+    minutes: t.Mapping[str, object],
     read: freezes.Read | None,
     problems: list[str],
-) -> list[dict[str, t.Any]]:
+) -> list[Schedule]:
     """Entries of ``timezone``, ``windows``, ``freezes``, ``minutes`` and ``hosts``; none for who may go at any time.
 
     The defaults, ``minutes`` (``expected`` and ``back``) too, are for hosts whose variables have none; ``read`` gives
@@ -45,27 +44,27 @@ def collect(
     """
     defaults = {key: _minutes(f"{key}_minutes", minutes.get(key), windows.MINUTES, problems) for key in MINUTES}
     wrong: set[str] = set()
-    found: dict[tuple[t.Any, ...], dict[str, t.Any] | None] = {}
+    schedules: dict[tuple[object, ...], Schedule | None] = {}
     for name in hosts:
         variables = inventory.get(name, {})
         spent = _spent(name, variables, defaults, wrong, problems)
         given = (
             variables.get(WINDOWS, default_windows),
             variables.get(FREEZES, default_freezes),
-            variables.get(TIMEZONE) or "UTC",
+            t.cast(str, variables.get(TIMEZONE) or "UTC"),
         )
         if not given[0] and not given[1]:
             continue
         key = (json.dumps(given, sort_keys=True, default=str), *spent.values())
-        if key not in found:
-            found[key] = _checked(name, *given, spent, read, problems)
-        schedule = found[key]
+        if key not in schedules:
+            schedules[key] = _schedule(name, *given, spent, read, problems)
+        schedule = schedules[key]
         if schedule is not None:
             schedule["hosts"].append(name)
-    return [schedule for schedule in found.values() if schedule is not None]
+    return [schedule for schedule in schedules.values() if schedule is not None]
 
 
-def urgent(hosts: t.Sequence[str], inventory: Inventory, default: t.Any, problems: list[str]) -> bool:
+def urgent(hosts: t.Sequence[str], inventory: Inventory, default: object, problems: list[str]) -> bool:
     """Whether the release is urgent; ``default`` is for hosts whose variables do not say it.
 
     Mistakes, and hosts that differ, go to ``problems``.
@@ -77,9 +76,9 @@ def urgent(hosts: t.Sequence[str], inventory: Inventory, default: t.Any, problem
     wrong: set[str] = set()
     for name in hosts:
         value = inventory.get(name, {}).get(URGENT)
-        said = default if value in (None, "") else _truth(value)
-        if said is not None:
-            first.setdefault(said, name)
+        truth = default if value in (None, "") else _truth(value)
+        if truth is not None:
+            first.setdefault(truth, name)
         elif repr(value) not in wrong:
             wrong.add(repr(value))
             problems.append(f"{URGENT} of {name}: must be true or false, not {value!r}; correct it")
@@ -97,28 +96,28 @@ def by_host(schedules: t.Sequence[Schedule], hosts: t.Collection[str]) -> dict[s
     return {name: schedule for schedule in schedules for name in schedule["hosts"] if name in wanted}
 
 
-def downloading(plan: t.Mapping[str, t.Any], now: datetime.datetime) -> list[str]:
+def downloading(plan: Plan, now: datetime.datetime) -> list[str]:
     """The hosts of ``plan`` that may be sent payloads ``now``, in its order; an urgent release passes windows."""
     shut = {
         name
-        for schedule in plan.get("schedules", ())
-        if not plan.get("urgent")
+        for schedule in plan.schedules
+        if not plan.urgent
         if windows.may_download(schedule, now) is not None
         for name in schedule["hosts"]
     }
-    return [name for wave in plan["waves"] for name in wave["hosts"] if name not in shut]
+    return [name for wave in plan.waves for name in wave["hosts"] if name not in shut]
 
 
-def download_ends(plan: t.Mapping[str, t.Any], now: datetime.datetime) -> dict[str, str]:
+def download_ends(plan: Plan, now: datetime.datetime) -> dict[str, str]:
     """Until when the hosts of ``plan`` may be sent payloads, of those whose window for it is open ``now``."""
-    if plan.get("urgent"):
+    if plan.urgent:
         return {}
-    found = {}
-    for schedule in plan.get("schedules", ()):
+    ends = {}
+    for schedule in plan.schedules:
         end = windows.download_end(schedule, now)
         if end is not None:
-            found.update(dict.fromkeys(schedule["hosts"], f"{end.astimezone(datetime.UTC):%Y-%m-%dT%H:%M:%SZ}"))
-    return {name: found[name] for wave in plan["waves"] for name in wave["hosts"] if name in found}
+            ends.update(dict.fromkeys(schedule["hosts"], f"{end.astimezone(datetime.UTC):%Y-%m-%dT%H:%M:%SZ}"))
+    return {name: ends[name] for wave in plan.waves for name in wave["hosts"] if name in ends}
 
 
 def obstacle(schedule: Schedule, now: datetime.datetime) -> tuple[str, str] | None:
@@ -135,57 +134,57 @@ def obstacle(schedule: Schedule, now: datetime.datetime) -> tuple[str, str] | No
     return ("WINDOW", reason) if reason else None
 
 
-def _checked(
+def _schedule(
     name: str,
-    wanted: t.Any,
-    frozen: t.Any,
-    timezone: t.Any,
+    wanted: object,
+    frozen: object,
+    timezone: str,
     spent: t.Mapping[str, float],
     read: freezes.Read | None,
     problems: list[str],
-) -> dict[str, t.Any] | None:
+) -> Schedule | None:
     before = len(problems)
     try:
         clock.zone(timezone)
     except ValueError as error:
         problems.append(f"{TIMEZONE} of {name}: {error}; correct it")
     needed = datetime.timedelta(minutes=sum(spent.values()))
-    rules = windows.check(f"windows of {name}", wanted, needed, problems) if wanted else {}
-    times = freezes.check(f"freezes of {name}", frozen, read, problems) if frozen else []
+    rules = windows.validate(f"windows of {name}", wanted, needed, problems) if wanted else {}
+    times = freezes.validate(f"freezes of {name}", frozen, read, problems) if frozen else []
     if len(problems) > before:
         return None
     return {"timezone": timezone, "windows": rules, "freezes": times, "hosts": [], "minutes": dict(spent)}
 
 
 def _spent(
-    name: str, variables: t.Mapping[str, t.Any], defaults: t.Mapping[str, float], wrong: set[str], problems: list[str]
+    name: str, variables: t.Mapping[str, object], defaults: t.Mapping[str, float], wrong: set[str], problems: list[str]
 ) -> dict[str, float]:
     """The minutes of a host; ``wrong`` are the mistakes that another host made before."""
-    found: dict[str, float] = {}
+    spent: dict[str, float] = {}
     for key, variable in MINUTES.items():
         mistakes: list[str] = []
         value = variables.get(variable)
-        found[key] = _minutes(f"{variable} of {name}", value, defaults[key], mistakes)
+        spent[key] = _minutes(f"{variable} of {name}", value, defaults[key], mistakes)
         if mistakes and f"{variable} {value!r}" not in wrong:
             wrong.add(f"{variable} {value!r}")
             problems += mistakes
-    return found
+    return spent
 
 
-def _minutes(where: str, value: t.Any, default: float, problems: list[str]) -> float:
+def _minutes(where: str, value: object, default: float, problems: list[str]) -> float:
     """``default`` for None, and for what is wrong; surveys and INI inventories know texts only."""
     if value in (None, ""):
         return default
     try:
-        found = float(value) if isinstance(value, str) or is_number(value) else 0
+        minutes = float(value) if isinstance(value, str) or is_number(value) else 0
     except (ValueError, OverflowError):
-        found = 0
-    if 0 < found <= 24 * 60:
-        return found
+        minutes = 0
+    if 0 < minutes <= 24 * 60:
+        return minutes
     problems.append(f"{where}: must be a number above 0 and up to 1440, not {value!r}")
     return default
 
 
-def _truth(value: t.Any) -> bool | None:
+def _truth(value: object) -> bool | None:
     """None for what is neither true nor false."""
     return _WORDS.get(str(value).strip().lower()) if isinstance(value, (bool, int, str)) else None

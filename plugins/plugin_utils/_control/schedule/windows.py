@@ -18,6 +18,7 @@ import re
 import typing as t
 
 from ..base import libraries
+from ..base.plan import Schedule, WindowEntry, Windows
 from . import clock
 from .clock import Span
 
@@ -39,10 +40,8 @@ _DAY = datetime.timedelta(days=1)
 #: How far ahead windows are looked at that follow each other without a gap.
 _AHEAD = datetime.timedelta(days=35)
 
-Entry = t.Mapping[str, t.Any]
 
-
-def check(where: str, windows: t.Any, needed: datetime.timedelta, problems: list[str]) -> dict[str, t.Any]:
+def validate(where: str, windows: object, needed: datetime.timedelta, problems: list[str]) -> Windows:
     """The windows as a plan keeps them: ``install`` and ``download``, lists of entries, and ``at_end``.
 
     An entry needs room for ``needed`` if nothing may begin that would not end in it. Mistakes go to ``problems``.
@@ -57,7 +56,7 @@ def check(where: str, windows: t.Any, needed: datetime.timedelta, problems: list
     at_end = windows.get("at_end") or "stop"
     if at_end not in ENDS:
         problems.append(f"{where}.at_end: must be {' or '.join(ENDS)}, not {at_end!r}")
-    found: dict[str, t.Any] = {}
+    kinds: dict[str, list[WindowEntry]] = {}
     for kind in KINDS:
         entries = windows.get(kind)
         if entries is None:
@@ -66,17 +65,17 @@ def check(where: str, windows: t.Any, needed: datetime.timedelta, problems: list
             problems.append(f"{where}.{kind}: must be a list with at least one window; leave it out for any time")
             continue
         room = needed if kind == "install" and at_end == "stop" else datetime.timedelta()
-        found[kind] = [_entry(f"{where}.{kind}[{index}]", entry, problems) for index, entry in enumerate(entries)]
-        right = [entry for entry in found[kind] if entry]
+        kinds[kind] = [_entry(f"{where}.{kind}[{index}]", entry, problems) for index, entry in enumerate(entries)]
+        right = [entry for entry in kinds[kind] if entry]
         if right and not any(map(_adjoin, right)) and _longest(right) < room:
             problems.append(
                 f"{where}.{kind}: no window is as long as an update and the way back are expected to take "
                 f"({room.total_seconds() / 60:g} minutes); make it longer or lower the expected minutes"
             )
-    return {**found, "at_end": at_end} if found else {}
+    return t.cast(Windows, {**kinds, "at_end": at_end}) if kinds else {}
 
 
-def spans(entries: t.Sequence[Entry], zone: datetime.tzinfo, now: datetime.datetime) -> t.Iterator[Span]:
+def spans(entries: t.Sequence[WindowEntry], zone: datetime.tzinfo, now: datetime.datetime) -> t.Iterator[Span]:
     """The windows that are open at ``now`` or later, in order; those that touch each other are one."""
     begin = now.astimezone(zone).replace(tzinfo=None) - _LONGEST - 2 * _DAY
     current: Span | None = None
@@ -101,7 +100,7 @@ def latest_start(span: Span, needed: datetime.timedelta) -> datetime.datetime:
 
 
 def closed(
-    entries: t.Sequence[Entry], zone: datetime.tzinfo, now: datetime.datetime, needed: datetime.timedelta
+    entries: t.Sequence[WindowEntry], zone: datetime.tzinfo, now: datetime.datetime, needed: datetime.timedelta
 ) -> str | None:
     """None if something that takes ``needed`` may begin ``now``; otherwise why not, and when it may next."""
     reason = "is outside its window"
@@ -116,25 +115,25 @@ def closed(
     return f"{reason}, and there is none to come"
 
 
-def may_download(schedule: t.Mapping[str, t.Any] | None, now: datetime.datetime) -> str | None:
+def may_download(schedule: Schedule | None, now: datetime.datetime) -> str | None:
     """None if a device with this ``schedule`` of a plan may be sent payloads ``now``, otherwise why not.
 
     Without a window to download in, any time will do: nothing is changed by it.
     """
-    entries = (schedule or {}).get("windows", {}).get("download")
+    entries = schedule["windows"].get("download") if schedule else None
     if not schedule or not entries:
         return None
     return closed(entries, clock.zone(schedule["timezone"]), now, datetime.timedelta())
 
 
-def download_end(schedule: t.Mapping[str, t.Any], now: datetime.datetime) -> datetime.datetime | None:
+def download_end(schedule: Schedule, now: datetime.datetime) -> datetime.datetime | None:
     """When the window in which a device with this ``schedule`` may be sent payloads ``now`` ends; None without one."""
-    entries = schedule.get("windows", {}).get("download")
+    entries = schedule["windows"].get("download")
     span = next(spans(entries, clock.zone(schedule["timezone"]), now), None) if entries else None
     return span.end if span and span.holds(now) else None
 
 
-def _source(entry: Entry, begin: datetime.datetime, zone: datetime.tzinfo) -> t.Iterator[Span]:
+def _source(entry: WindowEntry, begin: datetime.datetime, zone: datetime.tzinfo) -> t.Iterator[Span]:
     """The windows of one entry, in order, from the local time ``begin`` on; their length is elapsed time."""
     length = clock.duration(entry["length"])
     for local in _locals(entry, begin):
@@ -142,7 +141,7 @@ def _source(entry: Entry, begin: datetime.datetime, zone: datetime.tzinfo) -> t.
         yield Span(start, start + length)
 
 
-def _locals(entry: Entry, begin: datetime.datetime) -> t.Iterator[datetime.datetime]:
+def _locals(entry: WindowEntry, begin: datetime.datetime) -> t.Iterator[datetime.datetime]:
     """The local clock times at which an entry begins, after ``begin``."""
     if "cron" in entry:
         # without a zone, so that what clocks skip or show twice is for clocks.moment alone to say
@@ -158,39 +157,39 @@ def _locals(entry: Entry, begin: datetime.datetime) -> t.Iterator[datetime.datet
             yield datetime.datetime.combine(day, datetime.time(hour, minute))
 
 
-def _adjoin(entry: Entry) -> bool:
+def _adjoin(entry: WindowEntry) -> bool:
     """Whether windows of this entry may touch each other, so that the length of one says nothing."""
     return "cron" in entry or len(entry.get("days", ())) > 1
 
 
-def _longest(entries: t.Sequence[Entry]) -> datetime.timedelta:
+def _longest(entries: t.Sequence[WindowEntry]) -> datetime.timedelta:
     """The length of the longest window of entries of one day each, where those that touch each other are one."""
     monday = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
     weeks = itertools.islice(spans(entries, datetime.UTC, monday), 2 * len(entries))
     return max(span.end - span.begin for span in weeks)
 
 
-def _entry(where: str, entry: t.Any, problems: list[str]) -> dict[str, t.Any]:
+def _entry(where: str, entry: object, problems: list[str]) -> WindowEntry:
     if not isinstance(entry, dict):
         problems.append(
             f"{where}: must be a mapping such as {{days: [sat], start: '22:00', length: 4h}}, not {entry!r}"
         )
         return {}
     names = ", ".join(sorted(_KEYS))
-    found = [f"{where}.{key}: unknown; a window has {names}" for key in sorted(map(str, set(entry) - _KEYS))]
+    mistakes = [f"{where}.{key}: unknown; a window has {names}" for key in sorted(map(str, set(entry) - _KEYS))]
     try:
         if clock.duration(entry.get("length")) > _LONGEST:
-            found.append(f"{where}.length: {entry['length']!r} is longer than 14d; give no window for any time")
+            mistakes.append(f"{where}.length: {entry['length']!r} is longer than 14d; give no window for any time")
     except ValueError as error:
-        found.append(f"{where}.length: {error}")
+        mistakes.append(f"{where}.length: {error}")
     if ("cron" in entry) == ("start" in entry) or ("cron" in entry and "days" in entry):
-        found.append(f"{where}: give either start (and days) or cron")
+        mistakes.append(f"{where}: give either start (and days) or cron")
     elif "cron" in entry:
-        found += _cron_problems(f"{where}.cron", entry["cron"])
+        mistakes += _cron_problems(f"{where}.cron", entry["cron"])
     else:
-        found += _weekly_problems(where, entry)
-    problems += found
-    if found:
+        mistakes += _weekly_problems(where, entry)
+    problems += mistakes
+    if mistakes:
         return {}
     if "cron" in entry:
         return {"cron": entry["cron"], "length": entry["length"]}
@@ -198,21 +197,21 @@ def _entry(where: str, entry: t.Any, problems: list[str]) -> dict[str, t.Any]:
     return {"days": [day for day in _DAYS if day in days], "start": entry["start"], "length": entry["length"]}
 
 
-def _weekly_problems(where: str, entry: Entry) -> list[str]:
-    found = []
+def _weekly_problems(where: str, entry: dict[str, object]) -> list[str]:
+    mistakes = []
     if not (isinstance(entry["start"], str) and _TIME.fullmatch(entry["start"])):
-        found.append(f"{where}.start: must be a time such as '22:00' in quotes, not {entry['start']!r}")
+        mistakes.append(f"{where}.start: must be a time such as '22:00' in quotes, not {entry['start']!r}")
     days = entry.get("days")
     if days is not None:
         if not isinstance(days, (list, tuple)) or not days:
-            found.append(f"{where}.days: must be a list such as [sat, sun]; leave it out for every day")
+            mistakes.append(f"{where}.days: must be a list such as [sat, sun]; leave it out for every day")
         else:
             wrong = [day for day in days if not isinstance(day, str) or day.lower() not in _DAYS]
-            found += [f"{where}.days: {day!r} is not one of {', '.join(_DAYS)}" for day in wrong]
-    return found
+            mistakes += [f"{where}.days: {day!r} is not one of {', '.join(_DAYS)}" for day in wrong]
+    return mistakes
 
 
-def _cron_problems(where: str, text: t.Any) -> list[str]:
+def _cron_problems(where: str, text: object) -> list[str]:
     wrong = f"{where}: must be five fields such as '0 22 * * 6' (minute hour day month weekday), not {text!r}"
     if not isinstance(text, str) or len(text.split()) != 5:
         return [wrong]

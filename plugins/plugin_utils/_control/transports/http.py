@@ -84,12 +84,12 @@ def token(path: str) -> str:
     """The bearer token in a file. Raises :class:`WebError`."""
     try:
         with open(path, encoding="ascii") as handle:
-            found = handle.read().strip()
+            content = handle.read().strip()
     except (OSError, ValueError) as error:
         raise WebError(f"token_file {path} cannot be read ({type(error).__name__})") from None
-    if not found.isprintable():
+    if not content.isprintable():
         raise WebError(f"token_file {path} holds more than one line; a token is one line")
-    return found
+    return content
 
 
 def _shown(url: str) -> str:

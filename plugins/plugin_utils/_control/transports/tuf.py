@@ -109,10 +109,10 @@ class HttpFetcher(FetcherInterface):
 
 def tls_context(tls: Tls) -> ssl.SSLContext:
     try:
-        made = ssl.create_default_context(cafile=tls.get("ca"))
+        context = ssl.create_default_context(cafile=tls.get("ca"))
         if tls.get("certificate"):
             # an empty passphrase: an encrypted key is an error, and nobody is asked on a terminal
-            made.load_cert_chain(tls["certificate"], tls.get("key"), password="")
+            context.load_cert_chain(tls["certificate"], tls.get("key"), password="")
     except (OSError, ValueError) as error:
         names = ", ".join(tls[name] for name in sorted(tls))
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
@@ -121,4 +121,4 @@ def tls_context(tls: Tls) -> ssl.SSLContext:
             "passphrase",
             code="TLS",
         ) from error
-    return made
+    return context

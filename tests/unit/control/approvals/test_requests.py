@@ -14,7 +14,7 @@ import typing as t
 import pytest
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.approvals import approval
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.approvals.approval import Requester
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.approvals.requests import Case, Desk
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.approvals.requests import ApprovalRequests, Case
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.base.errors import PlanError, RepositoryError
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.client.bundle import Bundle
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.planning import plan
@@ -44,8 +44,8 @@ class Office:
         self.now = datetime.datetime.now(datetime.UTC)
         self.adopt(POLICY)
 
-    def desk(self) -> Desk:
-        return Desk(self.site.repository(self.now))
+    def desk(self) -> ApprovalRequests:
+        return ApprovalRequests(self.site.repository(self.now))
 
     def adopt(self, policy: t.Mapping[str, t.Any]) -> None:
         path = self.site.folder / "policy.yml"
@@ -83,7 +83,7 @@ def test_a_rollout_needs_what_the_policy_asks_for(office: Office) -> None:
     assert found.needed == {"approvals": 2}
     assert "2 by approvals (nobody has signed)" in found.lines()[0]
     with pytest.raises(PlanError, match="needs approval") as error:
-        found.insist(made)
+        found.require(made)
     assert error.value.code == "APPROVAL"
     assert office.verdict(made, "lab") == approval.Verdict({}, [], None)
 
@@ -96,8 +96,8 @@ def test_two_people_on_two_machines_approve_a_plan(office: Office) -> None:
     assert office.verdict(made).missing  # not in force without the online keys
     assert office.sign(case, "carol", "snapshot", "timestamp").proposal.state == "applied"
     found = office.verdict(made)
-    found.insist(made)
-    assert found.paths == [f"approvals/{made['rollout']}/{made['digest'][:16]}.json"]
+    found.require(made)
+    assert found.paths == [f"approvals/{made.document['rollout']}/{made.document['digest'][:16]}.json"]
     assert found.lines() == [f"approved: {found.paths[0]}"]
 
 
@@ -119,7 +119,7 @@ def test_what_would_be_signed_is_told_with_its_difference_to_the_last(office: Of
         "release gateway 1.0",
         "wave 1 wave-1: 1 device: dev1",
         office.site.fetch().digest,
-        office.planned()["digest"],
+        office.planned().document["digest"],
         "asked for by anna",
         "the leak of ticket 4711",
         "holds until",
@@ -166,7 +166,9 @@ def test_an_approval_ends_and_is_taken_off_with_the_next(office: Office) -> None
     assert "expired at" in str(office.verdict(made).missing)
     other = office.planned(["dev1"])
     office.approve(other)
-    assert office.site.fetch().approvals == [f"approvals/{other['rollout']}/{other['digest'][:16]}.json"]
+    assert office.site.fetch().approvals == [
+        f"approvals/{other.document['rollout']}/{other.document['digest'][:16]}.json"
+    ]
 
 
 def test_who_approved_first_stays_known(office: Office) -> None:

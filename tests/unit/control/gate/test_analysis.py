@@ -15,7 +15,9 @@ import typing as t
 
 import pytest
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.base.errors import PlanError
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.base.plan import Metric
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.gate import analysis
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.gate.comparison import Reading
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.gate.sources import Subject, pattern
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.planning import plan
 
@@ -28,11 +30,10 @@ SUBJECT = Subject(("d1", "d2"), "canary", "gateway-2.0-1a2b3c4d", "gateway", "2.
 BASELINE = Subject(("d3",), "canary", "gateway-2.0-1a2b3c4d", "gateway", "2.0")
 
 
-def planned(*metrics: t.Any) -> list[dict[str, t.Any]]:
+def planned(*metrics: t.Any) -> list[Metric]:
     """The metrics as a plan keeps them."""
     made = plan.make(hosts=HOSTS, groups={"all": HOSTS}, release=RELEASE, conditions={"analysis": list(metrics)})
-    found: list[dict[str, t.Any]] = made["conditions"]["analysis"]
-    return found
+    return made.conditions["analysis"]
 
 
 def command(code: str, **more: t.Any) -> dict[str, t.Any]:
@@ -106,7 +107,7 @@ NAN = float("nan")
 def test_one_measurement(success: t.Any, failure: t.Any, values: list[float], baseline: t.Any, wanted: str) -> None:
     asked = "baseline" in f"{success}{failure}"
     (metric,) = planned(command("", success=success, failure=failure, baseline=asked))
-    reading = {"values": values, "value": values[0] if values else None, "baseline": baseline, "data": {}}
+    reading: Reading = {"values": values, "value": values[0] if values else None, "baseline": baseline, "data": {}}
     assert analysis.judge(metric, reading)[0] == wanted
 
 
@@ -129,9 +130,9 @@ def test_one_measurement(success: t.Any, failure: t.Any, values: list[float], ba
 @pytest.mark.parametrize("which", ["success", "failure"])
 def test_no_data_decides_nothing_whatever_an_expression_compares(which: str, condition: str) -> None:
     (metric,) = planned(command("", **{"success": None, which: condition}))
-    none: dict[str, t.Any] = {"values": [], "value": None, "baseline": None, "data": {"status": "ok"}}
+    none: Reading = {"values": [], "value": None, "baseline": None, "data": {"status": "ok"}}
     assert analysis.judge(metric, none) == (I, "no data")
-    nan = {**none, "values": [NAN], "value": NAN}
+    nan: Reading = {**none, "values": [NAN], "value": NAN}
     assert analysis.judge(metric, nan) == (I, "not a number")
     assert analysis.judge(metric, {**none, "values": [1.0], "value": 1.0})[0] in (S, F)
 
@@ -166,7 +167,7 @@ def test_an_expression_over_the_answer_alone_needs_no_values(success: str, data:
 )
 def test_no_baseline_decides_nothing(condition: t.Any, missing: float | None) -> None:
     (metric,) = planned(command("", success=None, failure=condition, baseline=True))
-    reading = {"values": [1.0], "value": 1.0, "baseline": missing, "data": {}}
+    reading: Reading = {"values": [1.0], "value": 1.0, "baseline": missing, "data": {}}
     assert analysis.judge(metric, reading) == (I, "no baseline")
     assert analysis.judge(metric, {**reading, "baseline": 2.0})[0] in (S, F)
 

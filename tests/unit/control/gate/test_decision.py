@@ -11,6 +11,7 @@ import typing as t
 
 import pytest
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.base.errors import PlanError
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.base.plan import Wave
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.gate import decision as gate
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.gate import limits, rules
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import outcomes
@@ -258,7 +259,7 @@ def test_wrong_kinds_are_told(kinds: t.Any, part: str) -> None:
 
 def test_limits_in_range_are_kept_with_their_defaults_and_nothing_is_said_of_them() -> None:
     found: list[str] = []
-    assert limits.check({}, found) == {
+    assert limits.validate({}, found) == {
         "max_failures": 0,
         "max_failure_percent": None,
         "min_executed": 10,
@@ -271,7 +272,7 @@ def test_limits_in_range_are_kept_with_their_defaults_and_nothing_is_said_of_the
         "kinds": {"restored": {"max": 0}, "lost": {"max_percent": 0.5}},
     }
     kinds = {"lost": {"max": None, "max_percent": 0.5}, "restored": {"max": 0, "max_percent": None}}
-    assert limits.check(given, found) == {**given, "kinds": kinds}
+    assert limits.validate(given, found) == {**given, "kinds": kinds}
     assert found == []
 
 
@@ -279,7 +280,7 @@ def test_limits_in_range_are_kept_with_their_defaults_and_nothing_is_said_of_the
 @pytest.mark.parametrize("key", ["max_failures", "min_executed", "kinds.lost.max"])
 def test_a_number_of_devices_is_a_whole_number_and_neither_true_nor_a_text(key: str, value: t.Any) -> None:
     found: list[str] = []
-    limits.check({"kinds": {"lost": {"max": value}}} if "." in key else {key: value}, found)
+    limits.validate({"kinds": {"lost": {"max": value}}} if "." in key else {key: value}, found)
     assert [problem.partition(":")[0] for problem in found] == [f"limits.{key}"]
     assert found[0].endswith(f"not {value!r}")
 
@@ -288,7 +289,7 @@ def test_a_number_of_devices_is_a_whole_number_and_neither_true_nor_a_text(key: 
 @pytest.mark.parametrize("key", ["max_failure_percent", "kinds.lost.max_percent"])
 def test_a_percentage_is_a_number_from_0_to_100(key: str, value: t.Any) -> None:
     found: list[str] = []
-    limits.check({"kinds": {"lost": {"max_percent": value}}} if "." in key else {key: value}, found)
+    limits.validate({"kinds": {"lost": {"max_percent": value}}} if "." in key else {key: value}, found)
     assert found == [f"limits.{key}: must be a number from 0 to 100 or null, not {value!r}"]
 
 
@@ -300,7 +301,7 @@ def test_limits_that_are_no_mapping_are_one_mistake() -> None:
 
 def test_limits_are_told_with_both_their_sides() -> None:
     given = {"max_failures": 3, "max_failure_percent": 5, "kinds": {"lost": {"max_percent": 2.5}}}
-    assert limits.lines(make(given)["limits"]) == [
+    assert limits.lines(make(given).document["limits"]) == [
         "more than 3 failed",
         "more than 5 % failed of at least 10",
         "more than 2.5 % lost of at least 10",
@@ -346,15 +347,17 @@ def test_rules_look_at_the_summary(when: str, true: bool) -> None:
     made = rules_of({"when": when, "decision": "halt", "reason": "because"})
     known = good("d2", "d3", "d4") | {"d1": Standing("d1", "restored", "HEALTH")}
     decision = gate.decide(made, known, wave=0)
-    seen = rules.summary(made, made["waves"][0], decision, known, sites={"d1": "north"}, analysis={"latency": "failed"})
+    seen = rules.summary(
+        made, made.document["waves"][0], decision, known, sites={"d1": "north"}, analysis={"latency": "failed"}
+    )
     json.dumps(seen)
-    found = rules.judge(made["conditions"]["rules"], seen)
+    found = rules.judge(made.document["conditions"]["rules"], seen)
     assert found == ([gate.Finding(gate.HALT, "because", "rule")] if true else [])
 
 
 def test_rules_take_who_did_not_come_back_as_lost() -> None:
     made = rules_of()
-    wave = {**made["waves"][0], "hosts": ["d1", "d2", "d3"]}
+    wave: Wave = {**made.document["waves"][0], "hosts": ["d1", "d2", "d3"]}
     known = good("d1") | standing("d2", "pending")
     seen = rules.summary(made, wave, gate.decide(made, known, wave=0), known, sites={}, analysis={})["wave"]
     assert [row["outcome"] for row in seen["devices"]] == ["updated", "lost", "lost"]
@@ -370,11 +373,11 @@ def test_rules_see_a_device_as_it_was_recorded() -> None:
         "d3": Standing("d3", "updated", healthy=False),
         "d4": Standing("d4", "pending"),
     }
-    wave = {**made["waves"][0], "hosts": ["d1", "d2", "d3", "d4", "d5"]}
+    wave: Wave = {**made.document["waves"][0], "hosts": ["d1", "d2", "d3", "d4", "d5"]}
     decision = gate.decide(made, known, wave=0)
     seen = rules.summary(made, wave, decision, known, sites={"d1": "north"}, analysis={})["wave"]["devices"]
     keys = ("device", "site", "outcome", "code", "healthy", "seconds")
-    assert [tuple(row[key] for key in keys) for row in seen] == [
+    assert [tuple(row.values()) for row in seen] == [
         ("d1", "north", "updated", None, True, 12.5),
         ("d2", "", "restored", "HEALTH", False, None),
         ("d3", "", "updated", None, False, None),
@@ -386,7 +389,7 @@ def test_rules_see_a_device_as_it_was_recorded() -> None:
 
 def test_a_rule_that_does_not_fit_holds() -> None:
     made = rules_of({"when": "abs(release)", "decision": "halt"})
-    (found,) = rules.judge(made["conditions"]["rules"], {"release": {}})
+    (found,) = rules.judge(made.document["conditions"]["rules"], t.cast(rules.Summary, {"release": {}}))
     assert found.decision == gate.HOLD
     assert "correct the expression" in found.reason
 

@@ -34,13 +34,17 @@ TYPES = {"string": str, "integer": int, "boolean": bool, "object": dict, "array"
 Body = dict[str, t.Any]
 
 
+def sealed(document: Body) -> plan.Plan:
+    return plan.Plan.of({**document, "digest": plan.digest(document)})
+
+
 def made(approval: t.Collection[str] = ("most", "all")) -> plan.Plan:
     waves = [{"name": "pilot", "count": 1}, {"name": "most", "count": 2}, {"name": "all", "percent": 100}]
     found = plan.make(hosts=HOSTS, groups={"all": HOSTS}, release=RELEASE, waves=waves)
-    for wave in found["waves"]:
+    for wave in found.document["waves"]:
         if wave["name"] in approval:
             wave["approval"] = True
-    return {**found, "digest": plan.digest(found)}
+    return sealed({**found.document})
 
 
 def settings(**more: t.Any) -> awx_export.Settings:
@@ -158,7 +162,7 @@ def test_one_node_for_each_wave_after_its_approval() -> None:
     for node, after in zip(nodes, [*nodes[1:], None], strict=True):
         wanted = [{"identifier": after["identifier"]}] if after else []
         assert node["related"] == {"success_nodes": wanted, "failure_nodes": [], "always_nodes": []}
-    bound = {"fleet_ota_plan_digest": made()["digest"]}
+    bound = {"fleet_ota_plan_digest": made().document["digest"]}
     assert [node.get("extra_data") for node in nodes] == [
         None,
         {**bound, "fleet_ota_until_wave": "pilot"},
@@ -180,7 +184,7 @@ def test_slices_take_part_in_an_open_wave_and_are_judged_whatever_came_of_them()
     assert [(name, problem) for name, body in bodies(tasks) for problem in problems(name, body)] == []
     nodes = {node["identifier"]: node for node in workflow(tasks)["workflow_nodes"]}
     assert list(nodes) == ["plan", "wave-pilot", "approval-most", "open-most", "slices-most", "wave-most", "wave-all"]
-    digest = made(approval=["most"])["digest"]
+    digest = made(approval=["most"]).document["digest"]
     assert nodes["open-most"]["extra_data"] == {
         "fleet_ota_open_wave": "most",
         "fleet_ota_approved_wave": "most",
@@ -202,8 +206,8 @@ def test_slices_take_part_in_an_open_wave_and_are_judged_whatever_came_of_them()
 
 def test_turns_are_not_for_slices() -> None:
     found = made(approval=[])
-    found["waves"][1]["turns"] = [1, 1]
-    tasks = awx_export.tasks({**found, "digest": plan.digest(found)}, settings(slices=3))
+    found.document["waves"][1]["turns"] = [1, 1]
+    tasks = awx_export.tasks(sealed({**found.document}), settings(slices=3))
     assert [node["identifier"] for node in workflow(tasks)["workflow_nodes"]] == [
         "plan",
         "wave-pilot",
@@ -329,14 +333,14 @@ def test_addresses_without_secrets_pass() -> None:
 
 @pytest.mark.parametrize(
     "given",
-    [{}, {**made(), "digest": "0"}, {**made(()), "targets": 99}],
+    [{}, {**made().document, "digest": "0"}, {**made(()).document, "targets": 99}],
 )
 def test_what_is_no_plan_is_refused(given: Body) -> None:
     with pytest.raises(PlanError, match="plan: "):
-        awx_export.tasks(given, settings())
+        awx_export.tasks(plan.Plan.of(given), settings())
 
 
 def test_a_way_back_is_refused() -> None:
-    back: Body = {**made(()), "back_from": "gateway-2.0-1a2b3c4d"}
+    back: Body = {**made(()).document, "back_from": "gateway-2.0-1a2b3c4d"}
     with pytest.raises(PlanError, match="a way back"):
-        awx_export.tasks({**back, "digest": plan.digest(back)}, settings())
+        awx_export.tasks(sealed(back), settings())

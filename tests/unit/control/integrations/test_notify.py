@@ -124,7 +124,7 @@ def test_apprise(receiver: Receiver, book: Journal, tmp_path: pathlib.Path) -> N
     urls = tmp_path / "urls"
     urls.write_text(f"# the team's chat\n{receiver.url.replace('http:', 'json:')}/secret\n")
     to = {"type": "apprise", "url_file": str(urls)}
-    notify.check([to])
+    notify.require_valid([to])
     assert notify.tell(book, [to], MESSAGE) == []
     (request,) = receiver.requests
     said = json.loads(request.body)
@@ -173,7 +173,7 @@ def test_apprise_that_cannot_deliver(receiver: Receiver, book: Journal, tmp_path
 )
 def test_wrong_receivers_are_told_before_anything_begins(receivers: list[t.Any], part: str) -> None:
     with pytest.raises(PlanError, match=part):
-        notify.check(receivers)
+        notify.require_valid(receivers)
 
 
 @pytest.mark.parametrize(
@@ -191,11 +191,13 @@ def test_wrong_receivers_are_told_before_anything_begins(receivers: list[t.Any],
 )
 def test_an_address_that_is_none_is_told_without_it(url: t.Any) -> None:
     with pytest.raises(PlanError, match=r"url: must be an http or https address") as error:
-        notify.check([{"type": "cloudevents", "url": url}])
+        notify.require_valid([{"type": "cloudevents", "url": url}])
     assert "SECRET" not in str(error.value.detail) + error.value.message
 
 
 def test_right_receivers_are_taken(tmp_path: pathlib.Path) -> None:
     token = tmp_path / "token"
     token.write_text("hunter2")
-    notify.check([HERE, {**HERE, "url": "HTTPS://h:8443/x?y", "token_file": str(token), "tls": {}, "events": None}])
+    notify.require_valid(
+        [HERE, {**HERE, "url": "HTTPS://h:8443/x?y", "token_file": str(token), "tls": {}, "events": None}]
+    )

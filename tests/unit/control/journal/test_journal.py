@@ -19,8 +19,9 @@ import typing as t
 import pytest
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.base import files
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.base.errors import JournalError
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import journal, outcomes
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import index, journal
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.journal import Journal
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.state import State
 
 
 @pytest.fixture
@@ -172,9 +173,9 @@ def test_a_checkpoint_waits_for_a_record_that_is_being_written(book: Journal) ->
 def test_who_was_ahead_is_nobody_any_more_after_a_reset(book: Journal) -> None:
     book.outcome("a", "deferred", code="AHEAD")
     book.outcome("b", "deferred", code="BUSY")
-    assert outcomes.standings(book.read())["a"].ahead
+    assert State.of(book.read()).standings["a"].ahead
     book.append("rollout.reset", data={"devices": [], "ahead": ["a"]})
-    assert set(outcomes.standings(book.read())) == {"b"}
+    assert set(State.of(book.read()).standings) == {"b"}
 
 
 def test_standings_are_the_latest_word_of_each_device(book: Journal) -> None:
@@ -187,7 +188,7 @@ def test_standings_are_the_latest_word_of_each_device(book: Journal) -> None:
     book.pending("c", 2)
     book.outcome("c", "updated")
     book.seen("c", healthy=True)
-    found = outcomes.standings(book.read())
+    found = State.of(book.read()).standings
     assert [(name, one.outcome, one.healthy) for name, one in found.items()] == [
         ("a", "updated", False),
         ("b", "pending", True),
@@ -195,7 +196,7 @@ def test_standings_are_the_latest_word_of_each_device(book: Journal) -> None:
     ]
     assert found["a"].data["after"] == "2.0"
     book.outcome("a", "updated")
-    assert outcomes.standings(book.read())["a"].healthy  # a new outcome begins anew
+    assert State.of(book.read()).standings["a"].healthy  # a new outcome begins anew
 
 
 def test_the_latest_of_a_device_is_read_from_the_end(book: Journal) -> None:
@@ -214,7 +215,11 @@ def test_a_device_cannot_break_the_journal_by_its_texts(book: Journal, text: str
     records = book.verify()
     assert len(records) == 2
     assert len(records[1]["message"]) <= journal.LONGEST + 3
-    assert not [path for path in book.path.parent.parent.rglob("*") if path.name not in ("r", "journal.jsonl")]
+    assert not [
+        path
+        for path in book.path.parent.parent.rglob("*")
+        if path.name not in ("r", "journal.jsonl", index.place(book.path).name)
+    ]
 
 
 def test_nothing_of_a_failed_write_stays(book: Journal, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,16 +14,18 @@ import typing as t
 
 import pytest
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.base.errors import JournalError
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import journal, runs
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import host, journal, runs
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.record import Record
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.state import Controller, State
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.planning import plan
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.rollout import rollout
-from ansible_collections.fleet.ota.plugins.plugin_utils._targets.record import Record
+from ansible_collections.fleet.ota.plugins.plugin_utils._targets.record import Record as DeviceRecord
 
 RELEASE = {"name": "gateway", "version": "2.0", "counter": 2, "digest": "1a2b3c4d" * 8, "channel": "stable"}
 HOSTS = ["d1", "d2"]
 
 
-def start(folder: pathlib.Path, controller: dict[str, t.Any], **options: t.Any) -> rollout.Started:
+def start(folder: pathlib.Path, controller: Controller, **options: t.Any) -> rollout.Started:
     made = plan.make(hosts=HOSTS, groups={"all": HOSTS}, release=RELEASE)
     return rollout.start(folder, made, {"user": "ann", **controller}, **options)
 
@@ -75,7 +77,7 @@ def test_a_boot_of_an_unknown_machine_is_one_of_this(tmp_path: pathlib.Path, mon
     start(tmp_path, {**runs.controller(os.getppid()), "boot": "another boot", "machine": None})
     assert start(tmp_path, runs.controller(os.getpid())).generation == 2
     for content in (None, "", "uninitialized\n"):
-        monkeypatch.setattr(runs, "MACHINE_ID", str(tmp_path / "machine-id"))
+        monkeypatch.setattr(host, "MACHINE_ID", str(tmp_path / "machine-id"))
         if content is not None:
             (tmp_path / "machine-id").write_text(content)
         assert runs.controller(os.getpid())["machine"] is None
@@ -88,10 +90,10 @@ OTHER = {"boot": "another boot", "machine": "0123456789ab"}
 
 @pytest.mark.parametrize("change", [{"host": "pod-7"}, {"namespace": "pid:[1]"}, OTHER])
 def test_a_run_elsewhere_counts_as_dead_when_it_was_silent(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, str]
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, change: Controller
 ) -> None:
     # two machines may have one host name
-    monkeypatch.setattr(runs, "_machine", lambda: "ba9876543210")
+    monkeypatch.setattr(host, "machine", lambda: "ba9876543210")
     start(tmp_path, {**runs.controller(os.getppid()), **change})
     with pytest.raises(JournalError, match="fleet_ota_take_over=true or wait until") as caught:
         start(tmp_path, runs.controller(os.getpid()))
@@ -103,16 +105,19 @@ def test_a_run_elsewhere_counts_as_dead_when_it_was_silent(
 def test_a_run_elsewhere_may_be_silent_while_its_wave_soaks() -> None:
     now = datetime.datetime.now(datetime.UTC)
     hour = (now - datetime.timedelta(seconds=3600)).isoformat()
-    begin = {
+    begin: Record = {
+        "v": 1,
+        "prev": "",
+        "hash": "",
         "event": "rollout.started",
         "seq": 0,
         "time": hour,
         "rollout": "x",
-        "data": {"controller": {"host": "pod"}},
+        "data": {"generation": 1, "controller": {"host": "pod"}},
     }
-    runs.refuse_second([begin], runs.controller(os.getpid()), 0)
+    runs.require_alone(State.of([begin]), runs.controller(os.getpid()), 0)
     with pytest.raises(JournalError):
-        runs.refuse_second([begin], runs.controller(os.getpid()), 3600)
+        runs.require_alone(State.of([begin]), runs.controller(os.getpid()), 3600)
 
 
 def test_a_run_elsewhere_is_taken_over_when_somebody_says_so(tmp_path: pathlib.Path) -> None:
@@ -120,10 +125,10 @@ def test_a_run_elsewhere_is_taken_over_when_somebody_says_so(tmp_path: pathlib.P
     taken = start(tmp_path, runs.controller(os.getpid()), take_over=True)
     assert taken.generation == 2
     # and the run that was thought dead touches no device more
-    old = Record(str(taken.path), "d1", taken.rollout, 1)
+    old = DeviceRecord(str(taken.path), "d1", taken.rollout, 1)
     with pytest.raises(JournalError, match="was taken over by ann on") as caught:
         old.pending()
     assert caught.value.code == "STALE"
-    Record(str(taken.path), "d1", taken.rollout, 2).pending()
+    DeviceRecord(str(taken.path), "d1", taken.rollout, 2).pending()
     with pytest.raises(JournalError):
-        runs.insist(journal.Journal(taken.path).newest_run(), 1)
+        journal.Journal(taken.path).require_newest(1)

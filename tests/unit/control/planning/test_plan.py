@@ -24,7 +24,7 @@ def make(**changes: t.Any) -> plan.Plan:
 
 
 def waves(*wanted: dict[str, t.Any]) -> list[list[str]]:
-    return [wave["hosts"] for wave in make(waves=list(wanted))["waves"]]
+    return [wave["hosts"] for wave in make(waves=list(wanted)).document["waves"]]
 
 
 def problems(**changes: t.Any) -> list[str]:
@@ -35,23 +35,23 @@ def problems(**changes: t.Any) -> list[str]:
 
 def test_default_waves_take_every_device_once() -> None:
     made = make()
-    assert [len(wave["hosts"]) for wave in made["waves"]] == [1, 2, 5]
-    assert plan.order(made) == HOSTS
-    assert plan.serial(made) == [1, 2, 5]
-    assert made["skipped"] == []
-    assert made["targets"] == 8
-    assert made["limits"] == {"max_failures": 0, "max_failure_percent": None, "min_executed": 10, "kinds": {}}
+    assert [len(wave["hosts"]) for wave in made.document["waves"]] == [1, 2, 5]
+    assert made.order() == HOSTS
+    assert made.serial() == [1, 2, 5]
+    assert made.document["skipped"] == []
+    assert made.document["targets"] == 8
+    assert made.document["limits"] == {"max_failures": 0, "max_failure_percent": None, "min_executed": 10, "kinds": {}}
 
 
 def test_rollout_id_and_digest() -> None:
     made = make()
-    assert made["rollout"] == "gateway-2.0-1a2b3c4d"
-    assert made["digest"] == plan.digest(made)
-    assert plan.digest({**made, "targets": 9}) != made["digest"]
+    assert made.document["rollout"] == "gateway-2.0-1a2b3c4d"
+    assert made.document["digest"] == plan.digest(made.document)
+    assert plan.digest({**made.document, "targets": 9}) != made.document["digest"]
 
 
 def test_same_input_gives_the_same_bytes() -> None:
-    assert files.canonical(make()) == files.canonical(make())
+    assert files.canonical(make().document) == files.canonical(make().document)
 
 
 def test_a_group_gives_its_targets_in_inventory_order() -> None:
@@ -80,7 +80,7 @@ def test_percent_is_of_all_targets_and_rounds_up(percent: float, size: int) -> N
 def test_percent_does_not_suffer_from_binary_fractions() -> None:
     hosts = [f"h{number}" for number in range(1000)]
     made = plan.make(hosts=hosts, groups={"all": hosts}, release=RELEASE, waves=[{"percent": 0.1}])
-    assert len(made["waves"][0]["hosts"]) == 1  # a float's 0.1 is a bit more than a tenth
+    assert len(made.document["waves"][0]["hosts"]) == 1  # a float's 0.1 is a bit more than a tenth
 
 
 def test_a_later_wave_takes_only_who_is_left() -> None:
@@ -93,15 +93,15 @@ def test_a_later_wave_takes_only_who_is_left() -> None:
 
 def test_who_is_in_no_wave_is_skipped_with_the_reason() -> None:
     made = make(waves=[{"count": 7}])
-    assert made["skipped"] == [{"host": "dev8", "reason": "in no wave"}]
+    assert made.document["skipped"] == [{"host": "dev8", "reason": "in no wave"}]
 
 
 def test_an_empty_wave_is_left_out_and_named() -> None:
     made = make(waves=[{"group": "north"}, {"name": "again", "group": "north"}, {"percent": 100}])
-    assert [wave["name"] for wave in made["waves"]] == ["wave-1", "wave-3"]
-    assert [wave["index"] for wave in made["waves"]] == [0, 1]
-    assert made["empty"] == ["again"]
-    assert 0 not in plan.serial(made)  # Ansible takes 0 for "all at once"
+    assert [wave["name"] for wave in made.document["waves"]] == ["wave-1", "wave-3"]
+    assert [wave["index"] for wave in made.document["waves"]] == [0, 1]
+    assert made.document["empty"] == ["again"]
+    assert 0 not in made.serial()  # Ansible takes 0 for "all at once"
 
 
 def test_a_host_beyond_the_limit_is_just_not_taken() -> None:
@@ -110,10 +110,10 @@ def test_a_host_beyond_the_limit_is_just_not_taken() -> None:
 
 def test_wave_of_finds_the_wave_of_a_batch() -> None:
     made = make()
-    assert plan.wave_of(made, ["dev3"]) == 1
+    assert made.wave_of(["dev3"]) == 1
     for batch in (["dev1", "dev2"], ["stranger"], []):
         with pytest.raises(PlanError):
-            plan.wave_of(made, batch)
+            made.wave_of(batch)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_no_target_is_refused() -> None:
 @pytest.mark.parametrize("wanted", [[], "10%", None])
 def test_waves_must_be_a_list(wanted: t.Any) -> None:
     if wanted is None:
-        assert make(waves=None)["waves"]
+        assert make(waves=None).document["waves"]
     else:
         assert "must be a list" in problems(waves=wanted)[0]
 
@@ -209,5 +209,5 @@ def test_ten_thousand_hosts_in_well_under_a_second() -> None:
     ]
     begin = time.process_time()
     made = plan.make(hosts=hosts, groups=groups, release=RELEASE, waves=wanted)
-    assert len(plan.order(made)) == 10_000
+    assert len(made.order()) == 10_000
     assert time.process_time() - begin < 0.5

@@ -11,8 +11,9 @@ import typing as t
 import pytest
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.base import files
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.base.errors import PlanError
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.base.plan import Plan
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.planning import plan
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.planning.settings import Steering
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.planning.settings import Options
 
 RELEASE = {"name": "gateway", "version": "2.0", "counter": 2, "digest": "1a2b3c4d" * 8, "channel": "stable"}
 HOSTS = [f"d{number}" for number in range(1, 9)]
@@ -28,7 +29,7 @@ Variables = dict[str, t.Any]
 
 
 def compute(waves: t.Any = None, unfit: t.Any = None, hosts: t.Sequence[str] = HOSTS, **given: t.Any) -> plan.Planned:
-    """``after`` maps hosts to ``fleet_ota_after``; the rest are fields of Steering."""
+    """``after`` maps hosts to ``fleet_ota_after``; the rest are fields of Options."""
     inventory: dict[str, Variables] = {name: dict(entry) for name, entry in INVENTORY.items()}
     for name, others in given.pop("after", {}).items():
         inventory[name]["fleet_ota_after"] = others
@@ -38,18 +39,18 @@ def compute(waves: t.Any = None, unfit: t.Any = None, hosts: t.Sequence[str] = H
         release=RELEASE,
         waves=waves,
         inventory=given.pop("inventory", inventory),
-        steering=Steering(**given),
+        options=Options(**given),
         unfit=unfit,
     )
 
 
 def turns(waves: t.Any = ALL, **given: t.Any) -> list[list[list[str]]]:
     """Waves, turns, hosts."""
-    return [plan.turns(wave) for wave in compute(waves, **given).plan["waves"]]
+    return [Plan.turns(wave) for wave in compute(waves, **given).plan.document["waves"]]
 
 
 def hosts_of(waves: t.Any, **given: t.Any) -> list[list[str]]:
-    return [wave["hosts"] for wave in compute(waves, **given).plan["waves"]]
+    return [wave["hosts"] for wave in compute(waves, **given).plan.document["waves"]]
 
 
 def problems(waves: t.Any = ALL, **given: t.Any) -> list[str]:
@@ -87,7 +88,7 @@ def test_what_an_expression_gives_is_true_as_jmespath_sees_it() -> None:
 
 def test_nobody_matched_is_a_wave_left_out() -> None:
     made = compute([{"name": "east", "where": "site == 'east'"}, *ALL]).plan
-    assert made["empty"] == ["east"]
+    assert made.document["empty"] == ["east"]
 
 
 @pytest.mark.parametrize(
@@ -123,10 +124,12 @@ def test_a_wrong_expression_is_named(where: t.Any, part: str) -> None:
 )
 def test_growth_expands_to_waves_until_nobody_is_left(grow: t.Any, sizes: list[int]) -> None:
     made = compute([{"name": "more", "grow": grow, "soak": 60}]).plan
-    assert plan.serial(made) == sizes
-    assert [wave["name"] for wave in made["waves"]] == [f"more-{number}" for number in range(1, len(sizes) + 1)]
-    assert {wave["soak"] for wave in made["waves"]} == {60}
-    assert plan.order(made) == HOSTS
+    assert made.serial() == sizes
+    assert [wave["name"] for wave in made.document["waves"]] == [
+        f"more-{number}" for number in range(1, len(sizes) + 1)
+    ]
+    assert {wave["soak"] for wave in made.document["waves"]} == {60}
+    assert made.order() == HOSTS
 
 
 def test_growth_within_a_selection_after_a_pilot() -> None:
@@ -166,8 +169,8 @@ def test_names_after_growth_are_unique() -> None:
 
 def test_what_the_gate_reads_of_a_wave_is_there_only_when_given() -> None:
     made = compute([{"count": 1, "soak": 0, "approval": True}, *ALL]).plan
-    assert {key: made["waves"][0][key] for key in ("soak", "approval")} == {"soak": 0, "approval": True}
-    assert set(made["waves"][1]) == {"index", "name", "hosts", "turns"}
+    assert {key: made.document["waves"][0][key] for key in ("soak", "approval")} == {"soak": 0, "approval": True}
+    assert set(made.document["waves"][1]) == {"index", "name", "hosts", "turns"}
 
 
 # -- order and dependencies --------------------------------------------------------------------------------------------
@@ -186,9 +189,9 @@ def test_devices_of_a_later_group_come_in_a_later_turn_or_wave() -> None:
 def test_a_wave_never_comes_before_whom_it_comes_after() -> None:
     wanted = [{"name": "early", "group": "devices"}, {"name": "late", "group": "gateways"}]
     found = compute(wanted, order=["gateways", "devices"])
-    assert [wave["name"] for wave in found.plan["waves"]] == ["late"]
-    assert found.plan["empty"] == ["early"]
-    assert plan.turns(found.plan["waves"][0]) == [["d4", "d8"], ["d1", "d2", "d3", "d5", "d6", "d7"]]
+    assert [wave["name"] for wave in found.plan.document["waves"]] == ["late"]
+    assert found.plan.document["empty"] == ["early"]
+    assert Plan.turns(found.plan.document["waves"][0]) == [["d4", "d8"], ["d1", "d2", "d3", "d5", "d6", "d7"]]
     [entry] = [entry for entry in found.explain if entry["host"] == "d1"]
     assert entry["reason"] == "in group devices, but not in early: what it comes after is in late"
 
@@ -197,7 +200,7 @@ def test_a_device_comes_after_whom_its_variable_names() -> None:
     after = {"d1": ["d4"], "d2": "d1", "d5": ["gateways"], "d6": []}
     assert turns(after=after) == [[["d3", "d4", "d6", "d7", "d8"], ["d1", "d5"], ["d2"]]]
     made = compute(ALL, after=after).plan
-    assert made["dependencies"] == {
+    assert made.document["dependencies"] == {
         "after": {"d1": ["d4"], "d2": ["d1"], "d5": ["gateways"], "d6": []},
         "groups": {"gateways": ["d4", "d8"]},
     }
@@ -209,8 +212,8 @@ def test_selection_keeps_the_order_of_the_inventory_where_it_can() -> None:
 
 def test_a_host_that_is_no_target_is_left_to_the_gate() -> None:
     made = compute(ALL, after={"d1": ["elsewhere"]}).plan
-    assert made["waves"][0]["turns"] == [8]
-    assert made["dependencies"]["after"] == {"d1": ["elsewhere"]}
+    assert made.document["waves"][0]["turns"] == [8]
+    assert made.document["dependencies"]["after"] == {"d1": ["elsewhere"]}
 
 
 @pytest.mark.parametrize(
@@ -278,11 +281,11 @@ def test_two_lines_that_need_each_other_are_in_one_wave() -> None:
 
 def test_a_line_of_which_one_cannot_take_the_release_is_skipped_whole() -> None:
     made = compute(ALL, together="line", unfit={"d2": "is incompatible"}).plan
-    assert made["skipped"] == [
+    assert made.document["skipped"] == [
         {"host": "d2", "reason": "is incompatible"},
         {"host": "d6", "reason": "goes with d2 (line 2), which cannot: is incompatible"},
     ]
-    assert len(plan.order(made)) == 6
+    assert len(made.order()) == 6
 
 
 # -- budget at plan time -----------------------------------------------------------------------------------------------
@@ -320,7 +323,7 @@ def test_every_wave_has_its_own_turns_and_its_order_counts_too() -> None:
 
 def test_the_budget_stands_in_the_plan_with_who_counts_where() -> None:
     made = compute(ALL, budget=[{"by": "site", "max_unavailable": 2}, {"min_available": 5}]).plan
-    assert made["budget"] == [
+    assert made.document["budget"] == [
         {
             "by": "site",
             "max_unavailable": 2,
@@ -371,7 +374,7 @@ def test_every_target_is_explained_and_every_mistake_told_at_once() -> None:
     assert found.explain[0] == {"host": "d1", "wave": None, "turn": None, "reason": "has no update path"}
     assert found.explain[1] == {"host": "d2", "wave": "wave-1", "turn": 0, "reason": "among the first 2"}
     assert found.explain[7]["reason"] == "in group gateways"
-    assert found.plan["skipped"][0] == {"host": "d1", "reason": "has no update path"}
+    assert found.plan.document["skipped"][0] == {"host": "d1", "reason": "has no update path"}
     kinds = [
         {"hosts": ["d1"]},
         {"where": "site == 'north'", "count": 1},
@@ -393,8 +396,8 @@ def test_the_same_settings_give_the_same_bytes_and_none_gives_none() -> None:
         "budget": [{"by": "site", "max_unavailable": 1}],
         "together": "line",
     }
-    assert files.canonical(compute(**given).plan) == files.canonical(compute(**given).plan)
-    assert not {"order", "together", "dependencies", "budget", "schedules", "urgent"} & set(compute().plan)
+    assert files.canonical(compute(**given).plan.document) == files.canonical(compute(**given).plan.document)
+    assert not {"order", "together", "dependencies", "budget", "schedules", "urgent"} & set(compute().plan.document)
 
 
 class _Counting(dict[str, t.Any]):
@@ -423,13 +426,13 @@ def test_ten_thousand_hosts_read_each_variable_a_few_times_and_never_compare_pai
         release=RELEASE,
         waves=[{"where": "site == 's1'", "count": 20}, {"name": "more", "grow": {"start": 20, "factor": 3}}],
         inventory=inventory,
-        steering=Steering(
+        options=Options(
             order=["gateways", "devices"],
             together="line",
             budget=[{"by": "site", "max_unavailable": 3}, {"max_unavailable": "5%"}],
             windows={"install": [{"days": ["sat"], "start": "22:00", "length": "4h"}]},
         ),
     )
-    assert len(plan.order(made)) == 10_000
+    assert len(made.order()) == 10_000
     assert _Counting.reads <= 10 * len(hosts)
-    assert max(size for wave in made["waves"] for size in wave["turns"]) <= 300
+    assert max(size for wave in made.document["waves"] for size in wave["turns"]) <= 300

@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.approvals import approval
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.base.errors import PlanError
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.planning import plan
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.planning.settings import Steering
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.planning.settings import Options
 
 RELEASE = {"name": "gateway", "version": "2.0", "counter": 2, "digest": "1a2b3c4d" * 8, "channel": "stable"}
 HOSTS = ["d1", "d2", "d3", "d4", "d5", "d6"]
@@ -53,12 +53,12 @@ def made(
         limits=limits,
         conditions=conditions,
         inventory=inventory,
-        steering=Steering(**{**SETTINGS, **changes}),
+        options=Options(**{**SETTINGS, **changes}),
     )
 
 
 def test_a_plan_is_urgent_as_its_hosts_say() -> None:
-    assert "urgent" not in made()
+    assert "urgent" not in made().document
     everybody: dict[str, Given] = {name: {"fleet_ota_urgent": "yes"} for name in HOSTS}
     assert made(variables=everybody) == made(urgent=True)
     with pytest.raises(PlanError, match="urgent for all or for none") as caught:
@@ -109,9 +109,9 @@ def test_what_stands_about_others_does_not_matter() -> None:
 
 def test_a_smaller_budget_is_covered_and_a_bigger_one_is_not() -> None:
     budget = [{"min_available": 3}]
-    assert [group["most"] for entry in made(budget=budget)["budget"] for group in entry["groups"]] == [3]
+    assert [group["most"] for entry in made(budget=budget).document["budget"] for group in entry["groups"]] == [3]
     assert approval.covers(made(budget=budget), made(HOSTS[:5], budget=budget)) is None
     assert approval.covers(made(HOSTS[:5], budget=budget), made(HOSTS[:5], budget=budget)) is None
     grown = made(budget=budget)
-    grown["budget"][0]["groups"][0]["most"] = 4
+    grown.document["budget"][0]["groups"][0]["most"] = 4
     assert "another budget" in (approval.covers(made(budget=budget), grown) or "")

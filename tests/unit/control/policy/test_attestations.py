@@ -12,7 +12,7 @@ import typing as t
 
 import pytest
 from ansible_collections.fleet.ota.plugins.module_utils._device.documents import release
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.approvals.requests import Desk
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.approvals.requests import ApprovalRequests
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.base.errors import RepositoryError, TrustError
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.policy import attestations
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.policy import policy as policies
@@ -61,7 +61,7 @@ class Build:
 
     def check(self, *attachments: attestations.Attachment, channel: str = "stable", **changes: t.Any) -> list[str]:
         document = t.cast(release.Document, self.document)
-        return attestations.check(attachments, document, self.digest, channel, self.policy(**changes))
+        return attestations.require_custody(attachments, document, self.digest, channel, self.policy(**changes))
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ class Owner(Build):
             {"predicate": attestations.TEST_RESULT, "keys": ["second.pub"], "channels": ["stable"]},
         ]
         path.write_text(json.dumps({"format": 1, "rules": rules, "custody": demands}))
-        Desk(site.repository()).publish(policies.read(path), site.ring())
+        ApprovalRequests(site.repository()).publish(policies.read(path), site.ring())
 
     def publish(self, *attachments: attestations.Attachment, channel: str = "pilot") -> Change:
         return self.site.repository().publish(channel, self.site.document(), self.site.ring(), attachments=attachments)
@@ -233,7 +233,7 @@ def test_a_statement_that_nobody_signed_any_more_stops_the_rollout(owner: Owner)
     assert owner.site.fetch(channel="pilot").custody
     path = owner.site.folder / "keys" / "policy.yml"
     path.write_text(path.read_text().replace("builder.pub", "stranger.pub"))
-    Desk(owner.site.repository()).publish(policies.read(path), owner.site.ring())
+    ApprovalRequests(owner.site.repository()).publish(policies.read(path), owner.site.ring())
     with pytest.raises(RepositoryError, match="not signed by whom the policy trusts"):
         owner.site.fetch(channel="pilot")
 

@@ -12,7 +12,7 @@ import typing as t
 import pytest
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.journal import Journal
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.planning import compatibility, plan
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.planning.settings import Steering
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.planning.settings import Options
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.reports import estimates
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.rollout import rollout
 
@@ -57,7 +57,7 @@ def test_history_is_of_the_same_release_name_and_of_updates_that_succeeded(tmp_p
     record(tmp_path, made(version="1.1"), 30)
     record(tmp_path, made(name="gateway-x", version="1.0"), 900)
     record(tmp_path, made(name="app"), 900)
-    book = Journal(tmp_path / made(version="1.1")["rollout"] / "journal.jsonl")
+    book = Journal(tmp_path / made(version="1.1").document["rollout"] / "journal.jsonl")
     book.outcome("d5", "restored", seconds=900)
     book.outcome("d6", "updated")
     (tmp_path / "gateway-9-00000000").mkdir()
@@ -67,9 +67,7 @@ def test_history_is_of_the_same_release_name_and_of_updates_that_succeeded(tmp_p
 
 def test_turns_and_forks_follow_each_other(tmp_path: pathlib.Path) -> None:
     seconds = [float(number) for number in range(1, 101)]
-    found = estimates.make(
-        made(waves=[{"percent": 100}], steering=Steering(budget=[{"max_unavailable": 3}])), seconds, 2
-    )
+    found = estimates.make(made(waves=[{"percent": 100}], options=Options(budget=[{"max_unavailable": 3}])), seconds, 2)
     assert found["per_device"]["samples"] == 100
     assert (found["per_device"]["median"], found["per_device"]["p95"]) == (50.5, 95.0)
     # two turns of three devices, two at a time: four rounds
@@ -79,7 +77,7 @@ def test_turns_and_forks_follow_each_other(tmp_path: pathlib.Path) -> None:
 
 def test_windows_that_reckon_with_less_than_it_took_are_told() -> None:
     windows = {"install": [{"start": "22:00", "length": "4h"}]}
-    of = made(steering=Steering(windows=windows, expected_minutes=5))
+    of = made(options=Options(windows=windows, expected_minutes=5))
     text = estimates.lines(estimates.make(of, [400.0], 5), of)
     assert any("raise fleet_ota_expected_minutes" in line for line in text)
     assert len(estimates.lines(estimates.make(of, [200.0], 5), of)) == 1

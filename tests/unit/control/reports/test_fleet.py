@@ -11,6 +11,7 @@ import typing as t
 
 import pytest
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.journal import Journal
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.state import Controller
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.planning import plan
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.reports import fleet
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.rollout import rollback, rollout
@@ -18,7 +19,7 @@ from ansible_collections.fleet.ota.plugins.plugin_utils._control.rollout import 
 pytestmark = pytest.mark.one_core
 
 HOSTS = ["d1", "d2", "d3", "d4"]
-ME: dict[str, t.Any] = {"host": "a", "boot": "b", "namespace": "c", "pid": 1, "begun": "1"}
+ME: Controller = {"host": "a", "boot": "b", "namespace": "c", "pid": 1, "begun": "1"}
 ROLLOUT = "gateway-2.0-1a2b3c4d"
 
 

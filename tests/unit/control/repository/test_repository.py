@@ -54,7 +54,7 @@ def test_a_new_repository_satisfies_a_client(site: Site) -> None:
             "1.stable.json",
         )
     }
-    Repository(site.path).store.check({})
+    Repository(site.path).store.require_accepted({})
 
 
 def test_making_it_again_changes_nothing(site: Site) -> None:

@@ -12,7 +12,7 @@ import typing as t
 import pytest
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.outcomes import Standing
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.planning import plan
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.planning.settings import Steering
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.planning.settings import Options
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.rollout import deferrals
 
 RELEASE = {"name": "gateway", "version": "2.0", "counter": 2, "digest": "1a2b3c4d" * 8, "channel": "stable"}
@@ -44,7 +44,7 @@ def find(
         release=RELEASE,
         waves=[{"percent": 100}],
         inventory=known,
-        steering=Steering(**given),
+        options=Options(**given),
     )
     return deferrals.find(made, {one.device: one for one in standings}, hosts, live or known, now)
 

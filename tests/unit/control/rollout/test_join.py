@@ -14,6 +14,7 @@ import typing as t
 import pytest
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.base.errors import JournalError, PlanError
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import journal, runs
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.state import Controller
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.planning import plan
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.rollout import join as joining
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.rollout import rollout as rollouts
@@ -27,7 +28,7 @@ WAVES = [{"name": "canary", "count": 1}, {"name": "rest", "percent": 100}]
 MADE = plan.make(hosts=HOSTS, groups={"all": HOSTS}, release=RELEASE, waves=WAVES)
 
 
-def me() -> dict[str, t.Any]:
+def me() -> Controller:
     return {**runs.controller(os.getpid()), "user": "ann"}
 
 
@@ -60,11 +61,11 @@ def test_each_takes_its_own_devices_of_the_wave(opened: journal.Journal) -> None
 
 
 def test_a_wave_that_is_open_is_no_loss(opened: journal.Journal) -> None:
-    end = rollouts.conclude(opened.verify())
+    end = rollouts.result_of(opened.state())
     assert (end.result, end.opened) == ("held", 1)
     assert end.reason == "wave rest is open for those who join it"
     opened.outcome("d2", "broken", code="RESTORE")
-    assert rollouts.conclude(opened.verify()).result == "halted"
+    assert rollouts.result_of(opened.state()).result == "halted"
 
 
 def test_nobody_closes_a_wave_while_somebody_is_at_work(

@@ -36,9 +36,9 @@ def make(directory: pathlib.Path, **changes: t.Any) -> plan.Plan:
 
 
 def test_only_who_runs_the_release_goes_back(directory: pathlib.Path) -> None:
-    assert plan.order(make(directory)) == ["d1", "d3"]
-    assert plan.order(make(directory, wave="rest")) == ["d3"]
-    assert plan.order(make(directory, hosts=["d1", "d4"])) == ["d1"]
+    assert make(directory).order() == ["d1", "d3"]
+    assert make(directory, wave="rest").order() == ["d3"]
+    assert make(directory, hosts=["d1", "d4"]).order() == ["d1"]
 
 
 def test_who_a_later_run_left_out_goes_back_too(directory: pathlib.Path) -> None:
@@ -48,16 +48,16 @@ def test_who_a_later_run_left_out_goes_back_too(directory: pathlib.Path) -> None
         made = plan.make(hosts=hosts, groups={"all": HOSTS}, release=RELEASE, waves=waves)
         Journal(rollout.start(directory, made, {}).path).outcome("d4", "updated")
     # in the order of the newest plan that has each
-    assert plan.order(make(directory)) == ["d4", "d3", "d1"]
-    assert plan.order(make(directory, wave="canary")) == ["d4", "d1"]
-    assert plan.order(make(directory, wave="south")) == ["d3"]
-    assert plan.order(make(directory, wave="rest")) == ["d3", "d4"]
-    assert plan.order(make(directory, hosts=["d1", "d2"])) == ["d1"]
+    assert make(directory).order() == ["d4", "d3", "d1"]
+    assert make(directory, wave="canary").order() == ["d4", "d1"]
+    assert make(directory, wave="south").order() == ["d3"]
+    assert make(directory, wave="rest").order() == ["d3", "d4"]
+    assert make(directory, hosts=["d1", "d2"]).order() == ["d1"]
 
 
 def test_the_way_back_is_a_rollout_of_its_own(directory: pathlib.Path) -> None:
     made = make(directory)
-    assert made["rollout"] != "gateway-2.0-1a2b3c4d"
+    assert made.document["rollout"] != "gateway-2.0-1a2b3c4d"
     assert made == make(directory)
     assert not rollout.start(directory, made, {}).resumed
 

@@ -12,13 +12,13 @@ import typing as t
 import pytest
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.base.errors import JournalError, PlanError
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.gate import decision as gate
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import outcomes
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.journal import Journal
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.state import Controller, State
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.planning import plan
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.rollout import rollout as rollouts
 
 HOSTS = ["d1", "d2", "d3", "d4"]
-WHO = {"host": "controller"}
+WHO: Controller = {"host": "controller"}
 
 
 def make(version: str = "2.0", **changes: t.Any) -> plan.Plan:
@@ -36,7 +36,7 @@ def wave(book: Journal, made: plan.Plan, index: int, **outcomes: str) -> gate.De
 
 
 def _gate(book: Journal, made: plan.Plan, index: int, *, before: bool = False) -> gate.Decision:
-    decision = gate.decide(made, outcomes.standings(book.read()), wave=index, before=before)
+    decision = gate.decide(made, State.of(book.read()).standings, wave=index, before=before)
     data = {"wave": index, "decision": decision.decision}
     book.append("wave.started" if before else "wave.ended", data=data)
     return decision
@@ -45,11 +45,11 @@ def _gate(book: Journal, made: plan.Plan, index: int, *, before: bool = False) -
 def test_a_start_writes_plan_and_limits(tmp_path: pathlib.Path) -> None:
     made = make()
     started = rollouts.start(tmp_path, made, WHO)
-    assert (started.rollout, started.generation, started.resumed) == (made["rollout"], 1, False)
+    assert (started.rollout, started.generation, started.resumed) == (made.document["rollout"], 1, False)
     (record,) = Journal(started.path).verify()
-    assert record["data"]["plan"] == made
+    assert record["data"]["plan"] == made.document
     assert record["data"]["controller"] == WHO
-    assert rollouts.stored_plan(tmp_path, made["rollout"]) == made
+    assert rollouts.stored_plan(tmp_path, made.document["rollout"]) == made
 
 
 def test_looking_writes_nothing(tmp_path: pathlib.Path) -> None:
@@ -75,7 +75,7 @@ def test_a_second_run_resumes_with_the_next_generation(tmp_path: pathlib.Path) -
 
 def test_a_plan_without_waves_soaks_never(tmp_path: pathlib.Path) -> None:
     made = make(waves=[{"hosts": ["d1"]}], unfit={"d1": "is not enrolled"})
-    assert made["waves"] == []
+    assert made.document["waves"] == []
     assert rollouts.longest_soak(made) == 0
     assert [rollouts.start(tmp_path, made, WHO).generation for _run in range(2)] == [1, 2]
 
@@ -84,7 +84,7 @@ def test_resuming_with_another_plan_records_it(tmp_path: pathlib.Path) -> None:
     rollouts.start(tmp_path, make(), WHO)
     other = make(limits={"max_failures": 3})
     started = rollouts.start(tmp_path, other, WHO)
-    assert rollouts.current_plan(Journal(started.path).read()) == other
+    assert Journal(started.path).state().plan == other
 
 
 def test_a_tampered_journal_is_not_resumed(tmp_path: pathlib.Path) -> None:
@@ -98,15 +98,15 @@ def test_a_tampered_journal_is_not_resumed(tmp_path: pathlib.Path) -> None:
 @pytest.mark.parametrize("change", [{"rollout": "../../x"}, {"targets": 99}, {"format": 1}, {"waves": []}])
 def test_a_tampered_plan_is_refused(tmp_path: pathlib.Path, change: dict[str, t.Any]) -> None:
     with pytest.raises(PlanError):
-        rollouts.start(tmp_path, {**make(), **change}, WHO)
+        rollouts.start(tmp_path, plan.Plan.of({**make().document, **change}), WHO)
 
 
 @pytest.mark.parametrize("rollout", ["../../x", "../../x-1a2b3c4d", "other-1.0-1a2b3c4d"])
 def test_a_plan_cannot_choose_its_folder(tmp_path: pathlib.Path, rollout: str) -> None:
-    bad = {**make(), "rollout": rollout}
+    bad: dict[str, t.Any] = {**make().document, "rollout": rollout}
     bad["digest"] = plan.digest(bad)
     with pytest.raises(PlanError, match="rollout id"):
-        rollouts.start(tmp_path, bad, WHO)
+        rollouts.start(tmp_path, plan.Plan.of(bad), WHO)
 
 
 def test_a_new_rollout_chains_to_the_one_before(tmp_path: pathlib.Path) -> None:
@@ -123,7 +123,7 @@ def test_a_rollout_without_trouble_is_complete(tmp_path: pathlib.Path) -> None:
     book = Journal(rollouts.start(tmp_path, made, WHO).path)
     wave(book, made, 0, d1="updated")
     wave(book, made, 1, d2="updated", d3="current", d4="updated")
-    end = rollouts.conclude(book.verify())
+    end = rollouts.result_of(book.state())
     assert (end.result, end.not_as_planned) == (rollouts.COMPLETE, [])
     assert end.counts == {"current": 1, "updated": 3, "success": 3, "failure": 0, "executed": 3, "untouched": 0}
     assert [row["wave"] for row in end.devices] == ["wave-1", "wave-2", "wave-2", "wave-2"]
@@ -133,7 +133,7 @@ def test_a_failed_canary_halts_and_leaves_the_rest_untouched(tmp_path: pathlib.P
     made = make()
     book = Journal(rollouts.start(tmp_path, made, WHO).path)
     assert wave(book, made, 0, d1="restored").stop
-    end = rollouts.conclude(book.read())
+    end = rollouts.result_of(book.state())
     assert (end.result, end.counts["untouched"]) == (rollouts.HALTED, 3)
     assert end.not_as_planned == HOSTS
     assert "d1 restored" in end.reason
@@ -143,7 +143,7 @@ def test_a_deferred_wave_is_held(tmp_path: pathlib.Path) -> None:
     made = make()
     book = Journal(rollouts.start(tmp_path, made, WHO).path)
     wave(book, made, 0, d1="deferred")
-    assert rollouts.conclude(book.read()).result == rollouts.HELD
+    assert rollouts.result_of(book.state()).result == rollouts.HELD
 
 
 def test_failures_within_the_limits_are_complete_but_not_as_planned(tmp_path: pathlib.Path) -> None:
@@ -151,7 +151,7 @@ def test_failures_within_the_limits_are_complete_but_not_as_planned(tmp_path: pa
     book = Journal(rollouts.start(tmp_path, made, WHO).path)
     wave(book, made, 0, d1="updated")
     wave(book, made, 1, d2="updated", d3="restored", d4="updated")
-    end = rollouts.conclude(book.read())
+    end = rollouts.result_of(book.state())
     assert (end.result, end.not_as_planned) == (rollouts.COMPLETE, ["d3"])
 
 
@@ -161,7 +161,7 @@ def test_a_wave_that_died_without_its_gate_is_judged_at_the_end(tmp_path: pathli
     wave(book, made, 0, d1="updated")
     _gate(book, made, 1, before=True)
     book.pending("d2", 1)
-    end = rollouts.conclude(book.read())
+    end = rollouts.result_of(book.state())
     assert end.result == rollouts.HALTED
     assert end.counts["lost"] == 3
 
@@ -170,7 +170,7 @@ def test_a_run_that_ended_between_waves_is_held(tmp_path: pathlib.Path) -> None:
     made = make()
     book = Journal(rollouts.start(tmp_path, made, WHO).path)
     wave(book, made, 0, d1="updated")
-    end = rollouts.conclude(book.read())
+    end = rollouts.result_of(book.state())
     assert end.result == rollouts.HELD
     assert "before wave wave-2" in end.reason
 
@@ -179,11 +179,11 @@ def test_a_run_with_nothing_to_do_ended_where_an_earlier_one_did(tmp_path: pathl
     made = make()
     book = Journal(rollouts.start(tmp_path, made, WHO).path)
     wave(book, made, 0, d1="updated")
-    assert rollouts.conclude(book.read()).ended == 0
+    assert rollouts.result_of(book.state()).ended == 0
     rollouts.start(tmp_path, made, WHO)  # idle waves leave no record
-    assert rollouts.conclude(book.read()).ended == 0
+    assert rollouts.result_of(book.state()).ended == 0
     wave(book, made, 0, d1="restored")
-    assert rollouts.conclude(book.read()).ended == -1
+    assert rollouts.result_of(book.state()).ended == -1
 
 
 def test_a_last_wave_that_was_refused_is_not_complete_because_a_later_run_ended_before_it(
@@ -194,15 +194,15 @@ def test_a_last_wave_that_was_refused_is_not_complete_because_a_later_run_ended_
     wave(book, made, 0, d1="updated")
     wave(book, made, 1, d2="updated", d3="updated", d4="updated")
     book.append("wave.ended", data={"wave": 1, "decision": gate.HALT, "reason": "analysis errors: it failed"})
-    assert rollouts.conclude(book.read()).result == rollouts.HALTED
+    assert rollouts.result_of(book.state()).result == rollouts.HALTED
     rollouts.start(tmp_path, made, WHO)  # with fleet_ota_until_wave, and nothing to do in the first wave
-    end = rollouts.conclude(book.read())
+    end = rollouts.result_of(book.state())
     assert (end.result, end.reason) == (
         rollouts.HELD,
         "ended before wave wave-2 passed its gate; run the rollout again",
     )
     wave(book, made, 1)
-    assert rollouts.conclude(book.read()).result == rollouts.COMPLETE
+    assert rollouts.result_of(book.state()).result == rollouts.COMPLETE
 
 
 def test_a_new_plan_is_not_judged_by_the_waves_of_the_one_before(tmp_path: pathlib.Path) -> None:
@@ -211,15 +211,15 @@ def test_a_new_plan_is_not_judged_by_the_waves_of_the_one_before(tmp_path: pathl
     wave(book, first, 0, d1="updated")
     wave(book, first, 1, d2="updated", d3="updated")
     rollouts.start(tmp_path, make(), WHO)  # d4 came
-    assert rollouts.conclude(book.read()).ended == -1
+    assert rollouts.result_of(book.state()).ended == -1
     wave(book, make(), 0)
-    end = rollouts.conclude(book.read())
+    end = rollouts.result_of(book.state())
     assert (end.result, end.counts["failure"], end.ended) == (rollouts.HELD, 0, 0)  # nobody came to d4 yet
 
 
 def test_a_run_that_never_began_a_wave_is_held(tmp_path: pathlib.Path) -> None:
     book = Journal(rollouts.start(tmp_path, make(), WHO).path)
-    assert rollouts.conclude(book.read()).result == rollouts.HELD
+    assert rollouts.result_of(book.state()).result == rollouts.HELD
 
 
 def test_a_resumed_run_is_not_judged_by_the_verdict_of_the_run_before(tmp_path: pathlib.Path) -> None:
@@ -229,7 +229,7 @@ def test_a_resumed_run_is_not_judged_by_the_verdict_of_the_run_before(tmp_path: 
     rollouts.start(tmp_path, made, WHO)
     wave(book, made, 0, d1="updated")
     wave(book, made, 1, d2="updated", d3="updated", d4="updated")
-    assert rollouts.conclude(book.read()).result == rollouts.COMPLETE
+    assert rollouts.result_of(book.state()).result == rollouts.COMPLETE
 
 
 def test_a_resumed_run_that_got_nowhere_is_judged_by_the_records(tmp_path: pathlib.Path) -> None:
@@ -237,7 +237,7 @@ def test_a_resumed_run_that_got_nowhere_is_judged_by_the_records(tmp_path: pathl
     book = Journal(rollouts.start(tmp_path, made, WHO).path)
     assert wave(book, made, 0, d1="restored").decision == gate.HALT
     rollouts.start(tmp_path, make(limits={"max_failures": 5}), WHO)
-    assert rollouts.conclude(book.read()).result == rollouts.HELD
+    assert rollouts.result_of(book.state()).result == rollouts.HELD
 
 
 def test_an_unhealthy_device_is_not_as_planned(tmp_path: pathlib.Path) -> None:
@@ -246,4 +246,4 @@ def test_an_unhealthy_device_is_not_as_planned(tmp_path: pathlib.Path) -> None:
     wave(book, made, 0, d1="updated")
     wave(book, made, 1, d2="updated", d3="updated", d4="updated")
     book.seen("d4", healthy=False)
-    assert rollouts.conclude(book.read()).not_as_planned == ["d4"]
+    assert rollouts.result_of(book.state()).not_as_planned == ["d4"]

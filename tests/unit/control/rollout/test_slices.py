@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 import pathlib
+import typing as t
 
 import pytest
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import devices as remembered
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import journal
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.journal import Journal
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.record import Record
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.rollout import slices
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,8 +57,8 @@ def test_devices_of_a_slice_witness_the_rollout(book: Journal, own: Journal) -> 
     assert book.holds(own.checkpoint())
     first = own.verify()[0]
     assert (first["event"], first["prev"]) == ("slice.started", at_the_beginning["head"])
-    assert own.slice() == first
-    assert book.slice() is None
+    assert own.of_slice()
+    assert not book.of_slice()
 
 
 def test_each_record_is_adopted_once(book: Journal, own: Journal) -> None:
@@ -75,7 +77,7 @@ def test_each_record_is_adopted_once(book: Journal, own: Journal) -> None:
     assert found["data"] == {"seconds": 3.5, "worker": "north", "record": outcome["hash"], "time": outcome["time"]}
     assert adoption.outcomes == {"d1": "restored"}
     assert adoption.missing == {"d2"}
-    memory = remembered.beside(book.path, ROLLOUT)
+    memory = remembered.folder_of(book.path, ROLLOUT)
     assert memory and remembered.read(memory, "d1") == {"instance": "i", "sequence": 7}
     own.outcome("d1", "updated")
     adoption.take(own.read()[1:])
@@ -85,7 +87,7 @@ def test_each_record_is_adopted_once(book: Journal, own: Journal) -> None:
 @pytest.mark.parametrize("wrong", [{"device": "d9"}, {"outcome": "updated"}, {"rollout": "other-1-00000000"}])
 def test_what_is_not_of_the_slice_is_not_adopted(book: Journal, own: Journal, wrong: dict[str, str]) -> None:
     adoption = slices.Adoption(book, "north", ["d1"])
-    record = {**own.outcome("d1", "restored"), **wrong}
+    record = t.cast(Record, {**own.outcome("d1", "restored"), **wrong})
     before = book.path.read_bytes()
     with pytest.raises(slices.Foreign, match="north"):
         adoption.take([record])

@@ -11,13 +11,13 @@ import typing as t
 
 import pytest
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.base.errors import JournalError, PlanError
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.base.plan import Wave
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.gate import decision as gate
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import outcomes
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.journal import Journal
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.state import State
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.planning import plan
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.rollout import breaker, rollback, rollout
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.rollout import on_halt as takeback
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.rollout import wave as clearance
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.rollout import breaker, on_halt, rollback, rollout
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.rollout import wave as waves
 
 HOSTS = ["d1", "d2", "d3"]
 
@@ -27,8 +27,8 @@ def make(version: str = "2.0", *, wave: t.Mapping[str, t.Any] | None = None, **c
     release = {"name": "gateway", "version": version, "counter": 2, "digest": "1a2b3c4d" * 8, "channel": "stable"}
     waves = [{"name": name, "count": 1} for name in ("canary", "middle", "rest")]
     made = plan.make(hosts=HOSTS, groups={"all": HOSTS}, release=release, waves=waves, conditions=conditions)
-    made["waves"][1].update(wave or {})
-    made["digest"] = plan.digest(made)
+    made.waves[1].update(t.cast(Wave, wave or {}))
+    made.document["digest"] = plan.digest(made.document)
     return made
 
 
@@ -45,10 +45,10 @@ def ended(book: Journal, index: int, decision: str = gate.PROMOTE, **more: t.Any
 
 def test_a_wave_is_settled_until_one_of_its_devices_is_updated_anew(tmp_path: pathlib.Path) -> None:
     made = make(soak=60)
-    book, wave = begin(tmp_path, made), made["waves"][0]
+    book, wave = begin(tmp_path, made), made.document["waves"][0]
 
     def settled() -> tuple[bool, float]:
-        return clearance.settled(book.read(), wave), clearance.soak(book.read(), made, wave)
+        return waves.settled(book.state(), wave), waves.soak(book.state(), wave)
 
     book.outcome("d1", "updated", transaction="a")
     assert settled() == (False, 60)
@@ -72,13 +72,13 @@ def test_another_plan_settles_nothing(tmp_path: pathlib.Path) -> None:
     book.outcome("d1", "updated", transaction="a")
     ended(book, 0)
     begin(tmp_path, make(soak=5))
-    assert not clearance.settled(book.read(), made["waves"][0])
+    assert not waves.settled(book.state(), made.document["waves"][0])
 
 
 def test_a_waves_own_soak_goes_before_that_of_the_plan(tmp_path: pathlib.Path) -> None:
     made = make(wave={"soak": 7}, soak=60)
-    records = begin(tmp_path, made).read()
-    assert [clearance.soak(records, made, wave) for wave in made["waves"]] == [60, 7, 60]
+    state = begin(tmp_path, made).state()
+    assert [waves.soak(state, wave) for wave in made.document["waves"]] == [60, 7, 60]
 
 
 # -- approval of waves ---------------------------------------------------------------------------------------------
@@ -90,18 +90,18 @@ def test_a_wave_waits_for_an_approval_of_this_very_plan(tmp_path: pathlib.Path) 
 
     def waiting(changed: plan.Plan | None = None) -> list[str]:
         of = changed or made
-        return [wave["name"] for wave in of["waves"] if clearance.unapproved(book.read(), of, wave)]
+        return [wave["name"] for wave in of.document["waves"] if waves.unapproved(book.state(), of, wave)]
 
     assert waiting() == ["middle"]
-    assert clearance.approve(book, made, "middle", how="awx", by="anna")
+    assert waves.approve(book, made, "middle", how="awx", by="anna")
     assert waiting() == []
-    assert not clearance.approve(book, made, "middle", how="terminal", by="ben")  # said already
+    assert not waves.approve(book, made, "middle", how="terminal", by="ben")  # said already
     other = make(wave={"approval": True}, soak=5)
     assert waiting(other) == ["middle"]
     book.outcome("d2", "updated")
     assert waiting(other) == []  # nothing is left that an approval could let begin
     (record,) = [one for one in book.read() if one["event"] == "wave.approved"]
-    assert record["data"] == {"wave": 1, "name": "middle", "plan": made["digest"], "how": "awx", "by": "anna"}
+    assert record["data"] == {"wave": 1, "name": "middle", "plan": made.document["digest"], "how": "awx", "by": "anna"}
 
 
 # -- the way back --------------------------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ HALT = gate.Decision(gate.HALT, "", {}, [])
 
 
 @pytest.mark.parametrize(
-    ("on_halt", "wave", "before", "wanted"),
+    ("setting", "wave", "before", "wanted"),
     [
         ("stop", 1, False, []),
         ("roll_back_all", 1, False, ["d1", "d2"]),
@@ -121,15 +121,15 @@ HALT = gate.Decision(gate.HALT, "", {}, [])
         ("roll_back_wave", 0, True, ["d1", "d2"]),
     ],
 )
-def test_who_goes_back(tmp_path: pathlib.Path, on_halt: str, wave: int, before: bool, wanted: list[str]) -> None:
-    made = make(on_halt=on_halt)
+def test_who_goes_back(tmp_path: pathlib.Path, setting: str, wave: int, before: bool, wanted: list[str]) -> None:
+    made = make(on_halt=setting)
     book = begin(tmp_path, made)
     book.outcome("d1", "updated")
     book.outcome("d2", "updated")
     book.outcome("d3", "current")  # had the release before: nothing of this rollout's
-    assert takeback.due(made, book.read(), HALT, wave=wave, before=before) == wanted
+    assert on_halt.due(book.state(), HALT, wave=wave, before=before) == wanted
     hold = gate.Decision(gate.HOLD, "", {}, [])
-    assert takeback.due(made, book.read(), hold, wave=wave, before=before) == []
+    assert on_halt.due(book.state(), hold, wave=wave, before=before) == []
 
 
 def test_a_wave_that_passed_stays_when_a_later_one_goes_back(tmp_path: pathlib.Path) -> None:
@@ -137,7 +137,7 @@ def test_a_wave_that_passed_stays_when_a_later_one_goes_back(tmp_path: pathlib.P
     book = begin(tmp_path, made)
 
     def due(wave: int, *, before: bool, of: plan.Plan | None = None) -> list[str]:
-        return takeback.due(of or made, book.read(), HALT, wave=wave, before=before)
+        return on_halt.due(book.state(), HALT, wave=wave, before=before)
 
     book.outcome("d1", "updated")
     ended(book, 0)
@@ -169,7 +169,7 @@ def test_one_that_passed_ill_within_the_limits_did_not_get_worse(tmp_path: pathl
     ended(book, 0)
     begin(tmp_path, made)
     book.seen("d1", healthy=False)
-    assert takeback.due(made, book.read(), HALT, wave=1, before=True) == []
+    assert on_halt.due(book.state(), HALT, wave=1, before=True) == []
 
 
 def test_who_went_back_is_settled_once_and_stops_the_rollout_until_a_reset(tmp_path: pathlib.Path) -> None:
@@ -178,23 +178,25 @@ def test_who_went_back_is_settled_once_and_stops_the_rollout_until_a_reset(tmp_p
     for name in ("d1", "d2"):
         book.outcome(name, "updated")
     ended(book, 1, gate.HALT, roll_back=["d1", "d2"])
-    assert takeback.wanted(book.read()) == ["d1", "d2"]
+    assert on_halt.wanted_back(book.state()) == ["d1", "d2"]
     back = rollback.make(
-        directory=tmp_path, rollout=made["rollout"], hosts=["d1", "d2"], groups={"all": HOSTS}, wave=None
+        directory=tmp_path, rollout=made.document["rollout"], hosts=["d1", "d2"], groups={"all": HOSTS}, wave=None
     )
     way = begin(tmp_path, back)
     way.outcome("d1", "updated")
     way.outcome("d2", "restored")  # did not manage: it still runs the release
-    assert takeback.settle(tmp_path, book) == ["d1"]
-    assert takeback.settle(tmp_path, book) == []
-    assert takeback.wanted(book.read()) == ["d2"]
-    known = outcomes.standings(book.read())
+    assert on_halt.record_rollbacks(tmp_path, book) == ["d1"]
+    assert on_halt.record_rollbacks(tmp_path, book) == []
+    assert on_halt.wanted_back(book.state()) == ["d2"]
+    known = State.of(book.read()).standings
     assert known["d1"].outcome == "rolled_back"
-    decision = gate.decide({**made, "limits": {**made["limits"], "max_failures": None}}, known, wave=0, before=True)
+    decision = gate.decide(
+        plan.Plan.of({**made.document, "limits": {**made.limits, "max_failures": None}}), known, wave=0, before=True
+    )
     assert decision.decision == gate.HALT
     assert "d1: taken back" in decision.reason
     book.append("rollout.reset", data={"by": "anna", "reason": "a cable"})
-    assert "d1" not in outcomes.standings(book.read())
+    assert "d1" not in State.of(book.read()).standings
 
 
 def test_a_new_run_wants_nobody_back_until_its_gate_says_so(tmp_path: pathlib.Path) -> None:
@@ -203,21 +205,23 @@ def test_a_new_run_wants_nobody_back_until_its_gate_says_so(tmp_path: pathlib.Pa
     book.outcome("d1", "updated")
     ended(book, 0, gate.HALT, roll_back=["d1"])
     begin(tmp_path, made)
-    assert takeback.wanted(book.read()) == []
+    assert on_halt.wanted_back(book.state()) == []
     ended(book, 0, gate.HALT, roll_back=["d1"])
-    assert takeback.wanted(book.read()) == ["d1"]
+    assert on_halt.wanted_back(book.state()) == ["d1"]
 
 
 def test_the_way_back_of_another_rollout_of_the_same_version_settles_nothing(tmp_path: pathlib.Path) -> None:
     first = make()
-    other = plan.make(hosts=HOSTS, groups={"all": HOSTS}, release={**first["release"], "digest": "5" * 64})
+    other = plan.make(hosts=HOSTS, groups={"all": HOSTS}, release={**first.document["release"], "digest": "5" * 64})
     books = [begin(tmp_path, made) for made in (first, other)]
     for book in books:
         book.outcome("d1", "updated")
-    back = rollback.make(directory=tmp_path, rollout=first["rollout"], hosts=["d1"], groups={"all": HOSTS}, wave=None)
+    back = rollback.make(
+        directory=tmp_path, rollout=first.document["rollout"], hosts=["d1"], groups={"all": HOSTS}, wave=None
+    )
     begin(tmp_path, back).outcome("d1", "updated")
-    assert takeback.settle(tmp_path, books[1]) == []
-    assert takeback.settle(tmp_path, books[0]) == ["d1"]
+    assert on_halt.record_rollbacks(tmp_path, books[1]) == []
+    assert on_halt.record_rollbacks(tmp_path, books[0]) == ["d1"]
 
 
 # -- the breaker ---------------------------------------------------------------------------------------------------
@@ -231,29 +235,29 @@ def test_the_breaker_counts_halted_rollouts_since_one_was_completed_or_it_was_re
             ended(book, 0, gate.HALT)
         if result:
             book.append("rollout.ended", data={"result": result})
-        return str(made["rollout"])
+        return str(made.document["rollout"])
 
     strict = make("9.0", breaker={"halts": 2})
     first = end("1.0", rollout.HALTED)
     end("1.0", rollout.HALTED)  # run again: the same one
     end("1.1", rollout.HELD)
     assert breaker.halted(tmp_path, "stable") == [first]
-    breaker.insist(tmp_path, strict)
+    breaker.require_closed(tmp_path, strict)
     second = end("1.2", "", halt=True)  # died before it could conclude
     assert breaker.halted(tmp_path, "stable") == [first, second]
     assert breaker.halted(tmp_path, "pilot") == []
     with pytest.raises(PlanError, match="2 rollouts of channel stable were halted in a row") as error:
-        breaker.insist(tmp_path, strict)
+        breaker.require_closed(tmp_path, strict)
     assert error.value.code == "BREAKER"
-    breaker.insist(tmp_path, make("9.0"))  # a plan without one
-    breaker.insist(tmp_path, {**strict, "back_from": first})  # the way back
+    breaker.require_closed(tmp_path, make("9.0"))  # a plan without one
+    breaker.require_closed(tmp_path, plan.Plan.of({**strict.document, "back_from": first}))  # the way back
 
     with pytest.raises(PlanError, match="needs a reason"):
         breaker.reset(tmp_path, "stable", "anna", " ")
     entry = breaker.reset(tmp_path, "stable", "anna", "a bad cable")
     assert (entry["by"], entry["rollouts"]) == ("anna", [first, second])
     assert breaker.resets(tmp_path) == [entry]
-    breaker.insist(tmp_path, strict)
+    breaker.require_closed(tmp_path, strict)
     third = end("1.3", rollout.HALTED)
     assert breaker.halted(tmp_path, "stable") == [third]
     end("1.4", rollout.COMPLETE)
@@ -267,4 +271,4 @@ def test_a_reset_needs_no_rollout_before_it_and_a_ruined_record_of_resets_is_tol
     with (folder / breaker.NAME).open("a") as handle:
         handle.write("no JSON\n")
     with pytest.raises(JournalError, match=r"resets\.jsonl holds a line that is not JSON"):
-        breaker.insist(folder, make(breaker={"halts": 1}))
+        breaker.require_closed(folder, make(breaker={"halts": 1}))

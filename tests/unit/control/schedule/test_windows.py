@@ -11,6 +11,7 @@ import typing as t
 import zoneinfo
 
 import pytest
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.base.plan import Plan, Schedule, WindowEntry
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.schedule import clock, freezes, windows
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.schedule import schedule as schedules
 
@@ -18,7 +19,7 @@ UTC = datetime.UTC
 BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
 NONE = datetime.timedelta()
 HOUR = datetime.timedelta(hours=1)
-SATURDAY = {"days": ["sat"], "start": "22:00", "length": "4h"}
+SATURDAY: WindowEntry = {"days": ["sat"], "start": "22:00", "length": "4h"}
 
 
 def at(text: str, zone: datetime.tzinfo = BERLIN) -> datetime.datetime:
@@ -148,7 +149,7 @@ def test_a_daily_window_comes_once_on_every_day_of_two_years_and_is_as_long_as_i
 ) -> None:
     zone = zoneinfo.ZoneInfo(name)
     hour, minute = start.split(":")
-    entry: dict[str, t.Any] = {"start": start, "days": list(windows._DAYS), "length": "2h"}
+    entry: WindowEntry = {"start": start, "days": list(windows._DAYS), "length": "2h"}
     if form == "cron":
         entry = {"cron": f"{int(minute)} {int(hour)} * * *", "length": "2h"}
     begin = YEARS[0].replace(tzinfo=zone)
@@ -259,20 +260,20 @@ def test_latest_safe_start(now: str, needed: datetime.timedelta, reason: str | N
 )
 def test_wrong_windows_are_refused(given: t.Any, part: str) -> None:
     found: list[str] = []
-    windows.check("w", given, HOUR, found)
+    windows.validate("w", given, HOUR, found)
     assert [problem for problem in found if part in problem], found
 
 
 def test_what_is_no_list_is_one_mistake() -> None:
     found: list[str] = []
-    windows.check("w", {"install": "sat"}, HOUR, found)
+    windows.validate("w", {"install": "sat"}, HOUR, found)
     assert found == ["w.install: must be a list with at least one window; leave it out for any time"]
 
 
 @pytest.mark.parametrize("entry", [{"cron": "0 * * * *", "length": "1h"}, {"start": "00:00", "length": "1d"}])
 def test_windows_that_may_follow_each_other_need_not_be_long_each(entry: dict[str, t.Any]) -> None:
     found: list[str] = []
-    windows.check("w", {"install": [entry]}, 30 * HOUR, found)
+    windows.validate("w", {"install": [entry]}, 30 * HOUR, found)
     assert found == []
 
 
@@ -283,7 +284,7 @@ def test_windows_that_may_follow_each_other_need_not_be_long_each(entry: dict[st
 def test_windows_of_one_day_that_touch_are_as_long_as_both(second: str, fits: bool) -> None:
     found: list[str] = []
     entries = [{**SATURDAY, "length": "10m"}, {"days": ["sat"], "start": second, "length": "15m"}]
-    windows.check("w", {"install": entries}, datetime.timedelta(minutes=25), found)
+    windows.validate("w", {"install": entries}, datetime.timedelta(minutes=25), found)
     assert [problem.partition(":")[0] for problem in found] == ([] if fits else ["w.install"])
 
 
@@ -297,13 +298,13 @@ def test_right_windows_are_kept_in_one_form() -> None:
         "install": [{"days": ["SUN", "Sat"], "start": "22:00", "length": "4h"}],
         "download": [{"start": "00:00", "length": 60}],
     }
-    kept = windows.check("w", given, HOUR, found)
+    kept = windows.validate("w", given, HOUR, found)
     assert found == []
     assert kept["install"] == [{"days": ["sat", "sun"], "start": "22:00", "length": "4h"}]
     assert kept["download"] == [{"days": list(windows._DAYS), "start": "00:00", "length": 60}]
     assert kept["at_end"] == "stop"
     # a short window is fine for who may finish after it
-    windows.check("w", {"install": [{**SATURDAY, "length": "5m"}], "at_end": "finish"}, HOUR, found)
+    windows.validate("w", {"install": [{**SATURDAY, "length": "5m"}], "at_end": "finish"}, HOUR, found)
     assert found == []
 
 
@@ -343,7 +344,7 @@ END:VCALENDAR
 
 def kept(*entries: t.Any, text: str = CALENDAR) -> list[dict[str, t.Any]]:
     found: list[str] = []
-    made = freezes.check("f", list(entries), lambda _path: text, found)
+    made = freezes.validate("f", list(entries), lambda _path: text, found)
     assert found == []
     return made
 
@@ -421,7 +422,7 @@ def test_an_event_without_an_end_is_its_day_or_nothing() -> None:
 )
 def test_a_calendar_that_says_nothing_or_too_much_is_refused(text: str, part: str) -> None:
     found: list[str] = []
-    assert freezes.check("f", [{"calendar": "x.ics"}], lambda _path: text, found) == []
+    assert freezes.validate("f", [{"calendar": "x.ics"}], lambda _path: text, found) == []
     assert len(found) == 1
     assert part in found[0]
 
@@ -474,7 +475,7 @@ def test_one_time_of_many_may_be_cancelled() -> None:
 )
 def test_a_calendar_of_which_a_part_would_be_lost_is_refused(text: str, part: str) -> None:
     found: list[str] = []
-    assert freezes.check("f", [{"calendar": "x.ics"}], lambda _path: text, found) == []
+    assert freezes.validate("f", [{"calendar": "x.ics"}], lambda _path: text, found) == []
     assert part in found[0]
 
 
@@ -490,7 +491,7 @@ def test_an_end_that_clocks_show_twice_is_the_second() -> None:
 
 def test_a_calendar_that_nobody_can_read_is_refused() -> None:
     found: list[str] = []
-    assert freezes.check("f", [{"calendar": "x.ics"}], None, found) == []
+    assert freezes.validate("f", [{"calendar": "x.ics"}], None, found) == []
     assert "no file is named" in found[0]
 
 
@@ -515,14 +516,14 @@ def test_a_calendar_that_nobody_can_read_is_refused() -> None:
 )
 def test_wrong_freezes_are_refused(given: t.Any, part: str) -> None:
     found: list[str] = []
-    assert freezes.check("f", given, lambda _path: "BEGIN:NONSENSE", found) == []
+    assert freezes.validate("f", given, lambda _path: "BEGIN:NONSENSE", found) == []
     assert [problem for problem in found if part in problem], found
 
 
 def test_a_calendar_with_an_unknown_key_is_refused_however_good_it_is() -> None:
     found: list[str] = []
     good = event("DTSTART;VALUE=DATE:20261210")
-    assert freezes.check("f", [{"calendar": "x.ics", "until": "2026-12-20"}], lambda _path: good, found) == []
+    assert freezes.validate("f", [{"calendar": "x.ics", "until": "2026-12-20"}], lambda _path: good, found) == []
     assert found == ["f[0].until: unknown; a calendar's entry has calendar alone"]
 
 
@@ -532,14 +533,14 @@ def test_a_calendar_that_is_not_there_is_refused() -> None:
     def read(path: str) -> str:
         raise FileNotFoundError(2, "No such file or directory", path)
 
-    freezes.check("f", [{"calendar": "none.ics"}], read, found)
+    freezes.validate("f", [{"calendar": "none.ics"}], read, found)
     assert "none.ics" in found[0] and "No such file" in found[0]
 
 
 # -- schedules ---------------------------------------------------------------------------------------------------------
 
 
-def collect(inventory: t.Any, **given: t.Any) -> tuple[list[dict[str, t.Any]], list[str]]:
+def collect(inventory: t.Any, **given: t.Any) -> tuple[list[Schedule], list[str]]:
     found: list[str] = []
     made = schedules.collect(
         sorted(inventory),
@@ -708,10 +709,14 @@ def test_who_may_download_and_until_when() -> None:
             "d6": {"fleet_ota_windows": {"download": night}},  # in no wave
         }
     )
-    plan: dict[str, t.Any] = {"waves": [{"hosts": ["d5", "d2"]}, {"hosts": ["d1", "d3", "d4"]}], "schedules": made}
+    document: dict[str, t.Any] = {
+        "waves": [{"hosts": ["d5", "d2"]}, {"hosts": ["d1", "d3", "d4"]}],
+        "schedules": made,
+    }
+    plan = Plan.of(document)
     now = at("2026-11-24T03:00Z")
     assert schedules.downloading(plan, now) == ["d5", "d2", "d1", "d4"]
     assert schedules.download_ends(plan, now) == {"d2": "2026-11-24T06:00:00Z", "d1": "2026-11-24T04:00:00Z"}
-    urgent = {**plan, "urgent": True}
+    urgent = Plan.of({**document, "urgent": True})
     assert schedules.downloading(urgent, now) == ["d5", "d2", "d1", "d3", "d4"]
     assert schedules.download_ends(urgent, now) == {}

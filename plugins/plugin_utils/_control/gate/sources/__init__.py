@@ -16,7 +16,17 @@ import dataclasses
 import re
 import typing as t
 
-Source = t.Callable[[t.Mapping[str, t.Any], "Subject"], dict[str, t.Any]]
+from ...base.plan import Metric
+
+
+class Sample(t.TypedDict):
+    """The numbers of one measurement, and the answer as it came."""
+
+    values: list[float]
+    data: object
+
+
+Source = t.Callable[[Metric, "Subject"], Sample]
 
 _PLACE = re.compile(r"\$(devices|wave|rollout|release|version)\b")
 _PLAIN = re.compile(r"[A-Za-z0-9_ -]")
@@ -57,7 +67,7 @@ def pattern(name: str) -> str:
     return "".join(letter if _PLAIN.match(letter) else "." if letter in _AWKWARD else f"[{letter}]" for letter in name)
 
 
-def number(value: t.Any) -> float:
+def number(value: object) -> float:
     """A number as APIs write them, also as text (``"NaN"``). Raises :class:`SourceError`."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise SourceError(f"{_short(value)} is not a number")
@@ -67,13 +77,13 @@ def number(value: t.Any) -> float:
         raise SourceError(f"{_short(value)} is not a number") from None
 
 
-def numbers(value: t.Any) -> list[float]:
+def numbers(value: object) -> list[float]:
     """One number or a list of them; nothing for null."""
     if value is None:
         return []
     return [number(entry) for entry in value] if isinstance(value, list) else [number(value)]
 
 
-def _short(value: t.Any) -> str:
+def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:60] + "..."

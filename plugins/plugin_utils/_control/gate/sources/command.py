@@ -11,15 +11,15 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
-import typing as t
 
-from . import SourceError, Subject, http
+from ...base.plan import Metric
+from . import Sample, SourceError, Subject, http
 
 #: Bytes of output that are read.
 _LARGEST = 8 << 20
 
 
-def measure(metric: t.Mapping[str, t.Any], subject: Subject) -> dict[str, t.Any]:
+def measure(metric: Metric, subject: Subject) -> Sample:
     """Run ``argv`` without a shell. Another exit code than 0 is no measurement: a program that broke proves nothing."""
     argv = [subject.fill(word, str) for word in metric["argv"]]
     with tempfile.TemporaryFile() as out:  # a child that outlives the program cannot keep a file open for us

@@ -13,30 +13,31 @@ import typing as t
 import urllib.parse
 
 from ...base import expressions
+from ...base.plan import Metric
 from ...transports import http
-from . import SourceError, Subject, numbers
+from . import Sample, SourceError, Subject, numbers
 
 
-def measure(metric: t.Mapping[str, t.Any], subject: Subject) -> dict[str, t.Any]:
+def measure(metric: Metric, subject: Subject) -> Sample:
     """Ask ``url``; ``value`` finds the number or numbers in the answer (without it the answer is one)."""
     url = subject.fill(metric["url"], lambda text: urllib.parse.quote(text, safe=""))
     return reading(metric, get(metric, url))
 
 
-def reading(metric: t.Mapping[str, t.Any], data: t.Any) -> dict[str, t.Any]:
+def reading(metric: Metric, data: object) -> Sample:
     """The values in ``data`` that the expression ``value`` finds, and the data themselves for other expressions."""
-    found = data
+    values = data
     if metric.get("value"):
         try:
-            found = expressions.search(metric["value"], data)
+            values = expressions.search(metric["value"], data)
         except ValueError as error:
             raise SourceError(str(error)) from None
     elif isinstance(data, dict):
-        found = None  # success and failure are expressions over the data then
-    return {"values": numbers(found), "data": data}
+        values = None  # success and failure are expressions over the data then
+    return {"values": numbers(values), "data": data}
 
 
-def get(metric: t.Mapping[str, t.Any], url: str, fields: t.Mapping[str, str] | None = None) -> t.Any:
+def get(metric: Metric, url: str, fields: t.Mapping[str, str] | None = None) -> t.Any:
     """The JSON at ``url``, asked with POST where there are ``fields``. Raises :class:`SourceError`."""
     headers = {"Accept": "application/json"}
     if fields:

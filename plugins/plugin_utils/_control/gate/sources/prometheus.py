@@ -8,12 +8,11 @@
 
 from __future__ import annotations
 
-import typing as t
+from ...base.plan import Metric
+from . import Sample, SourceError, Subject, http, number, pattern
 
-from . import SourceError, Subject, http, number, pattern
 
-
-def measure(metric: t.Mapping[str, t.Any], subject: Subject) -> dict[str, t.Any]:
+def measure(metric: Metric, subject: Subject) -> Sample:
     """The value of every series that the query gives now; none where it gives none."""
     # names are quoted for a regular expression in a text, so that no name can change the query
     query = subject.fill(metric["query"], pattern, subject.pattern())

@@ -77,17 +77,17 @@ _LOGIN = re.compile(r"://[^/?#\s]*@")
 _WEBHOOK = re.compile(r"://[^/?#\s]*(?:/+[^/\s]|[?#])")
 
 
-def handed(given: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+def handed(given: t.Mapping[str, object]) -> dict[str, object]:
     """Those of the variables ``given`` to a run that its jobs need too."""
     return {name: value for name, value in given.items() if name.startswith(_PREFIX) and name[len(_PREFIX) :] in HANDED}
 
 
-def problems(variables: t.Mapping[str, t.Any]) -> list[str]:
+def problems(variables: t.Mapping[str, object]) -> list[str]:
     """What in ``variables`` is a secret, as far as it can be told: AWX shows extra variables to whoever sees a job."""
     return [problem for name, value in variables.items() for problem in _secrets(f"variables.{name}", value)]
 
 
-def _secrets(where: str, value: t.Any) -> list[str]:
+def _secrets(where: str, value: object) -> list[str]:
     if isinstance(value, t.Mapping):
         return [problem for key, entry in value.items() for problem in _secrets(f"{where}.{key}", entry)]
     if isinstance(value, (list, tuple)):

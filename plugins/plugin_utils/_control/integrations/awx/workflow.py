@@ -18,9 +18,10 @@ import typing as t
 import yaml
 
 from ...base.errors import PlanError
-from ...planning.plan import Plan, digest
+from ...base.plan import Plan, Wave, digest
 from . import variables as awx_variables
 
+#: A task, a node or a survey: JSON as AWX takes it.
 Task = dict[str, t.Any]
 
 UNTIL = "fleet_ota_until_wave"
@@ -56,7 +57,7 @@ class Settings:
     organization: str
     project: str
     inventory: str
-    variables: t.Mapping[str, t.Any]
+    variables: t.Mapping[str, object]
     execution_environment: str | None = None
     credentials: t.Sequence[str] = ()
     schedule: str | None = None
@@ -79,10 +80,10 @@ def tasks(plan: Plan, settings: Settings) -> list[Task]:
     problems += [f"{name[:40]}...: AWX's names end at {_NAME_LENGTH} characters" for name in _too_long(names)]
     if problems:
         raise PlanError("the plan cannot be exported: " + "; ".join(problems), problems=problems)
-    made = [
+    tasks = [
         _template(names["plan"], settings.plan_playbook, "Verifies the release and plans its waves.", plan, settings),
         _template(names["rollout"], settings.rollout_playbook, "Rolls out, until a wave.", plan, settings),
-        *([_sliced(names["slices"], plan, settings)] if any(_is_sliced(w, settings) for w in plan["waves"]) else []),
+        *([_sliced(names["slices"], plan, settings)] if any(_is_sliced(w, settings) for w in plan.waves) else []),
         _workflow(plan, names, settings),
     ]
     if settings.schedule:
@@ -94,78 +95,78 @@ def tasks(plan: Plan, settings: Settings) -> list[Task]:
             "enabled": True,
             "state": "present",
         }
-        made.append({"name": "Start it by a schedule", "awx.awx.schedule": arguments})
-    return made
+        tasks.append({"name": "Start it by a schedule", "awx.awx.schedule": arguments})
+    return tasks
 
 
-def render(plan: Plan, made: t.Sequence[Task]) -> str:
-    """The playbook with the tasks ``made``, as YAML.
+def render(plan: Plan, tasks: t.Sequence[Task]) -> str:
+    """The playbook with ``tasks``, as YAML.
 
     Connection and login are left to the environment of ``awx.awx`` (CONTROLLER_HOST and so on).
     """
     play = {
-        "name": f"Bring the rollout {plan['rollout']} to AWX",
+        "name": f"Bring the rollout {plan.rollout} to AWX",
         "hosts": "localhost",
         "connection": "local",
         "gather_facts": False,
-        "tasks": list(made),
+        "tasks": list(tasks),
     }
-    head = f"---\n# Made by fleet.ota.awx of the plan {plan['digest']}; make it again instead of editing it.\n"
+    head = f"---\n# Made by fleet.ota.awx of the plan {plan.digest}; make it again instead of editing it.\n"
     return head + yaml.dump([play], Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=118)
 
 
 def _plan_problems(plan: Plan) -> list[str]:
-    missing = [key for key in ("rollout", "release", "waves", "digest") if key not in plan]
+    missing = [key for key in ("rollout", "release", "waves", "digest") if key not in plan.document]
     if missing:
         return [f"plan: {', '.join(missing)} is missing; give the plan that fleet.ota.plan returns"]
-    if plan["digest"] != digest(plan):
+    if plan.digest != digest(plan.document):
         return ["plan: it is not what its digest says; give the plan as fleet.ota.plan returns it"]
-    if "back_from" in plan:
-        return [f"plan: {plan['rollout']} is a way back, which fleet.ota.rollback goes at once; export a rollout"]
+    if plan.back_from:
+        return [f"plan: {plan.rollout} is a way back, which fleet.ota.rollback goes at once; export a rollout"]
     return []
 
 
 def _setting_problems(settings: Settings) -> list[str]:
-    found = [f"{key}: is empty; give the name that it has in AWX" for key in _NAMED if not getattr(settings, key)]
-    found += [
+    problems = [f"{key}: is empty; give the name that it has in AWX" for key in _NAMED if not getattr(settings, key)]
+    problems += [
         f"variables.{key}: the workflow itself gives it; leave it out" for key in _OURS if key in settings.variables
     ]
-    found += [
+    problems += [
         f"variables.{key}: is missing; the rollout needs it" for key in _NEEDED if not settings.variables.get(key)
     ]
-    found += awx_variables.problems(settings.variables)
+    problems += awx_variables.problems(settings.variables)
     if settings.limit:
-        found.append(
+        problems.append(
             f"limit: the plan was made under --limit {settings.limit}, and the jobs, which plan for all targets, would "
             "refuse it; export without --limit, and give fleet_ota_hosts for fewer devices"
         )
     if settings.approval_timeout < 0:
-        found.append(f"approval_timeout: {settings.approval_timeout} is below 0; give seconds, or 0 for no end")
+        problems.append(f"approval_timeout: {settings.approval_timeout} is below 0; give seconds, or 0 for no end")
     if settings.slices < 1:
-        found.append(f"slices: {settings.slices} is none; give 1 or more")
-    return found + _rule_problems(settings.schedule)
+        problems.append(f"slices: {settings.slices} is none; give 1 or more")
+    return problems + _rule_problems(settings.schedule)
 
 
 def _rule_problems(rule: str | None) -> list[str]:
     """What AWX refuses of a schedule, so that it is known before the first object is made."""
     if rule is None:
         return []
-    found = []
+    problems = []
     if not _START.match(rule) or rule.count("DTSTART") != 1:
-        found.append("begin with one DTSTART:YYYYMMDDTHHMMSSZ or DTSTART;TZID=Area/City:YYYYMMDDTHHMMSS")
+        problems.append("begin with one DTSTART:YYYYMMDDTHHMMSSZ or DTSTART;TZID=Area/City:YYYYMMDDTHHMMSS")
     parts = re.findall(r"RULE:(\S*)", rule)
     if not parts:
-        found.append("give an RRULE after it")
+        problems.append("give an RRULE after it")
     if any("INTERVAL=" not in part for part in parts):
-        found.append("each RRULE needs INTERVAL")
+        problems.append("each RRULE needs INTERVAL")
     if any("FREQ=SECONDLY" in part for part in parts):
-        found.append("AWX does not start anything by the second")
-    return [f"schedule: {rule!r} is not a rule that AWX takes: {why}" for why in found]
+        problems.append("AWX does not start anything by the second")
+    return [f"schedule: {rule!r} is not a rule that AWX takes: {why}" for why in problems]
 
 
 def _names(plan: Plan, settings: Settings) -> dict[str, str]:
     """The workflow is the rollout's own; the job templates too, because they carry its variables."""
-    stem = f"{settings.prefix} {plan['rollout']}"
+    stem = f"{settings.prefix} {plan.rollout}"
     return {"plan": f"{stem} plan", "rollout": f"{stem} rollout", "slices": f"{stem} slices", "workflow": stem}
 
 
@@ -174,7 +175,7 @@ def _too_long(names: t.Mapping[str, str]) -> list[str]:
 
 
 def _template(name: str, playbook: str, description: str, plan: Plan, settings: Settings) -> Task:
-    release = plan["release"]
+    release = plan.release
     arguments = {
         "name": name,
         "description": description,
@@ -196,23 +197,23 @@ def _template(name: str, playbook: str, description: str, plan: Plan, settings: 
     return {"name": f"Job template for {playbook}", "awx.awx.job_template": _given(arguments)}
 
 
-def _is_sliced(wave: t.Mapping[str, t.Any], settings: Settings) -> bool:
+def _is_sliced(wave: Wave, settings: Settings) -> bool:
     """Whether ``wave`` is done by several jobs: those cannot keep turns apart."""
     return settings.slices > 1 and len(wave["turns"]) == 1 and len(wave["hosts"]) > 1
 
 
 def _sliced(name: str, plan: Plan, settings: Settings) -> Task:
-    made = _template(name, settings.join_playbook, "Updates a part of a wave that is open.", plan, settings)
+    task = _template(name, settings.join_playbook, "Updates a part of a wave that is open.", plan, settings)
     # each slice has its own devices, and the journal lets nobody in twice
-    made["awx.awx.job_template"].update(job_slice_count=settings.slices, allow_simultaneous=True)
-    return made
+    task["awx.awx.job_template"].update(job_slice_count=settings.slices, allow_simultaneous=True)
+    return task
 
 
 def _workflow(plan: Plan, names: t.Mapping[str, str], settings: Settings) -> Task:
-    release = plan["release"]
+    release = plan.release
     arguments = {
         "name": names["workflow"],
-        "description": f"{release['name']} {release['version']} in {len(plan['waves'])} waves, plan {plan['digest']}",
+        "description": f"{release['name']} {release['version']} in {len(plan.waves)} waves, plan {plan.digest}",
         "organization": settings.organization,
         "allow_simultaneous": False,
         # A workflow's variables outdo those of its nodes: whoever launches it could say fleet_ota_approved_wave and
@@ -228,7 +229,7 @@ def _workflow(plan: Plan, names: t.Mapping[str, str], settings: Settings) -> Tas
     return {"name": "Workflow with a node for each wave", "awx.awx.workflow_job_template": arguments}
 
 
-def _survey() -> dict[str, t.Any]:
+def _survey() -> Task:
     """What may differ from run to run. Neither release nor journal: what is approved is what the nodes' names say."""
     question = {
         "variable": TAKE_OVER,
@@ -245,41 +246,41 @@ def _survey() -> dict[str, t.Any]:
     return {"name": "", "description": "", "spec": [question]}
 
 
-def _nodes(plan: Plan, names: t.Mapping[str, str], settings: Settings) -> list[dict[str, t.Any]]:
+def _nodes(plan: Plan, names: t.Mapping[str, str], settings: Settings) -> list[Task]:
     """One after the other, each only when the one before succeeded; but slices are judged whatever came of them."""
     home = {"organization": {"name": settings.organization}, "type": "job_template"}
-    chain: list[dict[str, t.Any]] = [
+    chain: list[Task] = [
         {"identifier": "plan", "unified_job_template": {"name": names["plan"], **home}},
     ]
 
-    def job(identifier: str, template: str, **said: t.Any) -> None:
+    def job(identifier: str, template: str, **data: str) -> None:
         node = {"name": names[template], **home}
-        chain.append({"identifier": identifier, "unified_job_template": node, "extra_data": said})
+        chain.append({"identifier": identifier, "unified_job_template": node, "extra_data": data})
 
-    for wave in plan["waves"]:
-        name, said = wave["name"], {DIGEST: plan["digest"]}
+    for wave in plan.waves:
+        name, data = wave["name"], {DIGEST: plan.digest}
         if wave.get("approval"):
-            said[APPROVED] = name
+            data[APPROVED] = name
             chain.append(
                 {
                     "identifier": f"approval-{name}",
                     "unified_job_template": {
                         "type": "workflow_approval",
                         # the whole of it, because approvals of all workflows stand in one list
-                        "name": f"{plan['rollout']} wave {name}",
-                        "description": f"{len(wave['hosts'])} devices, plan {plan['digest']}",
+                        "name": f"{plan.rollout} wave {name}",
+                        "description": f"{len(wave['hosts'])} devices, plan {plan.digest}",
                         "timeout": settings.approval_timeout,
                     },
                 }
             )
         if _is_sliced(wave, settings):
-            job(f"open-{name}", "rollout", **said, **{OPEN: name})
-            job(f"slices-{name}", "slices", **{ROLLOUT: plan["rollout"], JOINED: name})
-        job(f"wave-{name}", "rollout", **said, **{UNTIL: name})
+            job(f"open-{name}", "rollout", **data, **{OPEN: name})
+            job(f"slices-{name}", "slices", **{ROLLOUT: plan.rollout, JOINED: name})
+        job(f"wave-{name}", "rollout", **data, **{UNTIL: name})
     return [{**node, "related": _related(node, after)} for node, after in zip(chain, [*chain[1:], None], strict=True)]
 
 
-def _related(node: t.Mapping[str, t.Any], after: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
+def _related(node: Task, after: Task | None) -> Task:
     """Which nodes follow ``node``: a slice whose pod was lost must not keep the rollout from looking at its devices."""
     following = [{"identifier": after["identifier"]}] if after else []
     always = node["identifier"].startswith("slices-")
@@ -290,14 +291,14 @@ def _related(node: t.Mapping[str, t.Any], after: t.Mapping[str, t.Any] | None) -
     }
 
 
-def _given(arguments: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+def _given(arguments: t.Mapping[str, object]) -> Task:
     return {key: value for key, value in arguments.items() if value is not None}
 
 
 class _Dumper(yaml.SafeDumper):
     """Without anchors, and with texts that Ansible takes as they are: somebody's text is no template of ours."""
 
-    def ignore_aliases(self, data: t.Any) -> bool:
+    def ignore_aliases(self, data: object) -> bool:
         return True
 
 

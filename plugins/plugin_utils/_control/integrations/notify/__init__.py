@@ -50,13 +50,13 @@ class Message:
     event: str
     rollout: str
     text: str
-    data: t.Mapping[str, t.Any]
+    data: t.Mapping[str, object]
     id: str = dataclasses.field(default_factory=lambda: str(uuid.uuid4()))
     time: str = dataclasses.field(default_factory=lambda: f"{datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H:%M:%SZ}")
     source: str = dataclasses.field(default_factory=lambda: f"/fleet.ota/{platform.node()}")
 
 
-def check(receivers: t.Sequence[t.Any]) -> None:
+def require_valid(receivers: t.Sequence[object]) -> None:
     """Raise :class:`PlanError` with everything that is wrong with the setting ``fleet_ota_notify``."""
     problems = []
     for index, receiver in enumerate(receivers):
@@ -123,7 +123,7 @@ def _send(receiver: Receiver, message: Message, end: float) -> str | None:
     return problem
 
 
-def _problems(receiver: t.Any) -> t.Iterator[str]:
+def _problems(receiver: object) -> t.Iterator[str]:
     if not isinstance(receiver, dict):
         yield f": must be a mapping, not a {type(receiver).__name__}"
         return
@@ -131,9 +131,9 @@ def _problems(receiver: t.Any) -> t.Iterator[str]:
         yield f".type: {receiver.get('type')!r} is none of {', '.join(TYPES)}"
         return
     needed, more = TYPES[receiver["type"]]
-    known = {"type", "events", *needed, *more}
-    unknown = sorted(map(str, set(receiver) - known))
-    yield from (f".{key}: unknown; there are {', '.join(sorted(known))}" for key in unknown)
+    keys = {"type", "events", *needed, *more}
+    unknown = sorted(map(str, set(receiver) - keys))
+    yield from (f".{key}: unknown; there are {', '.join(sorted(keys))}" for key in unknown)
     yield from (f".{key}: is missing" for key in needed if not receiver.get(key))
     events = receiver.get("events") or []
     if not isinstance(events, list) or any(event not in EVENTS for event in events):

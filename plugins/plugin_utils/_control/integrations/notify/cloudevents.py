@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import re
-import typing as t
 
 from ...base.errors import ControlError
 from ...transports import http, tuf
@@ -24,15 +23,15 @@ _TLS = ("ca", "certificate", "key")
 
 def problems(receiver: Receiver) -> list[str]:
     """What keeps this receiver from ever getting anything: its address, its token, its TLS files."""
-    found = []
+    mistakes = []
     if receiver.get("url") and (not http.split(receiver["url"]) or re.search(r"[\s\\]", receiver["url"])):
         # without the address, whose end is often the secret
-        found.append(".url: must be an http or https address with a host, such as https://events.example.com/ota")
+        mistakes.append(".url: must be an http or https address with a host, such as https://events.example.com/ota")
     if receiver.get("token_file") is not None:
-        found += _token_problems(receiver["token_file"])
+        mistakes += _token_problems(receiver["token_file"])
     if receiver.get("tls") is not None:
-        found += _tls_problems(receiver["tls"])
-    return found
+        mistakes += _tls_problems(receiver["tls"])
+    return mistakes
 
 
 def send(receiver: Receiver, message: Message, timeout: float) -> None:
@@ -56,7 +55,7 @@ def send(receiver: Receiver, message: Message, timeout: float) -> None:
     raise (Temporary if status >= 500 or status in _AGAIN else Refused)(f"answered with status {status}")
 
 
-def _token_problems(path: t.Any) -> list[str]:
+def _token_problems(path: object) -> list[str]:
     if not isinstance(path, str) or not path:
         return [f".token_file: must be the path of a file with a bearer token, not {path!r}"]
     try:
@@ -66,7 +65,7 @@ def _token_problems(path: t.Any) -> list[str]:
     return []
 
 
-def _tls_problems(tls: t.Any) -> list[str]:
+def _tls_problems(tls: object) -> list[str]:
     if not isinstance(tls, dict) or set(tls) - set(_TLS) or not all(isinstance(path, str) for path in tls.values()):
         return [f".tls: must be a mapping with paths as {', '.join(_TLS)}"]
     if "key" in tls and "certificate" not in tls:
@@ -88,7 +87,7 @@ def encode(message: Message, *, binary: bool) -> tuple[dict[str, str], bytes]:
         "subject": message.rollout,
         "time": message.time,
     }
-    data: dict[str, t.Any] = {"text": message.text, **message.data}
+    data: dict[str, object] = {"text": message.text, **message.data}
     if binary:
         headers = {f"ce-{key}": value for key, value in attributes.items()}
         return {**headers, "Content-Type": "application/json"}, json.dumps(data).encode()

@@ -169,12 +169,12 @@ class Edit:
         if role in store.TOP and self.old is not None:
             delegators.append(self.old.root)
         good: set[str] = set()
-        known: set[str] = set()
+        keyids: set[str] = set()
         for delegator in delegators:
             result = delegator.get_verification_result(role, metadata.signed_bytes, metadata.signatures)
             good.update(result.signed)
-            known.update(result.signed, result.unsigned)
-        return good, known
+            keyids.update(result.signed, result.unsigned)
+        return good, keyids
 
     def state(self) -> State:
         """What this makes of the repository, signed or not."""
@@ -300,12 +300,12 @@ class Edit:
 
     def name_of(self, keyid: str) -> str:
         """How messages call the key."""
-        known: dict[str, Key] = dict(self.root.signed.keys)
+        keys: dict[str, Key] = dict(self.root.signed.keys)
         if self.old is not None:
-            known.update(self.old.root.keys)
+            keys.update(self.old.root.keys)
         if self.targets.signed.delegations:
-            known.update(self.targets.signed.delegations.keys)
-        return name_of(keyid, known.get(keyid))
+            keys.update(self.targets.signed.delegations.keys)
+        return name_of(keyid, keys.get(keyid))
 
 
 def _file(role: str, metadata: Metadata[t.Any]) -> str:

@@ -48,25 +48,25 @@ def target_of(channel: str, name: str, version: str) -> str:
 
 def listed(channel: str, targets: t.Mapping[str, TargetFile]) -> list[Listed]:
     """What a channel's verified ``targets`` list, by name and counter; entries that are no releases are left out."""
-    found = []
+    entries = []
     for path, entry in targets.items():
         custom = entry.custom or {}
         name, version, counter = str(custom.get("name")), str(custom.get("version")), custom.get("counter")
         if isinstance(counter, int) and "sha256" in entry.hashes and path == target_of(channel, name, version):
-            found.append(Listed(channel, name, version, counter, entry.hashes["sha256"], path, entry.length))
-    return sorted(found, key=by_counter)
+            entries.append(Listed(channel, name, version, counter, entry.hashes["sha256"], path, entry.length))
+    return sorted(entries, key=by_counter)
 
 
-def no_channel(channel: str, known: list[str]) -> str:
+def no_channel(channel: str, channels: list[str]) -> str:
     """What to tell who names a channel that is not there."""
-    return f"there is no channel {channel!r}, only {', '.join(known) or 'none'}; make it with fleet.ota.repository"
+    return f"there is no channel {channel!r}, only {', '.join(channels) or 'none'}; make it with fleet.ota.repository"
 
 
-def admit(wanted: Listed, known: list[Listed], channels: list[str]) -> Listed | None:
+def admit(wanted: Listed, entries: list[Listed], channels: list[str]) -> Listed | None:
     """The entry that lists ``wanted`` already, or None if it may be listed; RepositoryError if it may not."""
     if wanted.channel not in channels:
         raise RepositoryError(no_channel(wanted.channel, channels))
-    same_name = [entry for entry in known if entry.name == wanted.name]
+    same_name = [entry for entry in entries if entry.name == wanted.name]
     for entry in same_name:
         if entry.digest == wanted.digest and entry.channel == wanted.channel:
             return entry
@@ -95,9 +95,9 @@ def admit(wanted: Listed, known: list[Listed], channels: list[str]) -> Listed | 
 def admit_document(role: str, paths: t.Iterable[str], delegated: list[str]) -> None:
     """Raise RepositoryError unless documents may be listed under ``paths`` in ``role``."""
     if role != store.TARGETS and not (store.is_approvals(role) and role in delegated):
-        known = [store.TARGETS, *filter(store.is_approvals, sorted(delegated))]
+        roles = [store.TARGETS, *filter(store.is_approvals, sorted(delegated))]
         raise RepositoryError(
-            f"documents are listed in {', '.join(known)}, not in {role!r}; add an approvals role with "
+            f"documents are listed in {', '.join(roles)}, not in {role!r}; add an approvals role with "
             "fleet.ota.repository"
         )
     for path in paths:

@@ -34,25 +34,25 @@ class Config:
 
     def problems(self) -> list[str]:
         """Every mistake in it."""
-        found = [
+        mistakes = [
             f"roles.{name}: unknown; there are {', '.join(store.TOP)}" for name in set(self.roles) - set(store.TOP)
         ]
         for name in self.channels:
             if name in RESERVED or store.is_approvals(name) or not _CHANNEL.fullmatch(name):
-                found.append(f"channels: {name!r} cannot name a channel; use letters, digits, dash, underscore")
+                mistakes.append(f"channels: {name!r} cannot name a channel; use letters, digits, dash, underscore")
         for name in self.approvals:
             if not store.is_approvals(name):
-                found.append(f"approvals: {name!r} cannot name an approvals role; use approvals or approvals-NAME")
+                mistakes.append(f"approvals: {name!r} cannot name an approvals role; use approvals or approvals-NAME")
         for name, those in (*self.roles.items(), *self.channels.items(), *self.approvals.items()):
             values = {str(key.keyval) for key in those.keys}
             if len(values) != len(those.keys):
                 # two ids of one key would meet a threshold of two alone
-                found.append(f"{name}: the same key is given twice; every signature must come from another key")
+                mistakes.append(f"{name}: the same key is given twice; every signature must come from another key")
             if not 1 <= those.threshold <= len(those.keys):
-                found.append(f"{name}: a threshold of {those.threshold} does not fit {len(those.keys)} keys")
+                mistakes.append(f"{name}: a threshold of {those.threshold} does not fit {len(those.keys)} keys")
         for name, days in self.periods.items():
             if name not in store.PERIODS:
-                found.append(f"expiry_days.{name}: unknown; there are {', '.join(sorted(store.PERIODS))}")
+                mistakes.append(f"expiry_days.{name}: unknown; there are {', '.join(sorted(store.PERIODS))}")
             elif not 1 <= days <= 36500:
-                found.append(f"expiry_days.{name}: must be 1 to 36500 days, not {days}")
-        return found
+                mistakes.append(f"expiry_days.{name}: must be 1 to 36500 days, not {days}")
+        return mistakes

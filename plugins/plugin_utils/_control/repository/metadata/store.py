@@ -171,7 +171,7 @@ class Store:
         for name in [name for name in staged if name not in last] + last:
             self._write(self.directory / name, staged[name])
 
-    def check(
+    def require_accepted(
         self, staged: t.Mapping[str, bytes], trust_root: bytes | None = None, targets: t.Iterable[str] = ()
     ) -> None:
         """Be a client of the repository as it will be with ``staged``, with python-tuf's whole workflow.

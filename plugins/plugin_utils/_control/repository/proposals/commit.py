@@ -18,7 +18,7 @@ if t.TYPE_CHECKING:
     from .proposal import Proposal, Request
 
 
-def conclude(
+def commit_or_propose(
     session: Session,
     edit: Edit,
     content: t.Mapping[str, bytes],
@@ -35,7 +35,7 @@ def conclude(
         staged = edit.finish()
         if staged:
             staged = {**content, **staged}
-            session.store.check(staged, session.trust_root, [path for path in edit.entered if content])
+            session.store.require_accepted(staged, session.trust_root, [path for path in edit.entered if content])
             if not check:
                 session.store.commit(staged)
         return bool(staged), None

@@ -164,7 +164,7 @@ class Folder:
         )
 
     def _roles(self, folder: pathlib.Path) -> dict[str, Metadata[t.Any]]:
-        found = {}
+        roles = {}
         for path in _those(folder):
             named = _METADATA.fullmatch(path.name)
             if named is None:
@@ -177,9 +177,9 @@ class Folder:
             if metadata.signed.version != int(named[1]):
                 raise ValueError(f"{path.name} has another version")
             metadata.signatures.clear()
-            found[role] = metadata
-        first = [name for name in (store.ROOT, store.TARGETS) if name in found]
-        return {name: found[name] for name in [*first, *sorted(set(found) - set(first))]}
+            roles[role] = metadata
+        first = [name for name in (store.ROOT, store.TARGETS) if name in roles]
+        return {name: roles[name] for name in [*first, *sorted(set(roles) - set(first))]}
 
 
 def _remark(remark: Remark) -> dict[str, str]:
@@ -198,17 +198,17 @@ def _remarked(entry: t.Mapping[str, t.Any], action: str) -> Remark:
     return Remark(_text(entry["by"]), _text(entry["at"]), action, _text(entry["remark"]))
 
 
-def _text(value: t.Any) -> str:
+def _text(value: object) -> str:
     if not isinstance(value, str) or not value.replace("\n", " ").isprintable() or len(value) > 10_000:
         raise ValueError("it has control characters or more than 10000 letters")
     return value
 
 
-def _is_days(value: t.Any) -> bool:
+def _is_days(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 36500
 
 
-def _json(value: t.Mapping[str, t.Any]) -> bytes:
+def _json(value: t.Mapping[str, object]) -> bytes:
     return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 

@@ -93,9 +93,9 @@ class Proposal:
 
     def as_dict(self) -> dict[str, t.Any]:
         """For results and JSON."""
-        told = ("id", "kind", "title", "requested_by", "requested_at", "expires", "state", "reason")
+        names = ("id", "kind", "title", "requested_by", "requested_at", "expires", "state", "reason")
         return {
-            **{name: getattr(self, name) for name in told},
+            **{name: getattr(self, name) for name in names},
             "details": dict(self.details),
             "remarks": [dataclasses.asdict(remark) for remark in self.remarks],
             "roles": [need.as_dict() for need in self.needs],
@@ -120,13 +120,13 @@ def identify(roles: t.Mapping[str, Metadata[t.Any]], expiry_days: t.Mapping[str,
 def same(one: t.Mapping[str, Metadata[t.Any]], other: t.Mapping[str, Metadata[t.Any]]) -> bool:
     """Whether two proposals say the same but for the time when they expire."""
 
-    def told(roles: t.Mapping[str, Metadata[t.Any]]) -> dict[str, t.Any]:
+    def contents(roles: t.Mapping[str, Metadata[t.Any]]) -> dict[str, t.Any]:
         return {
             name: {key: value for key, value in metadata.signed.to_dict().items() if key != "expires"}
             for name, metadata in roles.items()
         }
 
-    return told(one) == told(other)
+    return contents(one) == contents(other)
 
 
 def stamp(moment: datetime.datetime) -> str:

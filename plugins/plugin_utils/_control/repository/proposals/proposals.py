@@ -44,13 +44,13 @@ class Proposals:
     def list(self) -> t.List[Proposal]:  # noqa: UP006 - `list` is this method
         """Every proposal, also those that ended; what cannot be read has the state ``damaged`` and a reason."""
         state = self.session.load_if_exists()
-        found = []
+        proposals = []
         for name in self.folder.ids():
             try:
-                found.append(judge(self.session, self.folder.read(name), state))
+                proposals.append(judge(self.session, self.folder.read(name), state))
             except RepositoryError as error:
-                found.append(Proposal(name, reason=error.message))
-        return found
+                proposals.append(Proposal(name, reason=error.message))
+        return proposals
 
     def get(self, name: str) -> Proposal:
         """The proposal with the id ``name``. Raises :class:`RepositoryError` when it is not there or damaged."""
@@ -94,8 +94,8 @@ class Proposals:
     def waiting(self, edit: Edit) -> Proposal | None:
         """The proposal that says what ``edit`` prepared, if it can still be signed or applied."""
         roles = edit.prepare()
-        found = (known for known in self.list() if known.state in ("open", "ready") and same(known.roles, roles))
-        return next(found, None)
+        matching = (one for one in self.list() if one.state in ("open", "ready") and same(one.roles, roles))
+        return next(matching, None)
 
     def make(
         self,
@@ -111,12 +111,12 @@ class Proposals:
 
         For the one who holds the lock.
         """
-        known = self.waiting(edit)
-        if known is not None:
-            if not _belonging(edit, known, edit.ring):
-                return known, False
-            signed = self.sign(known.id, edit.ring, check=check)
-            return signed, signed.signatures() != known.signatures()
+        waiting = self.waiting(edit)
+        if waiting is not None:
+            if not _belonging(edit, waiting, edit.ring):
+                return waiting, False
+            signed = self.sign(waiting.id, edit.ring, check=check)
+            return signed, signed.signatures() != waiting.signatures()
         roles = copy.deepcopy(edit.prepare())
         earliest = min(metadata.signed.expires for metadata in roles.values())
         raw = Proposal(
@@ -158,7 +158,7 @@ class Proposals:
         edit = edit_of(self.session, state, proposal, ring)
         staged = {**proposal.content, **edit.finish()}
         targets = [path for role, path in new_targets(proposal.roles, state)]
-        disk.check(staged, self.session.trust_root, targets)
+        disk.require_accepted(staged, self.session.trust_root, targets)
         if not check:
             disk.commit(staged)
             if proposal.expiry_days:
@@ -240,5 +240,5 @@ class Proposals:
 
 def _belonging(edit: Edit, proposal: Proposal, ring: Ring) -> dict[str, t.List[str]]:  # noqa: UP006
     """The keys in ``ring`` that may sign, by role."""
-    found = {role: [keyid for keyid in edit.keyids(role) if keyid in ring.signers] for role in proposal.roles}
-    return {role: keyids for role, keyids in found.items() if keyids}
+    keyids_of = {role: [keyid for keyid in edit.keyids(role) if keyid in ring.signers] for role in proposal.roles}
+    return {role: keyids for role, keyids in keyids_of.items() if keyids}

@@ -45,8 +45,8 @@ def judge(session: Session, raw: Proposal, state: State | None) -> Proposal:
     reason = _stale(raw, state)
     try:
         for role, metadata in raw.roles.items():
-            good, known = edit.verified(role, metadata)
-            wrong |= {f"{role}.{keyid}" for keyid in set(metadata.signatures).intersection(known) - good}
+            good, keyids = edit.verified(role, metadata)
+            wrong |= {f"{role}.{keyid}" for keyid in set(metadata.signatures).intersection(keyids) - good}
             for keyid in set(metadata.signatures) - good:
                 del metadata.signatures[keyid]
         needs = tuple(edit.needs())
@@ -115,12 +115,12 @@ def edit_of(session: Session, state: State | None, proposal: Proposal, ring: Rin
 
 def new_targets(roles: t.Mapping[str, Metadata[t.Any]], state: State | None) -> list[tuple[str, str]]:
     """Role and path of what is listed anew or with other content."""
-    found = []
+    new = []
     for name, metadata in roles.items():
         if isinstance(metadata.signed, Targets):
-            known = getattr(_signed(state, name), "targets", {})
-            found += [(name, path) for path, entry in metadata.signed.targets.items() if known.get(path) != entry]
-    return found
+            old = getattr(_signed(state, name), "targets", {})
+            new += [(name, path) for path, entry in metadata.signed.targets.items() if old.get(path) != entry]
+    return new
 
 
 def _metadata(state: State | None, name: str) -> Metadata[t.Any] | None:

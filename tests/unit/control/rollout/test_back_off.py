@@ -12,9 +12,23 @@ import typing as t
 import pytest
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.base.errors import PlanError
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal import outcomes
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.rollout import penalties
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.record import Record
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.state import State
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.rollout import back_off
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.rollout.deferrals import Deferral
 
 T0 = datetime.datetime(2026, 11, 24, 12, tzinfo=datetime.UTC)
+
+
+def record(event: str, time: str, data: dict[str, t.Any]) -> dict[str, t.Any]:
+    return {"event": event, "time": time, "rollout": "gateway-2.0-1a2b3c4d", "data": data, "hash": ""}
+
+
+def waiting(
+    records: list[dict[str, t.Any]], settings: dict[str, t.Any] | None, now: datetime.datetime
+) -> dict[str, Deferral]:
+    """Whether d1 waits after these records."""
+    return back_off.waiting(State.of(t.cast("list[Record]", records)), ["d1"], settings, now)
 
 
 def records(*runs: str | None) -> list[dict[str, t.Any]]:
@@ -23,9 +37,9 @@ def records(*runs: str | None) -> list[dict[str, t.Any]]:
     for number, outcome in enumerate(runs):
         time = (T0 + datetime.timedelta(hours=number)).isoformat()
         event = "rollout.resumed" if number else "rollout.started"
-        found.append({"event": event, "time": time, "data": {"generation": number + 1}})
+        found.append(record(event, time, {"generation": number + 1}))
         if outcome and outcome != "deferred":
-            found.append({"event": "device.pending", "device": "d1", "time": time, "data": {}})
+            found.append({**record("device.pending", time, {}), "device": "d1"})
         if outcome:
             found.append(ended(outcome, number))
     return found
@@ -34,18 +48,18 @@ def records(*runs: str | None) -> list[dict[str, t.Any]]:
 def ended(outcome: str, hours: float, **data: t.Any) -> dict[str, t.Any]:
     """What became of d1, without that it was touched."""
     time = (T0 + datetime.timedelta(hours=hours)).isoformat()
-    return {"event": "device.outcome", "device": "d1", "outcome": outcome, "time": time, "data": data}
+    return {**record("device.outcome", time, data), "device": "d1", "outcome": outcome}
 
 
 def begin(hours: float) -> dict[str, t.Any]:
     time = (T0 + datetime.timedelta(hours=hours)).isoformat()
-    return {"event": "rollout.resumed", "time": time, "data": {"generation": 2}}
+    return record("rollout.resumed", time, {"generation": 2})
 
 
 def message(found: list[dict[str, t.Any]]) -> str:
     """Why d1 waits in the run that begins after all of this, an hour after the latest."""
     now = datetime.datetime.fromisoformat(found[-1]["time"]) + datetime.timedelta(hours=1)
-    held = penalties.find([*found, begin(1000)], ["d1"], {"first": 1e6, "most": 1e9}, now)
+    held = waiting([*found, begin(1000)], {"first": 1e6, "most": 1e9}, now)
     return held["d1"].message.partition(";")[0]
 
 
@@ -53,7 +67,7 @@ def waits(runs: list[dict[str, t.Any]], settings: dict[str, t.Any] | None = None
     """Until how many hours after T0 the device waits; None if it does not."""
     for hour in range(1000):
         now = T0 + datetime.timedelta(hours=hour)
-        if now >= datetime.datetime.fromisoformat(runs[-1]["time"]) and not penalties.find(runs, ["d1"], settings, now):
+        if now >= datetime.datetime.fromisoformat(runs[-1]["time"]) and not waiting(runs, settings, now):
             started = datetime.datetime.fromisoformat(runs[-1]["time"])
             return None if now == started else hour
     return 1000
@@ -72,10 +86,8 @@ def test_success_and_a_device_that_never_failed_wait_for_nothing() -> None:
         assert waits(runs) is None
     # also for what succeeded in this very run
     now = T0 + datetime.timedelta(hours=1)
-    assert penalties.find(records("lost", "updated"), ["d1"], {"first": 7200}, now) == {}
-    assert (
-        "failed once, last" in penalties.find(records("lost", "deferred"), ["d1"], {"first": 7200}, now)["d1"].message
-    )
+    assert waiting(records("lost", "updated"), {"first": 7200}, now) == {}
+    assert "failed once, last" in waiting(records("lost", "deferred"), {"first": 7200}, now)["d1"].message
     # and the series begins anew
     assert waits(records("lost", "lost", "current", "lost", None), {"first": 7200}) == 3 + 2
 
@@ -121,11 +133,11 @@ def test_being_deferred_neither_ends_the_series_nor_lengthens_it() -> None:
 
 
 def test_what_fails_in_this_run_counts_for_the_next() -> None:
-    assert penalties.find(records("lost"), ["d1"], None, T0) == {}
+    assert waiting(records("lost"), None, T0) == {}
 
 
 def test_the_sentence_says_how_often_and_until_when() -> None:
-    held = penalties.find(records("lost", "restored", None), ["d1"], None, T0)["d1"]
+    held = waiting(records("lost", "restored", None), None, T0)["d1"]
     assert held.code == "PENALTY"
     assert held.message == (
         "failed 2 times, last at 2026-11-24T13:00:00Z (restored); tried again from 2026-11-24T15:00:00Z on"
@@ -133,12 +145,12 @@ def test_the_sentence_says_how_often_and_until_when() -> None:
 
 
 def test_no_pauses_and_endless_growth() -> None:
-    assert penalties.find(records("lost", None), ["d1"], {"first": 0}, T0) == {}
+    assert waiting(records("lost", None), {"first": 0}, T0) == {}
     many = records(*["lost"] * 2000, None)
     now = T0 + datetime.timedelta(hours=2001)
-    assert penalties.find(many, ["d1"], {"factor": 10.0}, now)
+    assert waiting(many, {"factor": 10.0}, now)
     for settings in ({"first": 1e300, "most": 1e300}, {"factor": 1e9, "most": 1e12}):
-        assert "from 9999-12-31" in penalties.find(many, ["d1"], settings, now)["d1"].message
+        assert "from 9999-12-31" in waiting(many, settings, now)["d1"].message
 
 
 @pytest.mark.parametrize(
@@ -155,4 +167,4 @@ def test_no_pauses_and_endless_growth() -> None:
 )
 def test_settings_that_cannot_be_are_refused(settings: t.Any) -> None:
     with pytest.raises(PlanError):
-        penalties.find([], ["d1"], settings, T0)
+        waiting([], settings, T0)
