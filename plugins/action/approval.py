@@ -9,8 +9,8 @@ from __future__ import annotations
 import getpass
 import typing as t
 
+from ..plugin_utils._actions import options
 from ..plugin_utils._actions.controller import (
-    SIGNING,
     Arguments,
     ControllerAction,
     Result,
@@ -30,7 +30,7 @@ from ..plugin_utils._control.repository.repository import Repository
 class ActionModule(ControllerAction):
     """C(fleet.ota.approval)."""
 
-    argument_spec: t.ClassVar[Arguments] = {
+    argument_spec: t.ClassVar[options.Options] = {
         "state": {"type": "str", "choices": ["shown", "requested", "signed", "denied"], "default": "shown"},
         "repository": {"type": "path", "required": True},
         "trust_root": {"type": "path"},
@@ -44,7 +44,7 @@ class ActionModule(ControllerAction):
         "rollout": {"type": "str"},
         "remark": {"type": "str"},
         "by": {"type": "str"},
-        **SIGNING,
+        **options.SIGNING,
     }
     constraints: t.ClassVar[Arguments] = {
         "required_if": [

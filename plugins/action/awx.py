@@ -11,7 +11,7 @@ import typing as t
 from ansible.parsing.vault import EncryptedString
 from ansible.utils.vars import load_extra_vars
 
-from ..plugin_utils._actions.controller import Arguments, ControllerAction, Result, here, plain
+from ..plugin_utils._actions.controller import Arguments, ControllerAction, Options, Result, here, plain
 from ..plugin_utils._control.base import files
 from ..plugin_utils._control.base.errors import PlanError
 from ..plugin_utils._control.integrations.awx import variables, workflow
@@ -20,7 +20,7 @@ from ..plugin_utils._control.integrations.awx import variables, workflow
 class ActionModule(ControllerAction):
     """C(fleet.ota.awx)."""
 
-    argument_spec: t.ClassVar[Arguments] = {
+    argument_spec: t.ClassVar[Options] = {
         "plan": {"type": "dict", "required": True},
         "dest": {"type": "path"},
         "organization": {"type": "str", "required": True},

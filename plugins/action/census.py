@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import typing as t
 
-from ..plugin_utils._actions.controller import Arguments, ControllerAction, Result, here, targets
+from ..plugin_utils._actions.controller import Arguments, ControllerAction, Options, Result, here, targets
 from ..plugin_utils._control.reports import fleet
 
 
 class ActionModule(ControllerAction):
     """C(fleet.ota.census)."""
 
-    argument_spec: t.ClassVar[Arguments] = {
+    argument_spec: t.ClassVar[Options] = {
         "hosts": {"type": "list", "elements": "str"},
         "info": {"type": "dict", "required": True},
         "health": {"type": "dict", "default": {}},

@@ -7,10 +7,11 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import typing as t
 
-from ..plugin_utils._actions.controller import Arguments, ControllerAction, Result, forks, here, plain
+from ..plugin_utils._actions import steps
+from ..plugin_utils._actions.base import named
+from ..plugin_utils._actions.controller import Arguments, ControllerAction, Options, Result, forks, here, plain
 from ..plugin_utils._actions.hostvars import Inventory
 from ..plugin_utils._control.base.errors import PlanError
 from ..plugin_utils._control.gate import analysis
@@ -27,7 +28,7 @@ from ..plugin_utils._workers import worker
 class ActionModule(ControllerAction):
     """C(fleet.ota.gate)."""
 
-    argument_spec: t.ClassVar[Arguments] = {
+    argument_spec: t.ClassVar[Options] = {
         "journal": {"type": "path", "required": True},
         "point": {"type": "str", "choices": ["before", "turn", "after"], "required": True},
         "wave": {"type": "int"},
@@ -39,6 +40,7 @@ class ActionModule(ControllerAction):
         "open_wave": {"type": "str"},
         "workers": {"type": "list", "elements": "dict", "options": worker.OPTIONS, "default": []},
     }
+    variables: t.ClassVar[t.Mapping[str, str]] = named("notify", "penalty", "open_wave", "workers")
     constraints: t.ClassVar[Arguments] = {"required_if": [("point", "turn", ("turn",))]}
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
@@ -52,6 +54,7 @@ class ActionModule(ControllerAction):
             decision = Decision(PROMOTE, "check mode: nothing is recorded yet", {}, [])
             turns = _turns([batch], most)
             rest = {"soak": 0, "idle": False, "go": batch, "deferred": [], "approval_wanted": False}
+            rest["steps"] = self._steps(batch)
             return {**_result(decision, None), "turns": turns, "turn_of": _turn_of(turns), **rest}
         records = book.verify()
         runs.insist(runs.newest(records), arguments["generation"])
@@ -90,11 +93,17 @@ class ActionModule(ControllerAction):
             "turn_of": _turn_of(turns) if point == "before" else {},
             "idle": idle,
             "opened": opened,
+            "steps": self._steps(wave["hosts"]) if point == "before" and not (decision.stop or idle) else None,
             "soak": 0 if self.check else clearance.soak(records, made, wave),
             "approval_wanted": wanted and decision.decision == HOLD,
             "roll_back": back,
             "analysis": [result.as_dict() for result in results],
         }
+
+    def _steps(self, hosts: t.Sequence[str]) -> str:
+        # a dry run asks the devices themselves, which workers cannot be asked for
+        workers = bool(self.arguments["workers"]) and not self.check
+        return steps.choose(hosts, self.task_vars, Inventory(self.task_vars.get("hostvars", {})), workers=workers)
 
     def _evidence(
         self,
@@ -188,18 +197,9 @@ def _turns(turns: t.Sequence[t.Sequence[str]], most: int) -> list[dict[str, t.An
     ]
 
 
-def _turn_of(turns: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, dict[str, list[int]]]:
-    """Where each device's own is in ``turns``.
-
-    Whatever a template touches Ansible wraps entry by entry, for every device anew: looking through all turns, or one
-    table of all devices, would cost the square of the wave. So the table is in up to 256 parts, by the begin of the
-    name's SHA-256, which templates can work out.
-    """
-    table: dict[str, dict[str, list[int]]] = {}
-    for at, turn in enumerate(turns):
-        for name in turn["hosts"]:
-            table.setdefault(hashlib.sha256(name.encode()).hexdigest()[:2], {})[name] = [at]
-    return table
+def _turn_of(turns: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, list[int]]:
+    """Where each device's own is in ``turns``, so that no device looks through all of them."""
+    return {name: [position] for position, turn in enumerate(turns) for name in turn["hosts"]}
 
 
 def _recorded(wave: t.Mapping[str, t.Any], decision: Decision) -> dict[str, t.Any]:

@@ -13,7 +13,7 @@ import typing as t
 
 from ansible.release import __version__ as ansible_version
 
-from ..plugin_utils._actions.controller import Arguments, ControllerAction, Result, forks, here, targets
+from ..plugin_utils._actions.controller import Arguments, ControllerAction, Options, Result, forks, here, targets
 from ..plugin_utils._control.base.errors import PlanError
 from ..plugin_utils._control.client.bundle import Bundle
 from ..plugin_utils._control.integrations import notify
@@ -30,7 +30,7 @@ STATES = ["started", "joined", "left", "recorded", "concluded", "read", "approve
 class ActionModule(ControllerAction):
     """C(fleet.ota.journal)."""
 
-    argument_spec: t.ClassVar[Arguments] = {
+    argument_spec: t.ClassVar[Options] = {
         "state": {"type": "str", "choices": STATES, "required": True},
         "journal_dir": {"type": "path"},
         "plan": {"type": "dict"},

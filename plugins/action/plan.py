@@ -11,7 +11,8 @@ import typing as t
 
 from ansible.inventory.manager import split_host_pattern
 
-from ..plugin_utils._actions.controller import Arguments, ControllerAction, Result, forks, here, plain, targets
+from ..plugin_utils._actions import options
+from ..plugin_utils._actions.controller import Arguments, ControllerAction, Options, Result, forks, here, plain, targets
 from ..plugin_utils._actions.hostvars import Inventory
 from ..plugin_utils._control.approvals import approval
 from ..plugin_utils._control.base.errors import PlanError
@@ -23,9 +24,8 @@ from ..plugin_utils._control.rollout import rollback
 from ..plugin_utils._control.rollout.rollout import stored_plan
 from ..plugin_utils._control.schedule import schedule
 from ..plugin_utils._workers import worker
-from .release import CACHE, TLS, bundle_path, fetched
+from .release import bundle_path, fetched
 
-_TRUST = ("repository", "trust_root", "channel", "release")
 #: Options that become the plan's settings: :class:`Steering`.
 _STEERING: Arguments = {
     "order": {"type": "list", "elements": "str"},
@@ -44,7 +44,7 @@ _MARKS = ("*", "?", "[", "{{", "{%", "{#")
 class ActionModule(ControllerAction):
     """C(fleet.ota.plan)."""
 
-    argument_spec: t.ClassVar[Arguments] = {
+    argument_spec: t.ClassVar[Options] = {
         "hosts": {"type": "list", "elements": "str"},
         "waves": {"type": "list", "elements": "dict"},
         "limits": {"type": "dict"},
@@ -53,12 +53,7 @@ class ActionModule(ControllerAction):
         "info": {"type": "dict"},
         "retry_rejected": {"type": "bool", "default": False},
         "bundle": {"type": "path"},
-        "repository": {"type": "str"},
-        "trust_root": {"type": "path"},
-        "channel": {"type": "str"},
-        "release": {"type": "str"},
-        "cache": {"type": "path", "default": CACHE},
-        "tls": TLS,
+        **options.RELEASE,
         "journal_dir": {"type": "path"},
         "workers": {"type": "list", "elements": "dict", "options": worker.OPTIONS, "default": []},
         "back_from": {"type": "str"},
@@ -68,10 +63,10 @@ class ActionModule(ControllerAction):
     constraints: t.ClassVar[Arguments] = {
         "required_one_of": [("bundle", "repository", "back_from")],
         "mutually_exclusive": [
-            *(("bundle", "back_from", name) for name in _TRUST),
+            *(("bundle", "back_from", name) for name in options.RELEASE_NAMES),
             *(("back_from", name) for name in ("waves", "limits", "conditions", "info")),
         ],
-        "required_together": [_TRUST],
+        "required_together": [options.RELEASE_NAMES],
         "required_by": {"back_from": ["journal_dir"], "wave": ["back_from"]},
     }
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import typing as t
 
+from ..plugin_utils._actions import options
 from ..plugin_utils._actions.controller import (
-    PROPOSING,
-    SIGNING,
     Arguments,
     ControllerAction,
     Result,
@@ -27,12 +26,12 @@ from ..plugin_utils._control.repository.repository import Repository
 class ActionModule(ControllerAction):
     """C(fleet.ota.policy)."""
 
-    argument_spec: t.ClassVar[Arguments] = {
+    argument_spec: t.ClassVar[options.Options] = {
         "repository": {"type": "path", "required": True},
         "trust_root": {"type": "path"},
         "source": {"type": "path", "required": True},
-        **SIGNING,
-        **PROPOSING,
+        **options.SIGNING,
+        **options.PROPOSING,
     }
     constraints: t.ClassVar[Arguments] = {"required_one_of": [("keys", "propose")]}
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import getpass
 import typing as t
 
+from ..plugin_utils._actions import options
 from ..plugin_utils._actions.controller import (
-    SIGNING,
     Arguments,
     ControllerAction,
     Result,
@@ -32,7 +32,7 @@ _WAITING = ("open", "ready")
 class ActionModule(ControllerAction):
     """C(fleet.ota.proposal)."""
 
-    argument_spec: t.ClassVar[Arguments] = {
+    argument_spec: t.ClassVar[options.Options] = {
         "state": {
             "type": "str",
             "choices": ["signed", "applied", "denied", "withdrawn", "shown"],
@@ -44,7 +44,7 @@ class ActionModule(ControllerAction):
         "remark": {"type": "str", "default": ""},
         "by": {"type": "str"},
         "trust_root": {"type": "path"},
-        **SIGNING,
+        **options.SIGNING,
     }
     constraints: t.ClassVar[Arguments] = {
         "required_if": [

@@ -10,9 +10,8 @@ import hashlib
 import pathlib
 import typing as t
 
+from ..plugin_utils._actions import options
 from ..plugin_utils._actions.controller import (
-    PROPOSING,
-    SIGNING,
     Arguments,
     ControllerAction,
     Result,
@@ -30,36 +29,22 @@ from ..plugin_utils._control.repository import reproduce
 from ..plugin_utils._control.repository.repository import Change, Repository
 
 #: For the controller's user alone; the same default for every module that fetches.
-CACHE = "~/.cache/fleet-ota"
-
-
-#: The controller's TLS files for an https repository; the same for every module that fetches.
-TLS: Arguments = {
-    "type": "dict",
-    "options": {name: {"type": "path", "no_log": False} for name in ("ca", "certificate", "key")},
-    "required_together": [("certificate", "key")],
-}
-
 
 class ActionModule(ControllerAction):
     """C(fleet.ota.release)."""
 
-    argument_spec: t.ClassVar[Arguments] = {
+    argument_spec: t.ClassVar[options.Options] = {
         "state": {
             "type": "str",
             "choices": ["published", "promoted", "refreshed", "verified", "fetched"],
             "default": "published",
         },
+        **options.RELEASE,
         "repository": {"type": "str", "required": True},
         "source": {"type": "path"},
-        "channel": {"type": "str"},
-        "release": {"type": "str"},
         "attachments": {"type": "list", "elements": "path", "default": []},
-        "trust_root": {"type": "path"},
-        "cache": {"type": "path", "default": CACHE},
-        "tls": TLS,
-        **SIGNING,
-        **PROPOSING,
+        **options.SIGNING,
+        **options.PROPOSING,
     }
     constraints: t.ClassVar[Arguments] = {
         "required_if": [

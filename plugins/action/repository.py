@@ -9,9 +9,8 @@ from __future__ import annotations
 import pathlib
 import typing as t
 
+from ..plugin_utils._actions import options
 from ..plugin_utils._actions.controller import (
-    PROPOSING,
-    SIGNING,
     Arguments,
     ControllerAction,
     Result,
@@ -47,7 +46,7 @@ _NAMED: Arguments = {
 class ActionModule(ControllerAction):
     """C(fleet.ota.repository)."""
 
-    argument_spec: t.ClassVar[Arguments] = {
+    argument_spec: t.ClassVar[options.Options] = {
         "path": {"type": "path", "required": True},
         "keys_dir": {"type": "path", "no_log": False},
         "roles": {"type": "dict", "options": {name: {"type": "dict", "options": _HOLDERS} for name in TOP}},
@@ -58,8 +57,8 @@ class ActionModule(ControllerAction):
         "expiry_days": {"type": "dict", "options": {name: {"type": "int"} for name in sorted(PERIODS)}},
         "state": {"type": "str", "choices": ["present", "shown"], "default": "present"},
         "trust_root": {"type": "path"},
-        **SIGNING,
-        **PROPOSING,
+        **options.SIGNING,
+        **options.PROPOSING,
     }
     constraints: t.ClassVar[Arguments] = {"required_if": [("state", "present", ("keys_dir",))]}
 

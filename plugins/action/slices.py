@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import typing as t
 
-from ..plugin_utils._actions.controller import Arguments, ControllerAction, Result, forks, here, targets
+from ..plugin_utils._actions.controller import Arguments, ControllerAction, Options, Result, forks, here, targets
 from ..plugin_utils._control.base.errors import PlanError
 from ..plugin_utils._control.client.bundle import Bundle
 from ..plugin_utils._control.journal import journal
@@ -23,7 +23,7 @@ UNTOUCHED = ("current", "refused", "deferred")
 class ActionModule(ControllerAction):
     """C(fleet.ota.slices)."""
 
-    argument_spec: t.ClassVar[Arguments] = {
+    argument_spec: t.ClassVar[Options] = {
         "state": {"type": "str", "choices": ["checked", "done"], "default": "done"},
         "workers": {"type": "list", "elements": "dict", "options": workers.OPTIONS, "required": True},
         "files": {"type": "path"},
@@ -32,6 +32,11 @@ class ActionModule(ControllerAction):
         "journal": {"type": "path"},
         "generation": {"type": "int", "default": 0},
         "bundle": {"type": "path"},
+    }
+    variables: t.ClassVar[t.Mapping[str, str]] = {
+        "workers": "fleet_ota_workers",
+        "files": "fleet_ota_worker_files",
+        "silence": "fleet_ota_worker_silence",
     }
     constraints: t.ClassVar[Arguments] = {"required_if": [("state", "done", ("hosts", "journal", "bundle"))]}
 

@@ -17,7 +17,7 @@ from .._control.base.errors import ControlError
 from .._control.client.bundle import Bundle
 
 if t.TYPE_CHECKING:
-    from .engine.connection import Device
+    from .base import Link
 
 
 class TooLate(Exception):
@@ -77,7 +77,7 @@ class Offer:
         return {"bundle": self.bundle.wire(), **({} if self._pause else self._pull())}
 
     def bring(
-        self, device: Device, missing: t.Iterable[t.Mapping[str, t.Any]], until: Until | None = None
+        self, device: Link, missing: t.Iterable[t.Mapping[str, t.Any]], until: Until | None = None
     ) -> dict[str, t.Any]:
         """Push what the device says is missing, or wait until it may pull; what that adds to :meth:`request`.
 

@@ -19,7 +19,7 @@ import typing as t
 from ...module_utils._device.base.states import AT_WORK, State
 from .._control.base.errors import ControlError
 from .._control.journal.outcomes import AS_PLANNED
-from .engine.connection import Device, Reply
+from .base import Link, Reply
 from .errors import DeviceLost, DeviceRefusal
 from .offer import Offer
 from .record import Record
@@ -49,8 +49,8 @@ class Options:
 
 
 @dataclasses.dataclass
-class Result:
-    """What came of a step: ``outcome`` is None while the device waits for a confirm."""
+class Step:
+    """What came of a step of the transaction: ``outcome`` is None while the device waits for a confirm."""
 
     outcome: str | None
     code: str | None
@@ -66,7 +66,7 @@ class Result:
 class Updater:
     """Drives one device through one step."""
 
-    def __init__(self, device: Device, record: Record, options: Options) -> None:
+    def __init__(self, device: Link, record: Record, options: Options) -> None:
         self.device = device
         self.record = record
         self.options = options
@@ -80,7 +80,7 @@ class Updater:
 
     # -- steps ---------------------------------------------------------------------------------------------------
 
-    def apply(self, offer: Offer) -> Result:
+    def apply(self, offer: Offer) -> Step:
         """Verify, snapshot, guard, install and check on the device, up to ``unconfirmed`` or an end."""
 
         def ask() -> Reply:
@@ -93,13 +93,13 @@ class Updater:
 
         return self._begin(ask)
 
-    def rollback(self, name: str | None, overwrite: bool) -> Result:
+    def rollback(self, name: str | None, overwrite: bool) -> Step:
         """Go back to the release before, up to ``unconfirmed`` or an end."""
         return self._begin(
             lambda: self._call("rollback", {"name": name, "overwrite": overwrite, **self._transaction()})
         )
 
-    def confirm(self) -> Result:
+    def confirm(self) -> Step:
         """Confirm over a new connection what waits for it."""
         run = self.record.run()
 
@@ -108,7 +108,7 @@ class Updater:
 
         return self._conclude(ask)
 
-    def extend(self, seconds: int) -> Result:
+    def extend(self, seconds: int) -> Step:
         """Give what waits for a confirm ``seconds`` from now."""
         run = self.record.run()
         return self._conclude(lambda: self.device.call("extend", deadline=seconds, **run))
@@ -123,7 +123,7 @@ class Updater:
         with contextlib.suppress(DeviceLost, DeviceRefusal):
             self.device.call("extend", deadline=longest, **self.record.run())
 
-    def restore(self, code: str, message: str) -> Result:
+    def restore(self, code: str, message: str) -> Step:
         """Send the device back from what it has not confirmed."""
         run = self.record.run()
 
@@ -132,7 +132,7 @@ class Updater:
 
         return self._conclude(ask, untouched=(code, message))
 
-    def observe(self, wanted: t.Mapping[str, t.Any] | None = None, asking: bool = False) -> Result:
+    def observe(self, wanted: t.Mapping[str, t.Any] | None = None, asking: bool = False) -> Step:
         """Look at the device once more: its health, and an outcome it came to that is not on record yet.
 
         With ``wanted`` (``name`` and ``digest`` of a release), a device that is on record as planned and runs another
@@ -146,19 +146,19 @@ class Updater:
         except DeviceLost as error:
             # whoever was not touched is not lost: it waits for its turn, on or off
             if known == "deferred" or (asking and settled):
-                return Result(known, self.record.known_code(), "no contact now", {})
+                return Step(known, self.record.known_code(), "no contact now", {})
             return self._written("lost", "UNREACHABLE", str(error), {})
         except DeviceRefusal as error:
             if error.code == "LOGIN" and (asking or not settled):  # it says nothing of the device
-                return Result(known, error.code, error.message, {})
+                return Step(known, error.code, error.message, {})
             self.record.seen(False, None)  # a look that says nothing is not healthy
-            return Result("refused", error.code, error.message, {})
+            return Step("refused", error.code, error.message, {})
         kept = self.record.unknown(reply.get("witness") or [])
         if kept:  # what else it says of itself would hide that
             why = self.record.lacks(kept)
             if self.record.known_code() != "AHEAD":
                 self.record.outcome("deferred", "AHEAD", why)
-            return Result("deferred", "AHEAD", why, {})
+            return Step("deferred", "AHEAD", why, {})
         found = reply.get("transaction") or {}
         ours = found.get("rollout") is not None and found.get("rollout") == self.record.rollout
         if ours and found.get("outcome") and found["outcome"] != known and not settled:
@@ -173,7 +173,7 @@ class Updater:
             )
             return self._written("deferred", "MOVED", message, {})
         self.record.seen(bool(reply["healthy"]), shown or None)
-        return Result(None, None, shown, reply)
+        return Step(None, None, shown, reply)
 
     # -- how they go ---------------------------------------------------------------------------------------------
 
@@ -197,7 +197,7 @@ class Updater:
         request["witnessed"] = kept
         return self.device.call(verb, **request)
 
-    def _begin(self, ask: t.Callable[[], Reply]) -> Result:
+    def _begin(self, ask: t.Callable[[], Reply]) -> Step:
         """Record, ask, and wait until the device waits for a confirm or has come to an end."""
         unresolved = self.record.unresolved()
         self.record.pending()
@@ -214,10 +214,10 @@ class Updater:
         except TimeoutError as error:
             return self._written("timed_out", "NO_ANSWER", str(error), {})
         if reply["state"] == State.UNCONFIRMED:
-            return Result(None, None, "", reply)
+            return Step(None, None, "", reply)
         return self._written(reply.get("outcome") or "timed_out", reply.get("code"), reply.get("message"), reply)
 
-    def _conclude(self, ask: t.Callable[[], Reply], untouched: tuple[str, str] | None = None) -> Result:
+    def _conclude(self, ask: t.Callable[[], Reply], untouched: tuple[str, str] | None = None) -> Step:
         self.record.insist()
         try:
             reply = self._follow(self._patiently(ask))
@@ -236,9 +236,9 @@ class Updater:
         if untouched:
             message = "asked to go back, the device is still %s; its guard decides" % reply.get("state")
             return self._written("timed_out", "NO_ANSWER", message, reply)
-        return Result(None, None, "", reply)
+        return Step(None, None, "", reply)
 
-    def _refused(self, error: DeviceRefusal) -> Result:
+    def _refused(self, error: DeviceRefusal) -> Step:
         """A refusal because of what happened to this device earlier in this rollout is that outcome, not a new one."""
         if error.code == "REJECTED":
             last = error.detail.get("last") or {}
@@ -252,10 +252,10 @@ class Updater:
         if error.code == "STALE":
             self.record.insist()
 
-    def _written(self, outcome: str, code: str | None, message: str | None, reply: Reply) -> Result:
+    def _written(self, outcome: str, code: str | None, message: str | None, reply: Reply) -> Step:
         if outcome != self.record.known():  # the role may ask again for what is on record already
             self.record.outcome(outcome, code, message, reply)
-        return Result(outcome, code, message or "", reply)
+        return Step(outcome, code, message or "", reply)
 
     def _patiently(self, ask: t.Callable[[], Reply]) -> Reply:
         """Ask until there is an answer; contact may be lost for as long as the device's own deadline."""

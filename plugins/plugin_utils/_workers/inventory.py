@@ -17,14 +17,13 @@ import yaml
 from ansible import constants as C
 from ansible.errors import AnsibleError
 
-from .._actions.controller import plain
+from .._actions.base import plain
+from .._actions.steps import HOOKS
 from .._control.base.errors import PlanError
 
 #: Of the collection's own variables a worker gets those of the role, and what a team's tasks may ask for. The others
 #: are the rollout's alone: addresses with passwords, keys, and plans of thousands of devices.
 LABELS = frozenset({"fleet_ota_hardware", "fleet_ota_site", "fleet_ota_labels", "fleet_ota_timezone"})
-#: The files of the team's tasks.
-HOOKS = ("fleet_ota_hook_before", "fleet_ota_hook_installed", "fleet_ota_hook_after")
 #: Where a device's private key is named.
 KEYS = ("ansible_ssh_private_key_file", "ansible_private_key_file")
 _NOBODYS = frozenset({*C.INTERNAL_STATIC_VARS, "omit", "vars", "environment", "ansible_check_mode", "ansible_local"})

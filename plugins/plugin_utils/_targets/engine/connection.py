@@ -16,19 +16,20 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pathlib
 import shlex
 import typing as t
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.utils.path import unfrackpath
 
+from ..base import Link, Reply
 from ..errors import DeviceLost, DeviceRefusal
 from .zipapp import program
 
 if t.TYPE_CHECKING:
     from ansible.plugins.action import ActionBase
 
-Reply = dict[str, t.Any]
 _NO_ENGINE, _NO_PYTHON, _NOT_SEALED = 97, 98, 99
 #: What the login of a sealed device may run (``_device/enrolment/seal.py``); the device itself says whether it is one.
 SEALED_PROGRAM = "/usr/local/sbin/fleet-ota"
@@ -57,29 +58,28 @@ _ALIVE = "-o ServerAliveInterval=5 -o ServerAliveCountMax=3"
 PIECE = 8 << 20
 
 
-class Device:
-    """Calls the engine on the device of ``action``'s task.
+class Device(Link):
+    """The link to the engine on the device of ``action``'s task.
 
     ``root`` and ``state_dir`` are as in the protocol; ``python`` is an interpreter or None for whatever is there.
     """
 
-    def __init__(self, action: ActionBase, *, root: str, state_dir: str, python: str | None = None) -> None:
+    kind = "engine"
+
+    def __init__(
+        self, action: ActionBase, *, root: str, state_dir: str, python: str | None = None, name: str = "the device"
+    ) -> None:
+        super().__init__(name)
         self._action = action
         self.root = root
         self.state_dir = state_dir
         self._python = python
-        #: Whether the device has answered at all.
-        self.answered = False
         #: Temporary folders on the device that are still there.
         self._folders: list[str] = []
         self._ssh_args = self._prepare_ssh()
 
-    def call(self, verb: str, data: bytes = b"", /, *, fresh: bool = False, **request: t.Any) -> Reply:
-        """The engine's reply to ``verb``; ``data`` follows the request.
-
-        ``fresh`` takes a new connection instead of a shared one. Raises DeviceLost, or DeviceRefusal with the code
-        of an ``error`` reply.
-        """
+    def ask(self, verb: str, data: bytes = b"", /, *, fresh: bool = False, **request: t.Any) -> Reply:
+        """The engine's reply; see :meth:`Link.call`."""
         line = {"v": 1, "verb": verb, "root": self.root, "state_dir": self.state_dir, **request}
         content = json.dumps(line).encode() + b"\n" + data
         with self._fresh() if fresh else contextlib.nullcontext():
@@ -89,7 +89,7 @@ class Device:
                 result = self._run(self._command(), content)
         return self._reply(result)
 
-    def push(self, sha256: str, length: int, offset: int, path: t.Any) -> None:
+    def push(self, sha256: str, length: int, offset: int, path: pathlib.Path) -> None:
         """Stage a payload file in pieces, from ``offset`` on, over the existing connection.
 
         What was there already may be to blame for wrong bytes, when the power went before they were on the disk: then
@@ -102,7 +102,7 @@ class Device:
                 raise
             self._push(sha256, length, 0, path)
 
-    def _push(self, sha256: str, length: int, offset: int, path: t.Any) -> None:
+    def _push(self, sha256: str, length: int, offset: int, path: pathlib.Path) -> None:
         with open(path, "rb") as handle:
             handle.seek(offset)
             while True:  # at least one piece: a file that arrived whole may still have to be taken over
