@@ -10,6 +10,7 @@ import getpass
 import typing as t
 
 from ..plugin_utils._actions import options
+from ..plugin_utils._actions.base import named
 from ..plugin_utils._actions.controller import (
     Arguments,
     ControllerAction,
@@ -52,6 +53,11 @@ class ActionModule(ControllerAction):
             ("state", "signed", ("proposals", "keys")),
             ("state", "denied", ("proposals", "by", "remark")),
         ]
+    }
+    variables: t.ClassVar[t.Mapping[str, str]] = {
+        **named("repository", "requested_by", "requested_by_key", "remark"),
+        **options.SIGNING_VARIABLES,
+        "hours": "fleet_ota_approval_hours",
     }
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import typing as t
 
+from ..plugin_utils._actions.base import named
 from ..plugin_utils._actions.controller import Arguments, ControllerAction, Options, Result, here, targets
+from ..plugin_utils._actions.hostvars import registered
 from ..plugin_utils._control.reports import fleet
 
 
@@ -17,21 +19,26 @@ class ActionModule(ControllerAction):
 
     argument_spec: t.ClassVar[Options] = {
         "hosts": {"type": "list", "elements": "str"},
-        "info": {"type": "dict", "required": True},
-        "health": {"type": "dict", "default": {}},
+        "info": {"type": "dict"},
+        "health": {"type": "dict"},
         "journal_dir": {"type": "path"},
     }
+    variables: t.ClassVar[t.Mapping[str, str]] = named("journal_dir")
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """Put what was registered and what rollouts know side by side."""
         hosts = arguments["hosts"]
         if hosts is None:
             hosts = targets(task_vars)
+        info, health = (
+            registered(name, hosts, self.inventory) if arguments[option] is None else arguments[option]
+            for option, name in (("info", "fleet_ota_info"), ("health", "fleet_ota_health"))
+        )
         known: dict[str, fleet.Place] = {}
         problems: list[str] = []
         if arguments["journal_dir"]:
             known, problems = fleet.places(here(arguments["journal_dir"]), hosts)
-        rows = fleet.rows(hosts, arguments["info"], arguments["health"], known)
+        rows = fleet.rows(hosts, info, health, known)
         return {
             "changed": False,
             "devices": rows,

@@ -12,7 +12,6 @@ import typing as t
 from ..plugin_utils._actions import steps
 from ..plugin_utils._actions.base import named
 from ..plugin_utils._actions.controller import Arguments, ControllerAction, Options, Result, forks, here, plain
-from ..plugin_utils._actions.hostvars import Inventory
 from ..plugin_utils._control.base.errors import PlanError
 from ..plugin_utils._control.gate import analysis
 from ..plugin_utils._control.gate.decision import HALT, HOLD, PROMOTE, Decision, Finding, decide, weigh
@@ -103,7 +102,7 @@ class ActionModule(ControllerAction):
     def _steps(self, hosts: t.Sequence[str]) -> str:
         # a dry run asks the devices themselves, which workers cannot be asked for
         workers = bool(self.arguments["workers"]) and not self.check
-        return steps.choose(hosts, self.task_vars, Inventory(self.task_vars.get("hostvars", {})), workers=workers)
+        return steps.choose(hosts, self.task_vars, self.inventory, workers=workers)
 
     def _evidence(
         self,
@@ -123,7 +122,7 @@ class ActionModule(ControllerAction):
             results = evidence.measure(made, wave, known)
             for result in results:
                 book.append("wave.analysis", data={"wave": wave["index"], "name": wave["name"], **result.as_dict()})
-        inventory = Inventory(task_vars["hostvars"] if made["conditions"]["rules"] else {})
+        inventory = self.inventory if made["conditions"]["rules"] else {}
         sites = {name: str(inventory[name].get("fleet_ota_site", "")) for name in wave["hosts"] if name in inventory}
         told = evidence.remembered(records, wave) if passed else results
         return weigh(decision, evidence.findings(made, wave, decision, known, told, sites)), results
@@ -163,11 +162,10 @@ class ActionModule(ControllerAction):
         hosts = turns[turn] if arguments["hosts"] is None else [n for n in turns[turn] if n in arguments["hosts"]]
         open_ = [name for name in hosts if name not in known or not known[name].as_planned]
         decision = decide(made, known, wave=wave["index"], before=True)
-        inventory = Inventory(task_vars["hostvars"])
         now = datetime.datetime.now(datetime.UTC)
         held = penalties.find(records, open_, penalty, now)
         # who waits anyway takes no room from the others
-        held.update(deferrals.find(made, known, [name for name in open_ if name not in held], inventory, now))
+        held.update(deferrals.find(made, known, [name for name in open_ if name not in held], self.inventory, now))
         held = {name: held[name] for name in open_ if name in held}
         if not self.check:
             back = on_halt.due(made, records, decision, wave=wave["index"], before=False)

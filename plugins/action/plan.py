@@ -11,9 +11,10 @@ import typing as t
 
 from ansible.inventory.manager import split_host_pattern
 
-from ..plugin_utils._actions import options
+from ..plugin_utils._actions import options, settings
+from ..plugin_utils._actions.base import named
 from ..plugin_utils._actions.controller import Arguments, ControllerAction, Options, Result, forks, here, plain, targets
-from ..plugin_utils._actions.hostvars import Inventory
+from ..plugin_utils._actions.hostvars import Inventory, registered
 from ..plugin_utils._control.approvals import approval
 from ..plugin_utils._control.base.errors import PlanError
 from ..plugin_utils._control.client.bundle import Bundle
@@ -27,7 +28,7 @@ from ..plugin_utils._workers import worker
 from .release import bundle_path, fetched
 
 #: Options that become the plan's settings: :class:`Steering`.
-_STEERING: Arguments = {
+_STEERING: Options = {
     "order": {"type": "list", "elements": "str"},
     "together": {"type": "str"},
     "budget": {"type": "list", "elements": "dict"},
@@ -37,6 +38,8 @@ _STEERING: Arguments = {
     "back_minutes": {"type": "float"},
     "urgent": {"type": "bool", "default": False},
 }
+#: Options that each host may have as a variable of its own, which the plan reads by itself.
+_PER_HOST = ("windows", "freezes", "expected_minutes", "back_minutes", "urgent")
 #: What makes a pattern or a template of a host's name, beside what :func:`split_host_pattern` takes apart.
 _MARKS = ("*", "?", "[", "{{", "{%", "{#")
 
@@ -70,12 +73,35 @@ class ActionModule(ControllerAction):
         "required_by": {"back_from": ["journal_dir"], "wave": ["back_from"]},
     }
 
+    variables: t.ClassVar[t.Mapping[str, str]] = named(
+        "waves", "limits", "conditions", "retry_rejected", "cache", "workers", *_STEERING, *options.RELEASE_NAMES
+    )
+
+    def defaults(self, given: Arguments) -> Arguments:
+        """What variables say of a rollout; a way back is planned from its record alone."""
+        journals = {"journal_dir": self.variable("fleet_ota_journal_dir")} if "journal_dir" not in given else {}
+        if "back_from" in given:
+            return {option: value for option, value in journals.items() if value is not None}
+        values = super().defaults(given)
+        if "bundle" in given:
+            values = {option: value for option, value in values.items() if option not in options.RELEASE_NAMES}
+        own = self.inventory.get(str(self.task_vars.get("inventory_hostname"))) or {}
+        for option in _PER_HOST:
+            if f"fleet_ota_{option}" in own:
+                values.pop(option, None)
+        soak = self.variable("fleet_ota_soak")
+        if "conditions" not in given and soak is not None:
+            values["conditions"] = {"soak": soak, **values.get("conditions", {})}
+        tls = {name: self.variable(f"fleet_ota_tls_{name}") for name in ("ca", "certificate", "key")}
+        values = {**journals, "tls": {name: path for name, path in tls.items() if path} or None, **values}
+        return {option: value for option, value in values.items() if value is not None}
+
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """Verify the release, compute the plan, compare it with the stored one."""
         hosts, groups = arguments["hosts"], plain(task_vars.get("groups", {}))
         if hosts is None:
             hosts = targets(task_vars)
-        inventory, now = Inventory(task_vars.get("hostvars", {})), datetime.datetime.now(datetime.UTC)
+        now = datetime.datetime.now(datetime.UTC)
         bundle, path, verdict = None, None, approval.Verdict({}, [], None)
         approved_waves: dict[str, list[str]] = {}
         ways: dict[str, paths.Way] = {}
@@ -88,7 +114,10 @@ class ActionModule(ControllerAction):
         else:
             bundle = Bundle.load(here(arguments["bundle"])) if arguments["bundle"] else fetched(arguments)
             _insist_on_names(hosts)
-            made, explain = self._planned(arguments, bundle, hosts, groups, inventory)
+            if arguments["info"] is None:
+                arguments["info"] = registered("fleet_ota_info", hosts, self.inventory)
+            made, explain = self._planned(arguments, bundle, hosts, groups, self.inventory)
+            settings.require(plan.order(made), self.inventory)
             ways = self._ways(arguments, bundle, hosts)
             explain = [{**one, **ways[one["host"]].as_dict()} if one["host"] in ways else one for one in explain]
             verdict = approval.judge(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from ..plugin_utils._actions import options
+from ..plugin_utils._actions.base import named
 from ..plugin_utils._actions.controller import (
     Arguments,
     ControllerAction,
@@ -34,6 +35,12 @@ class ActionModule(ControllerAction):
         **options.PROPOSING,
     }
     constraints: t.ClassVar[Arguments] = {"required_one_of": [("keys", "propose")]}
+    variables: t.ClassVar[t.Mapping[str, str]] = {
+        **named("repository"),
+        **options.SIGNING_VARIABLES,
+        **options.PROPOSING_VARIABLES,
+        "source": "fleet_ota_policy",
+    }
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """List the policy in the repository's top-level targets."""

@@ -10,6 +10,7 @@ import getpass
 import typing as t
 
 from ..plugin_utils._actions import options
+from ..plugin_utils._actions.base import named
 from ..plugin_utils._actions.controller import (
     Arguments,
     ControllerAction,
@@ -54,6 +55,7 @@ class ActionModule(ControllerAction):
             ("state", "withdrawn", ("id",)),
         ]
     }
+    variables: t.ClassVar[t.Mapping[str, str]] = {**named("repository", "remark"), **options.SIGNING_VARIABLES}
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """Bring the proposal to the wanted state."""

@@ -11,6 +11,7 @@ import pathlib
 import typing as t
 
 from ..plugin_utils._actions import options
+from ..plugin_utils._actions.base import named
 from ..plugin_utils._actions.controller import (
     Arguments,
     ControllerAction,
@@ -29,6 +30,7 @@ from ..plugin_utils._control.repository import reproduce
 from ..plugin_utils._control.repository.repository import Change, Repository
 
 #: For the controller's user alone; the same default for every module that fetches.
+
 
 class ActionModule(ControllerAction):
     """C(fleet.ota.release)."""
@@ -54,6 +56,11 @@ class ActionModule(ControllerAction):
             ("state", "verified", ("source", "channel")),
             ("state", "fetched", ("release", "channel", "trust_root")),
         ]
+    }
+    variables: t.ClassVar[t.Mapping[str, str]] = {
+        **named("repository", "source", "channel", "attachments"),
+        **options.SIGNING_VARIABLES,
+        **options.PROPOSING_VARIABLES,
     }
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:

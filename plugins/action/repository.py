@@ -10,6 +10,7 @@ import pathlib
 import typing as t
 
 from ..plugin_utils._actions import options
+from ..plugin_utils._actions.base import named
 from ..plugin_utils._actions.controller import (
     Arguments,
     ControllerAction,
@@ -61,6 +62,12 @@ class ActionModule(ControllerAction):
         **options.PROPOSING,
     }
     constraints: t.ClassVar[Arguments] = {"required_if": [("state", "present", ("keys_dir",))]}
+    variables: t.ClassVar[t.Mapping[str, str]] = {
+        **named("keys_dir", "generate_keys", "roles", "channels", "approvals", "expiry_days"),
+        **options.SIGNING_VARIABLES,
+        **options.PROPOSING_VARIABLES,
+        "path": "fleet_ota_repository",
+    }
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """Generate missing keys if asked to, then make or change the repository; or show it."""

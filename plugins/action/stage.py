@@ -17,7 +17,11 @@ class ActionModule(device.DeviceAction):
     """Nothing is installed; what is staged is checked again when it is used."""
 
     argument_spec: t.ClassVar[options.Options] = {
-        **options.DEVICE, **options.DEVICE_RELEASE, **options.TRANSFER, "window_end": {"type": "str"}}
+        **options.DEVICE,
+        **options.DEVICE_RELEASE,
+        **options.TRANSFER,
+        "window_end": {"type": "str"},
+    }
     variables: t.ClassVar[t.Mapping[str, str]] = {**options.DEVICE_VARIABLES, **options.TRANSFER_VARIABLES}
     constraints: t.ClassVar[Arguments] = options.DEVICE_RELEASE_RULES
 

@@ -53,7 +53,9 @@ class ActionModule(device.DeviceAction):
         result = super().run(tmp, task_vars)
         if self._record and self._record.of_slice:
             reply = self._record.reply
+            written = [entry.get("outcome") for entry in self._record.written if entry["event"] == "device.outcome"]
             result["recorded"] = self._record.written
+            result["settled"] = any(outcome != "lost" for outcome in written)
             result["remembered"] = {key: reply.get(key) for key in ("instance", "sequence")}
         return result
 

@@ -15,8 +15,7 @@ from ..plugin_utils._actions.base import Arguments, Result
 class ActionModule(device.DeviceAction):
     """Signatures, freshness, compatibility and memory, decided by the device; changes nothing."""
 
-    argument_spec: t.ClassVar[options.Options] = {
-        **options.DEVICE, **options.DEVICE_RELEASE, **options.RETRY}
+    argument_spec: t.ClassVar[options.Options] = {**options.DEVICE, **options.DEVICE_RELEASE, **options.RETRY}
     constraints: t.ClassVar[Arguments] = options.DEVICE_RELEASE_RULES
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import getpass
 import os
 import pathlib
@@ -18,7 +19,8 @@ from ansible import constants as C
 from ansible.errors import AnsibleActionFail
 
 from .._control.base.errors import ControlError, TrustError
-from .base import Action, Arguments, Options, Result, plain
+from .base import Action, Arguments, Result, plain
+from .hostvars import Inventory
 
 if t.TYPE_CHECKING:
     from .._control.keys.ring import Ring
@@ -45,6 +47,19 @@ class ControllerAction(Action):
         except OSError as error:
             place = f"{error.filename}: " if error.filename else ""
             raise AnsibleActionFail(f"{place}{error.strerror or error}; give another place or make room") from error
+
+    def defaults(self, given: Arguments) -> Arguments:
+        """What variables say; a signer's keys are those of the folder C(fleet_ota_keys_dir) unless others are named."""
+        values = super().defaults(given)
+        if "keys" in self.variables and "keys" not in {**given, **values} and "keys_dir" not in self.argument_spec:
+            folder = self.variable("fleet_ota_keys_dir")
+            values.update({"keys": [folder]} if folder else {})
+        return values
+
+    @functools.cached_property
+    def inventory(self) -> Inventory:
+        """The variables of all hosts."""
+        return Inventory(self.task_vars.get("hostvars", {}))
 
     def diff(self, before: t.Iterable[str], after: t.Iterable[str], header: str) -> Result:
         """``diff`` of a result, from lines."""

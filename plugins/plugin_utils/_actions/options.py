@@ -57,6 +57,7 @@ UNLOCKING: Options = {
 }
 #: Options of a signer.
 SIGNING: Options = {"keys": {"type": "list", "elements": "str", "no_log": False}, **UNLOCKING}
+SIGNING_VARIABLES = named(*SIGNING)
 #: Options of a change that others sign too.
 PROPOSING: Options = {
     "propose": {"type": "bool", "default": False},
@@ -64,6 +65,8 @@ PROPOSING: Options = {
     "requested_by": {"type": "str"},
     "proposal_days": {"type": "int"},
 }
+
+PROPOSING_VARIABLES = named(*PROPOSING)
 
 #: The variables of a device, where a task does not say otherwise.
 DEVICE_VARIABLES = named(*DEVICE)

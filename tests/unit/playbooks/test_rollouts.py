@@ -72,7 +72,7 @@ def test_limit_from_rollout_to_rollback(make_fleet: MakeFleet) -> None:
 
     ran = fleet.play("status", "--limit", "d3")
     assert ran.rc == 0, ran.text
-    assert tasks_of(ran, "Show it") == ["d3"]
+    assert tasks_of(ran, "Show the state of the device") == ["d3"]
     assert "gateway 2, last transaction updated" in ran.text
 
     # the same command without the limit does the rest, and nothing twice

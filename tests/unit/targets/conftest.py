@@ -12,8 +12,7 @@ import typing as t
 import pytest
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.client import bundle
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.journal import Journal
-from ansible_collections.fleet.ota.plugins.plugin_utils._targets import offer, updater
-from ansible_collections.fleet.ota.plugins.plugin_utils._targets import base
+from ansible_collections.fleet.ota.plugins.plugin_utils._targets import base, offer, updater
 from ansible_collections.fleet.ota.plugins.plugin_utils._targets.base import Reply
 from ansible_collections.fleet.ota.plugins.plugin_utils._targets.errors import DeviceLost, DeviceRefusal
 from ansible_collections.fleet.ota.plugins.plugin_utils._targets.offer import Offer
