@@ -10,17 +10,8 @@ import getpass
 import typing as t
 
 from ..plugin_utils._actions import options
-from ..plugin_utils._actions.base import named
-from ..plugin_utils._actions.controller import (
-    Arguments,
-    ControllerAction,
-    Result,
-    here,
-    key_place,
-    passphrase,
-    pinned_root,
-    signing_ring,
-)
+from ..plugin_utils._actions.base import Arguments, Result, named
+from ..plugin_utils._actions.controller import ControllerAction, here, key_place, passphrase, pinned_root, signing_ring
 from ..plugin_utils._control.approvals import approval
 from ..plugin_utils._control.approvals.approval import Requester
 from ..plugin_utils._control.approvals.requests import Desk

@@ -11,7 +11,8 @@ import typing as t
 from ansible.parsing.vault import EncryptedString
 from ansible.utils.vars import load_extra_vars
 
-from ..plugin_utils._actions.controller import Arguments, ControllerAction, Options, Result, here, plain
+from ..plugin_utils._actions.base import Arguments, Options, Result, plain
+from ..plugin_utils._actions.controller import ControllerAction, here
 from ..plugin_utils._control.base import files
 from ..plugin_utils._control.base.errors import PlanError
 from ..plugin_utils._control.integrations.awx import variables, workflow

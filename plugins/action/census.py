@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ..plugin_utils._actions.base import named
-from ..plugin_utils._actions.controller import Arguments, ControllerAction, Options, Result, here, targets
+from ..plugin_utils._actions.base import Arguments, Options, Result, named
+from ..plugin_utils._actions.controller import ControllerAction, here, targets
 from ..plugin_utils._actions.hostvars import registered
 from ..plugin_utils._control.reports import fleet
 

@@ -10,8 +10,8 @@ import datetime
 import typing as t
 
 from ..plugin_utils._actions import steps
-from ..plugin_utils._actions.base import named
-from ..plugin_utils._actions.controller import Arguments, ControllerAction, Options, Result, forks, here, plain
+from ..plugin_utils._actions.base import Arguments, Options, Result, named, plain
+from ..plugin_utils._actions.controller import ControllerAction, forks, here
 from ..plugin_utils._control.base.errors import PlanError
 from ..plugin_utils._control.gate import analysis
 from ..plugin_utils._control.gate.decision import HALT, HOLD, PROMOTE, Decision, Finding, decide, weigh

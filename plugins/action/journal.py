@@ -10,8 +10,8 @@ import os
 import typing as t
 
 from ..plugin_utils._actions import steps
-from ..plugin_utils._actions.base import named
-from ..plugin_utils._actions.controller import Arguments, ControllerAction, Options, Result, forks, here, targets
+from ..plugin_utils._actions.base import Arguments, Options, Result, named
+from ..plugin_utils._actions.controller import ControllerAction, forks, here, targets
 from ..plugin_utils._actions.records import account, begin, entries
 from ..plugin_utils._control.journal import journal, outcomes
 from ..plugin_utils._control.rollout import join, on_halt, penalties

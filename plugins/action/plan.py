@@ -12,8 +12,8 @@ import typing as t
 from ansible.inventory.manager import split_host_pattern
 
 from ..plugin_utils._actions import options, settings
-from ..plugin_utils._actions.base import named
-from ..plugin_utils._actions.controller import Arguments, ControllerAction, Options, Result, forks, here, plain, targets
+from ..plugin_utils._actions.base import Arguments, Options, Result, named, plain
+from ..plugin_utils._actions.controller import ControllerAction, forks, here, targets
 from ..plugin_utils._actions.hostvars import Inventory, registered
 from ..plugin_utils._control.approvals import approval
 from ..plugin_utils._control.base.errors import PlanError

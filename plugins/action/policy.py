@@ -9,16 +9,8 @@ from __future__ import annotations
 import typing as t
 
 from ..plugin_utils._actions import options
-from ..plugin_utils._actions.base import named
-from ..plugin_utils._actions.controller import (
-    Arguments,
-    ControllerAction,
-    Result,
-    here,
-    pinned_root,
-    request,
-    signing_ring,
-)
+from ..plugin_utils._actions.base import Arguments, Result, named
+from ..plugin_utils._actions.controller import ControllerAction, here, pinned_root, request, signing_ring
 from ..plugin_utils._control.approvals.requests import Desk
 from ..plugin_utils._control.policy import policy
 from ..plugin_utils._control.repository.repository import Repository

@@ -10,15 +10,8 @@ import getpass
 import typing as t
 
 from ..plugin_utils._actions import options
-from ..plugin_utils._actions.base import named
-from ..plugin_utils._actions.controller import (
-    Arguments,
-    ControllerAction,
-    Result,
-    here,
-    pinned_root,
-    signing_ring,
-)
+from ..plugin_utils._actions.base import Arguments, Result, named
+from ..plugin_utils._actions.controller import ControllerAction, here, pinned_root, signing_ring
 from ..plugin_utils._control.base import libraries
 from ..plugin_utils._control.base.errors import RepositoryError
 from ..plugin_utils._control.repository.proposals.proposals import Proposals

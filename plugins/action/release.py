@@ -11,16 +11,8 @@ import pathlib
 import typing as t
 
 from ..plugin_utils._actions import options
-from ..plugin_utils._actions.base import named
-from ..plugin_utils._actions.controller import (
-    Arguments,
-    ControllerAction,
-    Result,
-    here,
-    pinned_root,
-    request,
-    signing_ring,
-)
+from ..plugin_utils._actions.base import Arguments, Result, named
+from ..plugin_utils._actions.controller import ControllerAction, here, pinned_root, request, signing_ring
 from ..plugin_utils._control.base import urls
 from ..plugin_utils._control.base.errors import RepositoryError
 from ..plugin_utils._control.client import updater

@@ -10,18 +10,8 @@ import pathlib
 import typing as t
 
 from ..plugin_utils._actions import options
-from ..plugin_utils._actions.base import named
-from ..plugin_utils._actions.controller import (
-    Arguments,
-    ControllerAction,
-    Result,
-    here,
-    key_place,
-    passphrase,
-    pin,
-    pinned_root,
-    request,
-)
+from ..plugin_utils._actions.base import Arguments, Result, named
+from ..plugin_utils._actions.controller import ControllerAction, here, key_place, passphrase, pin, pinned_root, request
 from ..plugin_utils._control.base import libraries
 from ..plugin_utils._control.base.errors import KeyFileError
 from ..plugin_utils._control.keys.ring import KINDS, URI_SUFFIX, Ring, generate, public

@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib.util
 import typing as t
 
-from ..plugin_utils._actions.controller import Arguments, ControllerAction, Options, Result, forks, here, targets
+from ..plugin_utils._actions.base import Arguments, Options, Result
+from ..plugin_utils._actions.controller import ControllerAction, forks, here, targets
 from ..plugin_utils._control.base.errors import PlanError
 from ..plugin_utils._control.client.bundle import Bundle
 from ..plugin_utils._control.journal import journal

@@ -46,9 +46,9 @@ options:
     default: applied
   confirm:
     description:
-      - With O(state=applied) and O(state=rolled_back), confirm at once over a new connection, as O(state=confirmed) does,
-        instead of leaving the device waiting for it. For devices on which no handlers and no tasks of a team check
-        anything in between.
+      - With O(state=applied) and O(state=rolled_back), confirm at once over a new connection, as O(state=confirmed)
+        does, instead of leaving the device waiting for it. For devices on which no handlers and no tasks of a team
+        check anything in between.
     type: bool
     default: false
   peers:
