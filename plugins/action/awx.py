@@ -42,12 +42,12 @@ class ActionModule(ControllerAction):
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """Make the tasks, and bring the file to them."""
-        made, place = arguments.pop("plan"), arguments.pop("dest")
+        the_plan, place = arguments.pop("plan"), arguments.pop("dest")
         if arguments.pop("extra_variables"):
             arguments["variables"] = {**self._extra(), **arguments["variables"]}
         limit = plain(task_vars.get("ansible_limit"))
-        tasks = workflow.tasks(made, workflow.Settings(**arguments, limit=limit))
-        content = workflow.render(made, tasks)
+        tasks = workflow.tasks(the_plan, workflow.Settings(**arguments, limit=limit))
+        content = workflow.render(the_plan, tasks)
         result: Result = {"changed": False, "tasks": tasks, "content": content, "dest": None}
         if place is None:
             return result

@@ -34,11 +34,11 @@ class ActionModule(ControllerAction):
             registered(name, hosts, self.inventory) if arguments[option] is None else arguments[option]
             for option, name in (("info", "fleet_ota_info"), ("health", "fleet_ota_health"))
         )
-        known: dict[str, fleet.Place] = {}
+        places: dict[str, fleet.Place] = {}
         problems: list[str] = []
         if arguments["journal_dir"]:
-            known, problems = fleet.places(here(arguments["journal_dir"]), hosts)
-        rows = fleet.rows(hosts, info, health, known)
+            places, problems = fleet.places(here(arguments["journal_dir"]), hosts)
+        rows = fleet.rows(hosts, info, health, places)
         return {
             "changed": False,
             "devices": rows,

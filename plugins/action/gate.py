@@ -57,33 +57,33 @@ class ActionModule(ControllerAction):
             return {**_result(decision, None), "turns": turns, "turn_of": _turn_of(turns), **rest}
         records = book.verify()
         runs.insist(runs.newest(records), arguments["generation"])
-        made = current_plan(records)
-        index = plan.wave_of(made, batch) if arguments["wave"] is None else arguments["wave"]
-        if not 0 <= index < len(made["waves"]):
-            raise PlanError(f"wave {index} is not in the plan, which has {len(made['waves'])}; count from 0")
-        wave, known = made["waves"][index], outcomes.standings(records)
+        the_plan = current_plan(records)
+        index = plan.wave_of(the_plan, batch) if arguments["wave"] is None else arguments["wave"]
+        if not 0 <= index < len(the_plan["waves"]):
+            raise PlanError(f"wave {index} is not in the plan, which has {len(the_plan['waves'])}; count from 0")
+        wave, standings = the_plan["waves"][index], outcomes.standings(records)
         if point == "turn":
-            return self._turn(book, records, made, wave, known, arguments, task_vars)
+            return self._turn(book, records, the_plan, wave, standings, arguments, task_vars)
         idle = clearance.idle(records, wave)
-        wanted = point == "before" and not self.check and clearance.unapproved(records, made, wave)
+        wanted = point == "before" and not self.check and clearance.unapproved(records, the_plan, wave)
         results: list[analysis.Result] = []
         if self.check:
             # a dry run leaves no outcomes: only what real runs recorded can speak
-            decision = decide(made, known, wave=0, before=True)
+            decision = decide(the_plan, standings, wave=0, before=True)
         else:
-            decision = decide(made, known, wave=index, before=point == "before", untouched=untouched(records))
+            decision = decide(the_plan, standings, wave=index, before=point == "before", untouched=untouched(records))
             if wanted:
                 why = f"wave {wave['name']} begins when somebody approves it (docs/gates.md)"
                 decision = weigh(decision, [Finding(HOLD, why, "approval")])
             if point == "after":
-                decision, results = self._evidence(book, records, made, wave, known, decision, task_vars)
-        back = [] if self.check else on_halt.due(made, records, decision, wave=index, before=point == "before")
+                decision, results = self._evidence(book, records, the_plan, wave, standings, decision, task_vars)
+        back = [] if self.check else on_halt.due(the_plan, records, decision, wave=index, before=point == "before")
         opened = point == "before" and arguments["open_wave"] == wave["name"] and not (decision.stop or idle)
         if not self.check:
             event = "wave.started" if point == "before" else "wave.ended"
             if decision.stop or not idle:
-                said = {**_recorded(wave, decision), "roll_back": back, **({"open": True} if opened else {})}
-                book.append(event, data=said)
+                data = {**_recorded(wave, decision), "roll_back": back, **({"open": True} if opened else {})}
+                book.append(event, data=data)
             self._tell(book, arguments["notify"], wave, decision, wanted)
         turns = [] if idle else _turns(plan.turns(wave), most)
         return {
@@ -93,7 +93,7 @@ class ActionModule(ControllerAction):
             "idle": idle,
             "opened": opened,
             "steps": self._steps(wave["hosts"]) if point == "before" and not (decision.stop or idle) else None,
-            "soak": 0 if self.check else clearance.soak(records, made, wave),
+            "soak": 0 if self.check else clearance.soak(records, the_plan, wave),
             "approval_wanted": wanted and decision.decision == HOLD,
             "roll_back": back,
             "analysis": [result.as_dict() for result in results],
@@ -108,9 +108,9 @@ class ActionModule(ControllerAction):
         self,
         book: journal.Journal,
         records: list[record.Record],
-        made: plan.Plan,
+        the_plan: plan.Plan,
         wave: t.Mapping[str, t.Any],
-        known: t.Mapping[str, outcomes.Standing],
+        standings: t.Mapping[str, outcomes.Standing],
         decision: Decision,
         task_vars: Arguments,
     ) -> tuple[Decision, list[analysis.Result]]:
@@ -119,13 +119,13 @@ class ActionModule(ControllerAction):
         passed = clearance.settled(records, wave)
         # where the records stop the rollout already, there is nothing to find out and no time to lose
         if not decision.stop and not passed:
-            results = evidence.measure(made, wave, known)
+            results = evidence.measure(the_plan, wave, standings)
             for result in results:
                 book.append("wave.analysis", data={"wave": wave["index"], "name": wave["name"], **result.as_dict()})
-        inventory = self.inventory if made["conditions"]["rules"] else {}
+        inventory = self.inventory if the_plan["conditions"]["rules"] else {}
         sites = {name: str(inventory[name].get("fleet_ota_site", "")) for name in wave["hosts"] if name in inventory}
-        told = evidence.remembered(records, wave) if passed else results
-        return weigh(decision, evidence.findings(made, wave, decision, known, told, sites)), results
+        measured = evidence.remembered(records, wave) if passed else results
+        return weigh(decision, evidence.findings(the_plan, wave, decision, standings, measured, sites)), results
 
     def _tell(
         self,
@@ -148,32 +148,34 @@ class ActionModule(ControllerAction):
         self,
         book: journal.Journal,
         records: t.Sequence[record.Record],
-        made: plan.Plan,
+        the_plan: plan.Plan,
         wave: t.Mapping[str, t.Any],
-        known: t.Mapping[str, outcomes.Standing],
+        standings: t.Mapping[str, outcomes.Standing],
         arguments: Arguments,
         task_vars: Arguments,
     ) -> Result:
-        """Who of a turn may be touched now; the others are recorded as deferred, unless more is known of them."""
+        """The devices of a turn that may be touched now; others are recorded as deferred unless known better."""
         turn, penalty = arguments["turn"], arguments["penalty"]
         turns = plan.turns(wave)
         if not 0 <= turn < len(turns):
             raise PlanError(f"turn {turn} is not in wave {wave['name']}, which has {len(turns)}; count from 0")
         hosts = turns[turn] if arguments["hosts"] is None else [n for n in turns[turn] if n in arguments["hosts"]]
-        open_ = [name for name in hosts if name not in known or not known[name].as_planned]
-        decision = decide(made, known, wave=wave["index"], before=True)
+        open_ = [name for name in hosts if name not in standings or not standings[name].as_planned]
+        decision = decide(the_plan, standings, wave=wave["index"], before=True)
         now = datetime.datetime.now(datetime.UTC)
         held = penalties.find(records, open_, penalty, now)
         # who waits anyway takes no room from the others
-        held.update(deferrals.find(made, known, [name for name in open_ if name not in held], self.inventory, now))
+        held.update(
+            deferrals.find(the_plan, standings, [name for name in open_ if name not in held], self.inventory, now)
+        )
         held = {name: held[name] for name in open_ if name in held}
         if not self.check:
-            back = on_halt.due(made, records, decision, wave=wave["index"], before=False)
+            back = on_halt.due(the_plan, records, decision, wave=wave["index"], before=False)
             book.append(
                 "wave.turn", data={**_recorded(wave, decision), "turn": turn, "hosts": hosts, "roll_back": back}
             )
             for name, why in () if decision.stop else held.items():
-                if name not in known or known[name].outcome == "deferred":
+                if name not in standings or standings[name].outcome == "deferred":
                     book.outcome(name, "deferred", code=why.code, message=why.message)
         return {
             **_result(decision, wave),

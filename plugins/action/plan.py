@@ -107,54 +107,54 @@ class ActionModule(ControllerAction):
         ways: dict[str, paths.Way] = {}
         if arguments["back_from"]:
             directory, rollout = here(arguments["journal_dir"]), arguments["back_from"]
-            made = rollback.make(
+            the_plan = rollback.make(
                 directory=directory, rollout=rollout, hosts=hosts, groups=groups, wave=arguments["wave"]
             )
-            explain = plan.placed(made)
+            explain = plan.placed(the_plan)
         else:
             bundle = Bundle.load(here(arguments["bundle"])) if arguments["bundle"] else fetched(arguments)
             _insist_on_names(hosts)
             if arguments["info"] is None:
                 arguments["info"] = registered("fleet_ota_info", hosts, self.inventory)
-            made, explain = self._planned(arguments, bundle, hosts, groups, self.inventory)
-            settings.require(plan.order(made), self.inventory)
+            the_plan, explain = self._planned(arguments, bundle, hosts, groups, self.inventory)
+            settings.require(plan.order(the_plan), self.inventory)
             ways = self._ways(arguments, bundle, hosts)
             explain = [{**one, **ways[one["host"]].as_dict()} if one["host"] in ways else one for one in explain]
             verdict = approval.judge(
-                bundle.policy, bundle.approved(), made, lambda: identities(plan.order(made), task_vars), now
+                bundle.policy, bundle.approved(), the_plan, lambda: identities(plan.order(the_plan), task_vars), now
             )
-            approved_waves = approval.waves(verdict.needed, bundle.approved(), made, now)
+            approved_waves = approval.waves(verdict.needed, bundle.approved(), the_plan, now)
             if arguments["approved"]:
-                verdict.insist(made)
+                verdict.insist(the_plan)
             bundle = bundle.with_approvals(verdict.paths)
             path = bundle.save(bundle_path(bundle))
         stored, journals = None, here(arguments["journal_dir"]) if arguments["journal_dir"] else None
         if journals:
-            stored = stored_plan(journals, made["rollout"])
-        seconds = estimates.history(journals, made["release"]["name"])
-        estimate = estimates.make(made, seconds, worker.together(arguments["workers"], forks(task_vars)))
+            stored = stored_plan(journals, the_plan["rollout"])
+        seconds = estimates.history(journals, the_plan["release"]["name"])
+        estimate = estimates.make(the_plan, seconds, worker.together(arguments["workers"], forks(task_vars)))
         return {
             # planning itself changes nothing; with a journal it says whether starting would change what is followed
-            "changed": bool(arguments["journal_dir"]) and stored != made,
-            "plan": made,
-            "serial": plan.serial(made),
-            "order": plan.order(made),
+            "changed": bool(arguments["journal_dir"]) and stored != the_plan,
+            "plan": the_plan,
+            "serial": plan.serial(the_plan),
+            "order": plan.order(the_plan),
             "explain": explain,
             "estimate": estimate,
-            "download_now": schedule.downloading(made, now),
-            "download_until": schedule.download_ends(made, now),
+            "download_now": schedule.downloading(the_plan, now),
+            "download_until": schedule.download_ends(the_plan, now),
             "bundle": str(path) if path else None,
             "approvals": verdict.needed,
             "missing_approvals": verdict.missing,
             "approved_waves": approved_waves,
             "summary_lines": [
-                *plan.lines(made),
+                *plan.lines(the_plan),
                 *paths.lines(ways),
-                *estimates.lines(estimate, made),
+                *estimates.lines(estimate, the_plan),
                 *verdict.lines(),
                 *(bundle.custody if bundle else []),
             ],
-            **self.diff(plan.detail(stored), plan.detail(made), f"plan {made['rollout']}"),
+            **self.diff(plan.detail(stored), plan.detail(the_plan), f"plan {the_plan['rollout']}"),
         }
 
     def _ways(self, arguments: Arguments, bundle: Bundle, hosts: list[str]) -> dict[str, paths.Way]:
@@ -174,7 +174,7 @@ class ActionModule(ControllerAction):
         unfit = compatibility.unfit(
             bundle.document, bundle.digest, arguments["info"] or {}, hosts, retry_rejected=arguments["retry_rejected"]
         )
-        found = plan.compute(
+        computed = plan.compute(
             hosts=hosts,
             groups=groups,
             release=bundle.identity,
@@ -187,7 +187,7 @@ class ActionModule(ControllerAction):
             unfit=unfit,
             read=lambda calendar: here(calendar).read_text(encoding="utf-8"),
         )
-        return found.plan, found.explain
+        return computed.plan, computed.explain
 
 
 def _insist_on_names(hosts: t.Iterable[str]) -> None:
@@ -204,10 +204,10 @@ def _insist_on_names(hosts: t.Iterable[str]) -> None:
 
 def identities(names: t.Iterable[str], task_vars: Arguments) -> dict[str, dict[str, str]]:
     """What the inventory says of each device, in the words of its identity; labels never hide the fixed ones."""
-    found = {}
+    entries = {}
     for name in names:
-        known = task_vars["hostvars"][name]
-        labels = plain(known.get("fleet_ota_labels") or {})
-        fixed = {"hardware": known.get("fleet_ota_hardware", ""), "site": known.get("fleet_ota_site", "")}
-        found[name] = {**labels, **{key: str(plain(value)) for key, value in fixed.items()}, "name": name}
-    return found
+        variables = task_vars["hostvars"][name]
+        labels = plain(variables.get("fleet_ota_labels") or {})
+        fixed = {"hardware": variables.get("fleet_ota_hardware", ""), "site": variables.get("fleet_ota_site", "")}
+        entries[name] = {**labels, **{key: str(plain(value)) for key, value in fixed.items()}, "name": name}
+    return entries

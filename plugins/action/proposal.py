@@ -68,16 +68,16 @@ class ActionModule(ControllerAction):
         }
 
     def _show(self, proposals: Proposals, wanted: str | None) -> Result:
-        found = [proposals.get(wanted)] if wanted else proposals.list()
-        waiting = [one for one in found if wanted or one.state in _WAITING]
+        listed = [proposals.get(wanted)] if wanted else proposals.list()
+        waiting = [one for one in listed if wanted or one.state in _WAITING]
         before = [line for one in waiting for line in one.before]
         after = [line for one in waiting for line in one.after]
         return {
             "changed": False,
-            "proposals": [one.as_dict() for one in found],
+            "proposals": [one.as_dict() for one in listed],
             "content": {one.id: [line for line in one.after if line not in one.before] for one in waiting},
             "removed": {one.id: [line for line in one.before if line not in one.after] for one in waiting},
-            "lines": [str(one) for one in found],
+            "lines": [str(one) for one in listed],
             **self.diff(before, after, wanted or "proposals"),
         }
 

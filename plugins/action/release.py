@@ -95,8 +95,8 @@ class ActionModule(ControllerAction):
     def _verify(self, arguments: Arguments) -> Result:
         place = here(arguments["repository"])
         repository = Repository(place, trust_root=pinned_root(arguments, place))
-        found = reproduce.derive(repository, arguments["channel"], here(arguments["source"]))
-        return {"changed": False, "digest": found.digest, "standing": found.where, "payloads": found.lines}
+        derived = reproduce.derive(repository, arguments["channel"], here(arguments["source"]))
+        return {"changed": False, "digest": derived.digest, "standing": derived.where, "payloads": derived.lines}
 
     def _fetch(self, arguments: Arguments) -> Result:
         bundle = fetched(arguments)

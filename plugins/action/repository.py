@@ -114,7 +114,7 @@ class ActionModule(ControllerAction):
 
 def _places(folder: pathlib.Path, name: str, entry: Arguments) -> list[Place]:
     """Where the keys of a role are; a bare name stands for ``keys_dir/NAME.pem``, ``NAME.uri`` or ``NAME.pub``."""
-    found: list[Place] = []
+    places: list[Place] = []
     for text in entry["keys"] or [name]:
         place = key_place(text)
         if isinstance(place, pathlib.Path) and "/" not in text:
@@ -122,8 +122,8 @@ def _places(folder: pathlib.Path, name: str, entry: Arguments) -> list[Place]:
             beside = place.with_suffix(URI_SUFFIX)
             if beside.is_file() and not place.is_file():
                 place = beside
-        found.append(place)
-    return found
+        places.append(place)
+    return places
 
 
 def _is_there(path: pathlib.Path) -> bool:

@@ -139,18 +139,18 @@ class Updater:
         one since becomes ``deferred`` (``MOVED``). When ``asking``, at the begin of a run, a device on record as
         planned that gives no answer stays so: devices are switched off, or this run has not their passwords.
         """
-        known = self.record.known()
-        settled = known in AS_PLANNED
+        outcome = self.record.known()
+        settled = outcome in AS_PLANNED
         try:
             reply = self._patiently(lambda: self.device.call("health", own=True))
         except DeviceLost as error:
             # whoever was not touched is not lost: it waits for its turn, on or off
-            if known == "deferred" or (asking and settled):
-                return Step(known, self.record.known_code(), "no contact now", {})
+            if outcome == "deferred" or (asking and settled):
+                return Step(outcome, self.record.known_code(), "no contact now", {})
             return self._written("lost", "UNREACHABLE", str(error), {})
         except DeviceRefusal as error:
             if error.code == "LOGIN" and (asking or not settled):  # it says nothing of the device
-                return Step(known, error.code, error.message, {})
+                return Step(outcome, error.code, error.message, {})
             self.record.seen(False, None)  # a look that says nothing is not healthy
             return Step("refused", error.code, error.message, {})
         kept = self.record.unknown(reply.get("witness") or [])
@@ -159,11 +159,13 @@ class Updater:
             if self.record.known_code() != "AHEAD":
                 self.record.outcome("deferred", "AHEAD", why)
             return Step("deferred", "AHEAD", why, {})
-        found = reply.get("transaction") or {}
-        ours = found.get("rollout") is not None and found.get("rollout") == self.record.rollout
-        if ours and found.get("outcome") and found["outcome"] != known and not settled:
-            self.record.outcome(found["outcome"], found.get("code"), found.get("message"), found)
-        if asking and not ours and known == "lost":
+        transaction = reply.get("transaction") or {}
+        ours = transaction.get("rollout") is not None and transaction.get("rollout") == self.record.rollout
+        if ours and transaction.get("outcome") and transaction["outcome"] != outcome and not settled:
+            self.record.outcome(
+                transaction["outcome"], transaction.get("code"), transaction.get("message"), transaction
+            )
+        if asking and not ours and outcome == "lost":
             return self._written("deferred", "MISSED", "gave no answer in its turn, and nothing was begun on it", {})
         releases = [entry["current"] for entry in (reply.get("releases") or {}).values() if entry["current"]]
         shown = ", ".join("%s %s" % (entry["name"], entry["version"]) for entry in releases)
@@ -178,11 +180,11 @@ class Updater:
     # -- how they go ---------------------------------------------------------------------------------------------
 
     def _transaction(self) -> dict[str, t.Any]:
-        found = dict(self.options.transaction, deadline=self.options.deadline, wait=self.options.wait)
+        request = dict(self.options.transaction, deadline=self.options.deadline, wait=self.options.wait)
         checkpoint = self.record.checkpoint()
-        found.update(self.record.run(checkpoint), generation=self.record.generation)
-        found.update(checkpoint=checkpoint, expected=self.record.expected())
-        return found
+        request.update(self.record.run(checkpoint), generation=self.record.generation)
+        request.update(checkpoint=checkpoint, expected=self.record.expected())
+        return request
 
     def _call(self, verb: str, request: dict[str, t.Any]) -> Reply:
         """Call the device; one that has witnessed this journal before is shown that it still has what it witnessed."""

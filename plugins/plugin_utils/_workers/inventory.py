@@ -64,24 +64,24 @@ class Source:
         """
         if name not in self._known:
             rendered, raw = self._hostvars[name], self._hostvars.raw_get(name)
-            found = {str(key): _value(rendered, raw, key) for key in raw if _wanted(key)}
-            self._known[name] = {**found, **self._of_play, **self.hooks(name)}
+            values = {str(key): _value(rendered, raw, key) for key in raw if _wanted(key)}
+            self._known[name] = {**values, **self._of_play, **self.hooks(name)}
         return self._known[name]
 
     def hooks(self, name: str) -> Variables:
         """Where the worker finds the files of the team's tasks. Raises :class:`PlanError` for one it would not have."""
-        rendered, found = self._hostvars[name], {}
+        rendered, places = self._hostvars[name], {}
         for hook in HOOKS:
             path = self._of_play.get(hook) or (plain(rendered[hook]) if hook in rendered else None)
             if path:
-                found[hook] = Template("{{ playbook_dir }}/%s" % self._place(f"{name}: {hook}", str(path)))
-        return found
+                places[hook] = Template("{{ playbook_dir }}/%s" % self._place(f"{name}: {hook}", str(path)))
+        return places
 
     def groups(self, names: t.Collection[str]) -> dict[str, list[str]]:
         """The groups of these hosts, with those of them that are in each."""
         chosen = set(names)
-        found = {group: [name for name in members if name in chosen] for group, members in self._groups.items()}
-        return {group: members for group, members in found.items() if members and group not in ("all", "ungrouped")}
+        groups = {group: [name for name in members if name in chosen] for group, members in self._groups.items()}
+        return {group: members for group, members in groups.items() if members and group not in ("all", "ungrouped")}
 
     def _place(self, what: str, path: str) -> str:
         if self._files:
