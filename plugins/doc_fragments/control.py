@@ -67,20 +67,3 @@ options:
     description: Days until the proposal can no longer be signed; by default when the proposed metadata expires.
     type: int
 """
-
-    TLS = r"""
-options:
-  tls:
-    description: TLS files of the controller for an https repository, PEM. Verification is never off.
-    type: dict
-    suboptions:
-      ca:
-        description: The only CA that the repository's server is believed by. Without it, the system's store.
-        type: path
-      certificate:
-        description: A client certificate of the controller, with intermediates if need be.
-        type: path
-      key:
-        description: The private key of O(tls.certificate), without a passphrase.
-        type: path
-"""
