@@ -33,8 +33,8 @@ options:
     type: path
   cache:
     description:
-      - With O(release), where verified metadata and fetched payloads are kept on the controller, a directory for its user
-        alone.
+      - With O(release), where verified metadata and fetched payloads are kept on the controller, a directory for its
+        user alone.
     type: path
     default: ~/.cache/fleet-ota
 """

@@ -168,11 +168,10 @@ class Updater:
         if asking and not ours and outcome == "lost":
             return self._written("deferred", "MISSED", "gave no answer in its turn, and nothing was begun on it", {})
         releases = [entry["current"] for entry in (reply.get("releases") or {}).values() if entry["current"]]
-        shown = ", ".join("%s %s" % (entry["name"], entry["version"]) for entry in releases)
+        shown = ", ".join(f"{entry['name']} {entry['version']}" for entry in releases)
         if wanted and settled and wanted["digest"] not in [entry.get("digest") for entry in releases]:
-            message = "runs %s now, which this rollout did not bring; its next run updates it again" % (
-                shown or "nothing"
-            )
+            release = shown or "nothing"
+            message = f"runs {release} now, which this rollout did not bring; its next run updates it again"
             return self._written("deferred", "MOVED", message, {})
         self.record.seen(bool(reply["healthy"]), shown or None)
         return Step(None, None, shown, reply)
@@ -206,7 +205,7 @@ class Updater:
         try:
             reply = self._follow(self._patiently(ask))
         except DeviceLost as error:
-            return self._written("lost", "UNREACHABLE", "no contact: %s" % error, {})
+            return self._written("lost", "UNREACHABLE", f"no contact: {error}", {})
         except DeviceRefusal as error:
             if error.code == "LOGIN" and unresolved:  # what an earlier run began there may be at work
                 return self._written("timed_out", error.code, error.message, {})
@@ -224,7 +223,7 @@ class Updater:
         try:
             reply = self._follow(self._patiently(ask))
         except DeviceLost as error:
-            return self._written("lost", "UNREACHABLE", "no contact: %s" % error, {})
+            return self._written("lost", "UNREACHABLE", f"no contact: {error}", {})
         except DeviceRefusal as error:
             self._give_way(error)
             replaced = error.code == "STALE"
@@ -236,7 +235,7 @@ class Updater:
         if untouched and not reply.get("transaction"):  # the team stopped it before the device was touched
             return self._written("refused", untouched[0], untouched[1], reply)
         if untouched:
-            message = "asked to go back, the device is still %s; its guard decides" % reply.get("state")
+            message = f"asked to go back, the device is still {reply.get('state')}; its guard decides"
             return self._written("timed_out", "NO_ANSWER", message, reply)
         return Step(None, None, "", reply)
 
@@ -282,7 +281,7 @@ class Updater:
         self._seen(reply)
         while reply.get("state") in AT_WORK:
             if time.monotonic() > end:
-                raise TimeoutError("still %s after %d s; its guard decides" % (reply["state"], self.options.timeout))
+                raise TimeoutError(f"still {reply['state']} after {self.options.timeout:.0f} s; its guard decides")
             started = time.monotonic()
             if reply.get("rebooting"):
                 reply = self._out_of_the_boot(reply, end)
@@ -306,7 +305,7 @@ class Updater:
                 reply = self._seen(self.device.call("status", fresh=True))
             except DeviceLost as error:
                 if time.monotonic() > min(away_until, end):
-                    raise DeviceLost("it went down to reboot and did not come back: %s" % error) from error
+                    raise DeviceLost(f"it went down to reboot and did not come back: {error}") from error
                 continue
             if not reply.get("rebooting") or reply.get("boot_id") != before:
                 return reply

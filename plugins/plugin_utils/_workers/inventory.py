@@ -74,7 +74,7 @@ class Source:
         for hook in HOOKS:
             path = self._of_play.get(hook) or (plain(rendered[hook]) if hook in rendered else None)
             if path:
-                places[hook] = Template("{{ playbook_dir }}/%s" % self._place(f"{name}: {hook}", str(path)))
+                places[hook] = Template("{{ playbook_dir }}/" + self._place(f"{name}: {hook}", str(path)))
         return places
 
     def groups(self, names: t.Collection[str]) -> dict[str, list[str]]:
@@ -116,7 +116,7 @@ def make(source: Source, names: t.Sequence[str], keys: pathlib.Path, instead: Va
                 if path not in copied:
                     copied[path] = str(len(copied))
                     _copy(pathlib.Path(path).expanduser(), keys / copied[path])
-                variables[key] = Template("{{ playbook_dir | dirname }}/%s/%s" % (keys.name, copied[path]))
+                variables[key] = Template("{{ playbook_dir | dirname }}/" + f"{keys.name}/{copied[path]}")
     children = {group: {"hosts": dict.fromkeys(members)} for group, members in source.groups(names).items()}
     return yaml.dump({"all": {"hosts": hosts, "children": children}}, Dumper=_Dumper, sort_keys=False).encode()
 
