@@ -40,6 +40,12 @@ class ActionModule(ControllerAction):
         "join_playbook": {"type": "str", "default": "fleet.ota.join"},
     }
 
+    variables: t.ClassVar[t.Mapping[str, str]] = {
+        option: f"fleet_ota_awx_{option}"
+        for option in argument_spec
+        if option not in ("plan", "variables", "extra_variables")
+    }
+
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """Make the tasks, and bring the file to them."""
         the_plan, place = arguments.pop("plan"), arguments.pop("dest")

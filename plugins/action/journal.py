@@ -19,7 +19,7 @@ from ..plugin_utils._control.rollout import join, on_halt, penalties
 STATES = ["started", "joined", "left", "recorded", "concluded", "read", "approved", "settled", "reset"]
 _RUN = named("journal_dir", "take_over")
 #: Which variable stands for an option that is not given; a way back has no waves that a rollout's variables name.
-_VARIABLES: dict[str, dict[str, str]] = {
+VARIABLES: dict[str, dict[str, str]] = {
     "started": {
         **_RUN,
         **named("until_wave", "open_wave", "plan_digest", "penalty", "notify"),
@@ -117,7 +117,7 @@ class ActionModule(ControllerAction):
         state = str(given.get("state"))
         if state == "started" and "back_from" in (given.get("plan") or {}):
             state = "started back"
-        wanted = {option: name for option, name in _VARIABLES.get(state, {}).items() if option not in given}
+        wanted = {option: name for option, name in VARIABLES.get(state, {}).items() if option not in given}
         values = {option: self.variable(name) for option, name in wanted.items()}
         if state in ("started", "reset") and "by" not in given:
             values["by"] = values.get("by") or self.variable("awx_user_name") or self.variable("tower_user_name")

@@ -40,6 +40,7 @@ _STEERING: Options = {
 }
 #: Options that each host may have as a variable of its own, which the plan reads by itself.
 _PER_HOST = ("windows", "freezes", "expected_minutes", "back_minutes", "urgent")
+_TLS = {"ca": "fleet_ota_tls_ca", "certificate": "fleet_ota_tls_certificate", "key": "fleet_ota_tls_key"}
 #: What makes a pattern or a template of a host's name, beside what :func:`split_host_pattern` takes apart.
 _MARKS = ("*", "?", "[", "{{", "{%", "{#")
 
@@ -92,7 +93,7 @@ class ActionModule(ControllerAction):
         soak = self.variable("fleet_ota_soak")
         if "conditions" not in given and soak is not None:
             values["conditions"] = {"soak": soak, **values.get("conditions", {})}
-        tls = {name: self.variable(f"fleet_ota_tls_{name}") for name in ("ca", "certificate", "key")}
+        tls = {option: self.variable(name) for option, name in _TLS.items()}
         values = {**journals, "tls": {name: path for name, path in tls.items() if path} or None, **values}
         return {option: value for option, value in values.items() if value is not None}
 

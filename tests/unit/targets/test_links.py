@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A link that is not the engine's: the controller's half knows no more than the protocol, and is told what is missing."""
+"""A link that is not the engine's: the controller knows no more than the protocol, and is told what is missing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ from ansible_collections.fleet.ota.plugins.plugin_utils._targets.updater import 
 
 from .conftest import DEADLINE, ROLLOUT, TIMEOUT, Clock, OneFile
 
-NEW, OLD = {"name": "gateway", "version": "2.0", "digest": "new"}, {"name": "gateway", "version": "1.0", "digest": "old"}
+NEW, OLD = (
+    {"name": "gateway", "version": "2.0", "digest": "new"},
+    {"name": "gateway", "version": "1.0", "digest": "old"},
+)
 
 
 class Platform(Link):
@@ -96,8 +99,8 @@ def test_what_it_lacks_is_refused_by_name_before_anything_is_asked(
     step = updater.rollback("gateway", overwrite=False)
     assert (step.outcome, step.code) == ("refused", "UNSUPPORTED")
     assert step.message == (
-        "the link to dev1 (platform) does not offer rollback, only apply, confirm, health, info, status; use another link "
-        "for this device, or leave the step out"
+        "the link to dev1 (platform) does not offer rollback, only apply, confirm, health, info, status; use another "
+        "link for this device, or leave the step out"
     )
     assert outcomes(journal) == [("refused", "UNSUPPORTED")]
     assert platform.asked == []
