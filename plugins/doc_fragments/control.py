@@ -16,6 +16,8 @@ requirements:
   - tuf >= 7.0.1 (on the controller)
   - securesystemslib[crypto] >= 1.6.0 (on the controller)
 notes:
+  - An option that the task does not give is read from the variable that the collection's playbooks have for it, such as
+    C(fleet_ota_waves), where there is one.
   - Relative paths begin in the directory in which Ansible was started.
   - Problems end the task with C(code), a reason code of the outcomes reference such as V(EXPIRED), beside
     C(msg).
