@@ -28,7 +28,7 @@ RELEASE: Options = {
     **TLS,
 }
 #: The options of a release that are given all or not at all.
-RELEASE_NAMES = ("repository", "trust_root", "channel", "release")
+RELEASE_NAMES = ("release", "channel", "repository", "trust_root")
 #: The same for a device, which also takes the bundle.
 DEVICE_RELEASE: Options = {"bundle": {"type": "path"}, **RELEASE}
 DEVICE_RELEASE_RULES: Arguments = {
