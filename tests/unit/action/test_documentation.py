@@ -57,7 +57,7 @@ def taken(options: Options, shown: Shape) -> Shape:
 @pytest.fixture(scope="module")
 def documents() -> Shape:
     """The documents of all modules, fragments included."""
-    program = pathlib.Path(sys.executable).with_name("ansible-doc")
+    program = str(pathlib.Path(sys.executable).with_name("ansible-doc"))
     argv = [program, "--json", "--type", "module", *(f"fleet.ota.{name}" for name in NAMES)]
     done = subprocess.run(argv, capture_output=True, check=True, timeout=120)
     return t.cast("Shape", json.loads(done.stdout))

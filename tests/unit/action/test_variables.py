@@ -75,7 +75,7 @@ def test_the_role_documents_what_the_action_reads() -> None:
 
 
 def test_variables_of_devices_are_refused_by_name_and_all_at_once() -> None:
-    inventory = {
+    inventory: dict[str, Result] = {
         "d1": {"fleet_ota_deadline": "soon", "fleet_ota_guard": "dog"},
         "d2": {"fleet_ota_deadline": "90", "fleet_ota_unknown": 1, "fleet_ota_protect": None},
         "d3": {"fleet_ota_data": [{"path": "/srv"}]},
