@@ -129,5 +129,7 @@ def test_a_link_that_lacks_a_method_is_none() -> None:
         def push(self, sha256: str, length: int, offset: int, path: pathlib.Path) -> None:
             """Nothing."""
 
+    assert Half.__abstractmethods__ == {"ask", "forget_connection"}
+    make: t.Callable[[str], Link] = Half
     with pytest.raises(TypeError, match="abstract"):
-        Half("dev1")  # type: ignore[abstract]
+        make("dev1")
