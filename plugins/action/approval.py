@@ -9,17 +9,9 @@ from __future__ import annotations
 import getpass
 import typing as t
 
-from ..plugin_utils._actions.controller import (
-    SIGNING,
-    Arguments,
-    ControllerAction,
-    Result,
-    here,
-    key_place,
-    passphrase,
-    pinned_root,
-    signing_ring,
-)
+from ..plugin_utils._actions import options
+from ..plugin_utils._actions.base import Arguments, Result, named
+from ..plugin_utils._actions.controller import ControllerAction, here, key_place, passphrase, pinned_root, signing_ring
 from ..plugin_utils._control.approvals import approval
 from ..plugin_utils._control.approvals.approval import Requester
 from ..plugin_utils._control.approvals.requests import ApprovalRequests
@@ -31,7 +23,7 @@ from ..plugin_utils._control.repository.repository import Repository
 class ActionModule(ControllerAction):
     """C(fleet.ota.approval)."""
 
-    argument_spec: t.ClassVar[Arguments] = {
+    argument_spec: t.ClassVar[options.Options] = {
         "state": {"type": "str", "choices": ["shown", "requested", "signed", "denied"], "default": "shown"},
         "repository": {"type": "path", "required": True},
         "trust_root": {"type": "path"},
@@ -45,7 +37,7 @@ class ActionModule(ControllerAction):
         "rollout": {"type": "str"},
         "remark": {"type": "str"},
         "by": {"type": "str"},
-        **SIGNING,
+        **options.SIGNING,
     }
     constraints: t.ClassVar[Arguments] = {
         "required_if": [
@@ -53,6 +45,11 @@ class ActionModule(ControllerAction):
             ("state", "signed", ("proposals", "keys")),
             ("state", "denied", ("proposals", "by", "remark")),
         ]
+    }
+    variables: t.ClassVar[t.Mapping[str, str]] = {
+        **named("repository", "requested_by", "requested_by_key", "remark"),
+        **options.SIGNING_VARIABLES,
+        "hours": "fleet_ota_approval_hours",
     }
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:

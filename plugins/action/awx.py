@@ -11,7 +11,8 @@ import typing as t
 from ansible.parsing.vault import EncryptedString
 from ansible.utils.vars import load_extra_vars
 
-from ..plugin_utils._actions.controller import Arguments, ControllerAction, Result, here, plain
+from ..plugin_utils._actions.base import Arguments, Options, Result, plain
+from ..plugin_utils._actions.controller import ControllerAction, here
 from ..plugin_utils._control.base import files
 from ..plugin_utils._control.base.errors import PlanError
 from ..plugin_utils._control.base.plan import Plan
@@ -21,7 +22,7 @@ from ..plugin_utils._control.integrations.awx import variables, workflow
 class ActionModule(ControllerAction):
     """C(fleet.ota.awx)."""
 
-    argument_spec: t.ClassVar[Arguments] = {
+    argument_spec: t.ClassVar[Options] = {
         "plan": {"type": "dict", "required": True},
         "dest": {"type": "path"},
         "organization": {"type": "str", "required": True},
@@ -40,14 +41,20 @@ class ActionModule(ControllerAction):
         "join_playbook": {"type": "str", "default": "fleet.ota.join"},
     }
 
+    variables: t.ClassVar[t.Mapping[str, str]] = {
+        option: f"fleet_ota_awx_{option}"
+        for option in argument_spec
+        if option not in ("plan", "variables", "extra_variables")
+    }
+
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """Make the tasks, and bring the file to them."""
-        made, place = Plan.of(arguments.pop("plan")), arguments.pop("dest")
+        plan, place = Plan.of(arguments.pop("plan")), arguments.pop("dest")
         if arguments.pop("extra_variables"):
             arguments["variables"] = {**self._extra(), **arguments["variables"]}
         limit = plain(task_vars.get("ansible_limit"))
-        tasks = workflow.tasks(made, workflow.Settings(**arguments, limit=limit))
-        content = workflow.render(made, tasks)
+        tasks = workflow.tasks(plan, workflow.Settings(**arguments, limit=limit))
+        content = workflow.render(plan, tasks)
         result: Result = {"changed": False, "tasks": tasks, "content": content, "dest": None}
         if place is None:
             return result

@@ -8,30 +8,37 @@ from __future__ import annotations
 
 import typing as t
 
-from ..plugin_utils._actions.controller import Arguments, ControllerAction, Result, here, targets
+from ..plugin_utils._actions.base import Arguments, Options, Result, named
+from ..plugin_utils._actions.controller import ControllerAction, here, targets
+from ..plugin_utils._actions.hostvars import registered
 from ..plugin_utils._control.reports import fleet
 
 
 class ActionModule(ControllerAction):
     """C(fleet.ota.census)."""
 
-    argument_spec: t.ClassVar[Arguments] = {
+    argument_spec: t.ClassVar[Options] = {
         "hosts": {"type": "list", "elements": "str"},
-        "info": {"type": "dict", "required": True},
-        "health": {"type": "dict", "default": {}},
+        "info": {"type": "dict"},
+        "health": {"type": "dict"},
         "journal_dir": {"type": "path"},
     }
+    variables: t.ClassVar[t.Mapping[str, str]] = named("journal_dir")
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """Put what was registered and what rollouts know side by side."""
         hosts = arguments["hosts"]
         if hosts is None:
             hosts = targets(task_vars)
-        known: dict[str, fleet.Place] = {}
+        info, health = (
+            registered(name, hosts, self.inventory) if arguments[option] is None else arguments[option]
+            for option, name in (("info", "fleet_ota_info"), ("health", "fleet_ota_health"))
+        )
+        places: dict[str, fleet.Place] = {}
         problems: list[str] = []
         if arguments["journal_dir"]:
-            known, problems = fleet.places(here(arguments["journal_dir"]), hosts)
-        rows = fleet.rows(hosts, arguments["info"], arguments["health"], known)
+            places, problems = fleet.places(here(arguments["journal_dir"]), hosts)
+        rows = fleet.rows(hosts, info, health, places)
         return {
             "changed": False,
             "devices": rows,

@@ -9,13 +9,15 @@ from __future__ import annotations
 import typing as t
 from pathlib import Path
 
-from ansible_collections.fleet.ota.plugins.plugin_utils._actions import device
+from ..plugin_utils._actions import device, options
+from ..plugin_utils._actions.base import Arguments, Result
 
 
-class ActionModule(device.EngineAction):
+class ActionModule(device.DeviceAction):
     """A trust root that is pinned stays; only an identity is ever rewritten."""
 
-    SPEC: t.ClassVar[dict[str, t.Any]] = {
+    argument_spec: t.ClassVar[options.Options] = {
+        **options.DEVICE,
         "identity": {
             "type": "dict",
             "required": True,
@@ -27,11 +29,7 @@ class ActionModule(device.EngineAction):
             },
         },
         "trust_root": {"type": "path", "required": True},
-        "tls": {
-            "type": "dict",
-            "options": {"ca": {"type": "path"}, "certificate": {"type": "path"}, "key": {"type": "path"}},
-            "required_together": [["certificate", "key"]],
-        },
+        **options.TLS,
         "sealed": {
             "type": "dict",
             "options": {
@@ -47,23 +45,23 @@ class ActionModule(device.EngineAction):
         },
     }
 
-    def work(self) -> device.Result:
+    def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """One call."""
-        identity = dict(self.arguments["identity"])
+        identity = dict(arguments["identity"])
         identity["name"] = identity.get("name") or self.host
         identity["labels"] = {key: str(value) for key, value in identity["labels"].items()}
         request: dict[str, t.Any] = {"identity": {"format": 1, **identity}}
         try:
-            request["trust_root"] = _text(self.arguments["trust_root"])
+            request["trust_root"] = _text(arguments["trust_root"])
         except OSError as error:
-            message = "%s cannot be read: %s; name the root.json to pin"
-            return self.failure("TRUST_ROOT", message % (self.arguments["trust_root"], error.strerror))
+            message = f"{arguments['trust_root']} cannot be read: {error.strerror}; name the root.json to pin"
+            return self.failure("TRUST_ROOT", message)
         try:
-            request["tls"] = _given(self.arguments["tls"], _text)
+            request["tls"] = _given(arguments["tls"], _text)
         except (OSError, ValueError) as error:
-            message = "a TLS file cannot be read: %s; name PEM files of this controller"
-            return self.failure("TLS", message % (error if isinstance(error, OSError) else "it is not text"))
-        request["sealed"] = _given(self.arguments["sealed"], lambda value: value)
+            reason = error if isinstance(error, OSError) else "it is not text"
+            return self.failure("TLS", f"a TLS file cannot be read: {reason}; name PEM files of this controller")
+        request["sealed"] = _given(arguments["sealed"], lambda value: value)
         reply = self.call("enroll", **request)
         diff = {"before": reply["before"] or {}, "after": reply["after"]}
         return {"changed": reply["changed"], "root_version": reply["root_version"], "diff": device.shown(diff)}

@@ -7,11 +7,11 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import typing as t
 
-from ..plugin_utils._actions.controller import Arguments, ControllerAction, Result, forks, here, plain
-from ..plugin_utils._actions.hostvars import Inventory
+from ..plugin_utils._actions import steps
+from ..plugin_utils._actions.base import Arguments, Options, Result, named, plain
+from ..plugin_utils._actions.controller import ControllerAction, forks, here
 from ..plugin_utils._control.base.errors import PlanError
 from ..plugin_utils._control.base.plan import Plan, Wave
 from ..plugin_utils._control.gate import analysis
@@ -27,7 +27,7 @@ from ..plugin_utils._workers import worker
 class ActionModule(ControllerAction):
     """C(fleet.ota.gate)."""
 
-    argument_spec: t.ClassVar[Arguments] = {
+    argument_spec: t.ClassVar[Options] = {
         "journal": {"type": "path", "required": True},
         "point": {"type": "str", "choices": ["before", "turn", "after"], "required": True},
         "wave": {"type": "int"},
@@ -39,6 +39,7 @@ class ActionModule(ControllerAction):
         "open_wave": {"type": "str"},
         "workers": {"type": "list", "elements": "dict", "options": worker.OPTIONS, "default": []},
     }
+    variables: t.ClassVar[t.Mapping[str, str]] = named("notify", "penalty", "open_wave", "workers")
     constraints: t.ClassVar[Arguments] = {"required_if": [("point", "turn", ("turn",))]}
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
@@ -52,6 +53,7 @@ class ActionModule(ControllerAction):
             decision = Decision(PROMOTE, "check mode: nothing is recorded yet", {}, [])
             turns = _turns([batch], most)
             rest = {"soak": 0, "idle": False, "go": batch, "deferred": [], "approval_wanted": False}
+            rest["steps"] = self._steps(batch)
             return {**_result(decision, None), "turns": turns, "turn_of": _turn_of(turns), **rest}
         state = book.state()
         runs.require_newest(state.run, arguments["generation"])
@@ -91,11 +93,17 @@ class ActionModule(ControllerAction):
             "turn_of": _turn_of(turns) if point == "before" else {},
             "idle": idle,
             "opened": opened,
+            "steps": self._steps(wave["hosts"]) if point == "before" and not (decision.stop or idle) else None,
             "soak": 0 if self.check else waves.soak(state, wave),
             "approval_wanted": wanted and decision.decision == HOLD,
             "roll_back": back,
             "analysis": [result.as_dict() for result in results],
         }
+
+    def _steps(self, hosts: t.Sequence[str]) -> str:
+        # a dry run asks the devices themselves, which workers cannot be asked for
+        workers = bool(self.arguments["workers"]) and not self.check
+        return steps.choose(hosts, self.task_vars, self.inventory, workers=workers)
 
     def _evidence(
         self,
@@ -113,7 +121,7 @@ class ActionModule(ControllerAction):
             results = evidence.measure(plan, wave, state.standings)
             for result in results:
                 book.append("wave.analysis", data={"wave": wave["index"], "name": wave["name"], **result.as_dict()})
-        inventory = Inventory(task_vars["hostvars"] if plan.conditions["rules"] else {})
+        inventory = self.inventory if plan.conditions["rules"] else {}
         sites = {name: str(inventory[name].get("fleet_ota_site", "")) for name in wave["hosts"] if name in inventory}
         newest = evidence.newest(state, wave) if passed else results
         return weigh(decision, evidence.findings(plan, wave, decision, state.standings, newest, sites)), results
@@ -143,7 +151,7 @@ class ActionModule(ControllerAction):
         arguments: Arguments,
         task_vars: Arguments,
     ) -> Result:
-        """Who of a turn may be touched now; the others are recorded as deferred, unless more is known of them."""
+        """The devices of a turn that may be touched now; others are recorded as deferred unless known better."""
         turn, penalty = arguments["turn"], arguments["penalty"]
         plan, standings, turns = state.plan, state.standings, Plan.turns(wave)
         if not 0 <= turn < len(turns):
@@ -151,11 +159,10 @@ class ActionModule(ControllerAction):
         hosts = turns[turn] if arguments["hosts"] is None else [n for n in turns[turn] if n in arguments["hosts"]]
         open_ = [name for name in hosts if not state.as_planned([name])]
         decision = decide(plan, standings, wave=wave["index"], before=True)
-        inventory = Inventory(task_vars["hostvars"])
         now = datetime.datetime.now(datetime.UTC)
         held = back_off.waiting(state, open_, penalty, now)
         # who waits anyway takes no room from the others
-        held.update(deferrals.find(plan, standings, [name for name in open_ if name not in held], inventory, now))
+        held.update(deferrals.find(plan, standings, [name for name in open_ if name not in held], self.inventory, now))
         held = {name: held[name] for name in open_ if name in held}
         if not self.check:
             back = on_halt.due(state, decision, wave=wave["index"], before=False)
@@ -185,18 +192,9 @@ def _turns(turns: t.Sequence[t.Sequence[str]], most: int) -> list[dict[str, t.An
     ]
 
 
-def _turn_of(turns: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, dict[str, list[int]]]:
-    """Where each device's own is in ``turns``.
-
-    Whatever a template touches Ansible wraps entry by entry, for every device anew: looking through all turns, or one
-    table of all devices, would cost the square of the wave. So the table is in up to 256 parts, by the begin of the
-    name's SHA-256, which templates can work out.
-    """
-    table: dict[str, dict[str, list[int]]] = {}
-    for at, turn in enumerate(turns):
-        for name in turn["hosts"]:
-            table.setdefault(hashlib.sha256(name.encode()).hexdigest()[:2], {})[name] = [at]
-    return table
+def _turn_of(turns: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, list[int]]:
+    """Where each device's own is in ``turns``, so that no device looks through all of them."""
+    return {name: [position] for position, turn in enumerate(turns) for name in turn["hosts"]}
 
 
 def _recorded(wave: Wave, decision: Decision) -> dict[str, t.Any]:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.fleet.ota.plugins.plugin_utils._actions import device
+from ..plugin_utils._actions import device, options
+from ..plugin_utils._actions.base import Arguments, Result
 
 
-class ActionModule(device.EngineAction):
+class ActionModule(device.DeviceAction):
     """Without ``checks``, those of every release that is confirmed on the device."""
 
-    SPEC: t.ClassVar[dict[str, t.Any]] = {
+    argument_spec: t.ClassVar[options.Options] = {
+        **options.DEVICE,
         "checks": {"type": "list", "elements": "dict"},
         "passes": {"type": "int", "default": 2},
         "interval": {"type": "float", "default": 1.0},
@@ -22,13 +24,13 @@ class ActionModule(device.EngineAction):
         "settle": {"type": "float", "default": 0.0},
     }
 
-    def work(self) -> device.Result:
+    def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """One call; not healthy is a failure that says which check and why."""
         keys = ("passes", "interval", "timeout", "settle")
-        given = {key: self.arguments[key] for key in keys} if self.arguments["checks"] is not None else {}
-        reply = self.call("health", checks=self.arguments["checks"], **given)
+        given = {key: arguments[key] for key in keys} if arguments["checks"] is not None else {}
+        reply = self.call("health", checks=arguments["checks"], **given)
         result = {"changed": False, "healthy": reply["healthy"], "checks": reply["checks"]}
         if not reply["healthy"]:
-            wrong = ["%s: %s" % (name, found["reason"]) for name, found in reply["checks"].items() if not found["ok"]]
-            result.update(self.failure("HEALTH", "; ".join(wrong)))
+            failures = [f"{name}: {check['reason']}" for name, check in reply["checks"].items() if not check["ok"]]
+            result.update(self.failure("HEALTH", "; ".join(failures)))
         return result

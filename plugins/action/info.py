@@ -6,28 +6,33 @@
 
 from __future__ import annotations
 
-from ansible_collections.fleet.ota.plugins.plugin_utils._actions import device
+import typing as t
+
+from ..plugin_utils._actions import device, options
+from ..plugin_utils._actions.base import Arguments, Result
 
 
-class ActionModule(device.EngineAction):
+class ActionModule(device.DeviceAction):
     """Asks, changes nothing."""
 
-    def work(self) -> device.Result:
+    argument_spec: t.ClassVar[options.Options] = options.DEVICE
+
+    def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """One call."""
         reply = self.call("info")
         return {"changed": False, **reply, "summary": _summary(reply)}
 
 
-def _summary(reply: device.Result) -> str:
+def _summary(reply: Result) -> str:
     """The device in one line."""
     if not reply["enrolled"]:
         return "not enrolled"
     current = [entry["current"] for entry in reply["releases"].values() if entry["current"]]
-    parts = ["%s %s" % (entry["name"], entry["version"]) for entry in current] or ["no release"]
+    parts = [f"{entry['name']} {entry['version']}" for entry in current] or ["no release"]
     last = reply["transaction"]
     if last:
-        cause = " (%s)" % last["code"] if last["code"] else ""
-        parts.append("last transaction %s%s" % (last["outcome"] or last["state"], cause))
+        cause = f" ({last['code']})" if last["code"] else ""
+        parts.append(f"last transaction {last['outcome'] or last['state']}{cause}")
     if reply["rejected"]:
-        parts.append("%d rejected" % len(reply["rejected"]))
+        parts.append(f"{len(reply['rejected'])} rejected")
     return ", ".join(parts)

@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.fleet.ota.plugins.plugin_utils._actions import device
+from ..plugin_utils._actions import device, options
+from ..plugin_utils._actions.base import Arguments, Result
 
 
-class ActionModule(device.EngineAction):
+class ActionModule(device.DeviceAction):
     """For teams that bring their own way back; everybody else takes ``fleet.ota.update``."""
 
-    SPEC: t.ClassVar[dict[str, t.Any]] = {
-        **device.RELEASE,
-        **device.TRANSFER,
-        "retry_rejected": {"type": "bool", "default": False},
-        "repair": {"type": "bool", "default": False},
+    argument_spec: t.ClassVar[options.Options] = {
+        **options.DEVICE,
+        **options.DEVICE_RELEASE,
+        **options.TRANSFER,
+        **options.RETRY,
+        **options.REPAIR,
     }
-    RULES: t.ClassVar[dict[str, t.Any]] = device.RELEASE_RULES
+    variables: t.ClassVar[t.Mapping[str, str]] = {**options.DEVICE_VARIABLES, **options.TRANSFER_VARIABLES}
+    constraints: t.ClassVar[Arguments] = options.DEVICE_RELEASE_RULES
 
-    def work(self) -> device.Result:
+    def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """Stage what is missing, then install."""
         offer = self.offer()
-        request = {**offer.request(), **{key: self.arguments[key] for key in ("retry_rejected", "repair")}}
+        request = {**offer.request(), **{key: arguments[key] for key in ("retry_rejected", "repair")}}
         reply = self.call("install", **request)
         if reply["missing"] and not self.check:
             request.update(offer.bring(self.device, reply["missing"]))

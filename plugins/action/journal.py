@@ -6,31 +6,37 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-import pathlib
 import typing as t
 
-from ansible.release import __version__ as ansible_version
-
-from ..plugin_utils._actions.controller import Arguments, ControllerAction, Result, forks, here, targets
-from ..plugin_utils._control.base.errors import PlanError
-from ..plugin_utils._control.base.plan import Plan
-from ..plugin_utils._control.client.bundle import Bundle
-from ..plugin_utils._control.integrations import notify
-from ..plugin_utils._control.journal import journal, outcomes, runs
-from ..plugin_utils._control.journal.state import Controller, State
-from ..plugin_utils._control.planning.text import some
-from ..plugin_utils._control.rollout import back_off, breaker, join, on_halt, rollout
-from ..plugin_utils._control.rollout.wave import approve, approved
+from ..plugin_utils._actions import steps
+from ..plugin_utils._actions.base import Arguments, Options, Result, named
+from ..plugin_utils._actions.controller import ControllerAction, forks, here, targets
+from ..plugin_utils._actions.records import account, begin, entries
+from ..plugin_utils._control.journal import journal, outcomes
+from ..plugin_utils._control.rollout import back_off, join, on_halt
 
 STATES = ["started", "joined", "left", "recorded", "concluded", "read", "approved", "settled", "reset"]
+_RUN = named("journal_dir", "take_over")
+#: Which variable stands for an option that is not given; a way back has no waves that a rollout's variables name.
+VARIABLES: dict[str, dict[str, str]] = {
+    "started": {
+        **_RUN,
+        **named("until_wave", "open_wave", "plan_digest", "penalty", "notify"),
+        "wave": "fleet_ota_approved_wave",
+    },
+    "started back": _RUN,
+    "joined": {**_RUN, **named("penalty", "wave"), "rollout": "fleet_ota_rollout_id"},
+    "concluded": named("until_wave", "notify"),
+    "settled": named("journal_dir"),
+    "reset": named("remark", "by"),
+}
 
 
 class ActionModule(ControllerAction):
     """C(fleet.ota.journal)."""
 
-    argument_spec: t.ClassVar[Arguments] = {
+    argument_spec: t.ClassVar[Options] = {
         "state": {"type": "str", "choices": STATES, "required": True},
         "journal_dir": {"type": "path"},
         "plan": {"type": "dict"},
@@ -80,266 +86,50 @@ class ActionModule(ControllerAction):
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """Bring the journal to the wanted state."""
         back_off.parse(arguments["penalty"] or {})
-        if arguments["state"] == "started":
-            return self._start(arguments)
-        if arguments["state"] == "reset":
-            return self._reset(arguments)
-        if arguments["state"] == "joined":
-            return self._join(arguments, task_vars)
+        state, check, warn = arguments["state"], self.check, self._display.warning
+        if state == "started":
+            return begin.start(arguments, check=check, warn=warn)
+        if state == "joined":
+            return self._join(arguments)
+        if state == "reset":
+            return entries.reset(arguments, check=check)
         book = journal.Journal(here(arguments["path"]))
-        if arguments["state"] == "left":
-            return {"changed": True, "open": [] if self.check else join.leave(book, arguments["slice"])}
-        if arguments["state"] == "recorded":
-            return self._record(book, arguments)
-        if arguments["state"] == "concluded":
-            return self._conclude(book, arguments)
-        if arguments["state"] == "approved":
-            return self._approve(book, arguments)
-        if arguments["state"] == "settled":
-            done = [] if self.check else on_halt.record_rollbacks(here(arguments["journal_dir"]), book)
-            return {"changed": bool(done), "rolled_back": done}
-        return {"changed": False, **_summary(book.state())}
+        if state == "left":
+            return {"changed": True, "open": [] if check else join.leave(book, arguments["slice"])}
+        if state == "recorded":
+            return entries.record(book, arguments, check=check)
+        if state == "concluded":
+            return account.conclude(book, arguments, check=check, warn=warn)
+        if state == "approved":
+            return entries.let_begin(book, arguments, check=check)
+        if state == "settled":
+            devices = [] if check else on_halt.record_rollbacks(here(arguments["journal_dir"]), book)
+            return {"changed": bool(devices), "rolled_back": devices}
+        return {"changed": False, **account.give(book.state())}
 
-    def _start(self, arguments: Arguments) -> Result:
-        directory, plan = here(arguments["journal_dir"]), Plan.of(arguments["plan"])
-        self._require_meant(plan, arguments)
-        breaker.require_closed(directory, plan)
-        notify.require_valid(arguments["notify"])
-        controller = _controller()
-        if self.check:
-            started = rollout.look(directory, plan)
-        else:
-            started = rollout.start(directory, plan, controller, take_over=arguments["take_over"])
-            self._started(directory, started, plan, arguments)
-        return {
-            "changed": True,
-            "rollout": started.rollout,
-            "generation": started.generation,
-            "path": str(started.path),
-            "resumed": started.resumed,
-            "unresolved": started.unresolved,
-            "done": started.done,
-            "touched": started.touched,
-            "checkpoint": None if self.check else journal.Journal(started.path).checkpoint(),
-        }
+    def _join(self, arguments: Arguments) -> Result:
+        """The part of the wave with the tasks that its devices need."""
+        part = begin.take_part(arguments, targets(self.task_vars), forks(self.task_vars), check=self.check)
+        return {**part, "steps": steps.choose(part["order"], self.task_vars, self.inventory, workers=False)}
 
-    def _started(self, directory: pathlib.Path, started: rollout.Started, plan: Plan, arguments: Arguments) -> None:
-        """What else is on record when a run begins: who went back meanwhile, and which waves were approved."""
-        book = journal.Journal(started.path)
-        if started.resumed:
-            on_halt.record_rollbacks(directory, book)
-        for name, paths in arguments["approved_waves"].items():
-            approve(book, plan, name, how="signed", by=", ".join(paths))
-        if arguments["wave"]:
-            # AWX starts this run only once its approval node has let the wave begin
-            approve(book, plan, arguments["wave"], how="awx", by=arguments["by"] or "AWX")
-        release = plan.release
-        if arguments["open_wave"]:
-            # those who join may be on other machines, which share no more than the journal's disk
-            Bundle.load(here(arguments["bundle"])).save(started.path.with_name(join.BUNDLE))
-        text = f"{release['name']} {release['version']}: run {started.generation} begins, {len(plan.order())} devices"
-        data = {"release": release, "generation": started.generation, "targets": plan.document["targets"]}
-        self._tell(book, arguments["notify"], notify.Message(notify.STARTED, started.rollout, text, data))
+    def defaults(self, given: Arguments) -> Arguments:
+        """What the variables of a rollout say, for each state what belongs to it."""
+        state = str(given.get("state"))
+        if state == "started" and "back_from" in (given.get("plan") or {}):
+            state = "started back"
+        wanted = {option: name for option, name in VARIABLES.get(state, {}).items() if option not in given}
+        values = {option: self.variable(name) for option, name in wanted.items()}
+        if state in ("started", "reset") and "by" not in given:
+            values["by"] = values.get("by") or self.variable("awx_user_name") or self.variable("tower_user_name")
+        if state == "concluded" and "until_wave" in values:
+            values["until_wave"] = values["until_wave"] or self.variable("fleet_ota_open_wave")
+        if state == "reset" and "path" not in given and "channel" not in given:
+            values.update(self._place_of_reset())
+        return {option: value for option, value in values.items() if value is not None}
 
-    def _join(self, arguments: Arguments, task_vars: Arguments) -> Result:
-        """Take part in a wave that a run opened, with the devices of this play."""
-        directory, hosts = here(arguments["journal_dir"]), targets(task_vars)
-        place, controller = (directory, arguments["rollout"], arguments["wave"], hosts), _controller()
-        if self.check:
-            joined = join.look(*place, "check mode")
-        else:
-            joined = join.join(*place, controller, take_over=arguments["take_over"])
-        return {
-            "changed": bool(joined.hosts),
-            "rollout": joined.rollout,
-            "generation": joined.generation,
-            "path": str(joined.path),
-            "bundle": str(joined.bundle),
-            "slice": joined.slice,
-            "order": joined.hosts,
-            "serial": [forks(task_vars)],
-        }
-
-    def _tell(self, book: journal.Journal, receivers: list[t.Any], message: notify.Message) -> None:
-        for problem in notify.tell(book, receivers, message):
-            self._display.warning(f"not notified: {problem}")
-
-    def _approve(self, book: journal.Journal, arguments: Arguments) -> Result:
-        state, name = book.state(), arguments["wave"]
-        self._require_wave(state.plan, name)
-        who = {"how": arguments["how"], "by": arguments["by"] or getpass.getuser(), "remark": arguments["remark"]}
-        changed = name not in approved(state, state.plan)
-        if changed and not self.check:
-            approve(book, state.plan, name, **who, data=arguments["data"] or None)
-        return {"changed": changed, "wave": name, **who}
-
-    def _require_meant(self, plan: Plan, arguments: Arguments) -> None:
-        """Refuse a plan that is not the one that was exported or approved, before anything of it is on record."""
-        wanted = arguments["plan_digest"]
-        if wanted and wanted != plan.digest:
-            raise PlanError(
-                f"the plan of {plan.rollout} is {plan.digest[:12]} now and was {wanted[:12]} when exported; "
-                "export it again, and let it be approved again"
-            )
-        if not plan.waves:
-            raise PlanError(_nobody(plan))
-        for name in (arguments["wave"], arguments["until_wave"], arguments["open_wave"]):
-            if name:
-                # a run until a wave that is not there would go on to the end
-                self._require_wave(plan, name)
-
-    @staticmethod
-    def _require_wave(plan: Plan, wave: str) -> None:
-        names = [entry["name"] for entry in plan.waves]
-        if wave not in names:
-            raise PlanError(f"the plan {plan.rollout} has no wave {wave!r}; it has {', '.join(names)}")
-
-    def _reset(self, arguments: Arguments) -> Result:
-        """Close the breaker of a channel, or let a rollout that was taken back be tried again."""
-        by, reason = arguments["by"] or getpass.getuser(), arguments["remark"]
-        if (arguments["channel"] is None) == (arguments["path"] is None):
-            raise PlanError("a reset is of a channel's breaker or of one rollout: give channel or path")
-        if not reason.strip():
-            raise PlanError("a reset needs a reason: say what was found, for whoever asks later")
-        if arguments["path"]:
-            book = journal.Journal(here(arguments["path"]))
-            known = book.state().standings.items()
-            back = [name for name, standing in known if standing.taken_back]
-            ahead = [name for name, standing in known if standing.ahead]
-            data = {"by": by, "reason": reason, "devices": back, **({"ahead": ahead} if ahead else {})}
-            if (back or ahead) and not self.check:
-                book.append("rollout.reset", data=data)
-            return {"changed": bool(back or ahead), "by": by, "rolled_back": back, "ahead": ahead}
-        directory, channel = here(arguments["journal_dir"]), arguments["channel"]
-        found = breaker.halted(directory, channel)
-        if found and not self.check:
-            breaker.reset(directory, channel, by, reason)
-        return {"changed": bool(found), "by": by, "rollouts": found}
-
-    def _record(self, book: journal.Journal, arguments: Arguments) -> Result:
-        if self.check:
-            return {"changed": True}
-        fields = {key: arguments[key] for key in ("device", "outcome", "code", "message", "data")}
-        record = book.append(arguments["event"], **fields)
-        return {"changed": True, "record": record, "checkpoint": book.checkpoint()}
-
-    def _conclude(self, book: journal.Journal, arguments: Arguments) -> Result:
-        if self.check and not book.path.exists():
-            return {
-                "changed": True,
-                "result": None,
-                "convicted": [],
-                "summary_lines": ["check mode: nothing is recorded"],
-            }
-        state = book.state()
-        runs.require_newest(state.run, arguments["generation"])
-        end = rollout.result_of(state)
-        data = {"result": end.result, "counts": end.counts, "not_as_planned": end.not_as_planned}
-        if not self.check:
-            state.feed(book.append("rollout.ended", data=data))
-        told = _summary(state, arguments["until_wave"])
-        stats = {key: told[key] for key in ("rollout", "release", "result", "reason", "counts", "not_as_planned")}
-        if not self.check:
-            text = f"{told['rollout']}: {told['result']}, {told['reason']}"
-            self._tell(book, arguments["notify"], notify.Message(notify.ENDED, told["rollout"], text, stats))
-        # Only aggregate statistics come through ansible-runner and AWX, and none from a failing result: so this
-        # succeeds whatever the rollout's result, and whoever runs the play convicts after it.
-        return {
-            "changed": True,
-            **told,
-            "ansible_stats": {"aggregate": True, "per_host": False, "data": {"fleet_ota": stats}},
-        }
-
-
-def _controller() -> Controller:
-    # the parent: this is one of Ansible's workers, and its end says nothing about the run
-    return {**runs.controller(os.getppid()), "user": getpass.getuser(), "ansible": ansible_version}
-
-
-def _nobody(plan: Plan) -> str:
-    """Why a plan without waves is not begun."""
-    reasons: dict[str, list[str]] = {}
-    for entry in plan.document["skipped"]:
-        reasons.setdefault(entry["reason"], []).append(entry["host"])
-    shown = [f"{some(names, 3)} ({reason})" for reason, names in list(reasons.items())[:5]]
-    more = "; ..." if len(reasons) > 5 else ""
-    return (
-        f"no device is left to update: {plan.rollout} skips {'; '.join(shown)}{more}; correct waves, hosts or "
-        "--limit, or roll out what they can take (fleet.ota.plan explains each)"
-    )
-
-
-def _summary(state: State, until: str | None = None) -> Result:
-    """What a journal says, for results. A run that was to go ``until`` a wave leaves those after it out of account."""
-    plan, end = state.plan, rollout.result_of(state)
-    release, guilty = plan.release, _convicted(end, plan, until)
-    lines = [
-        f"{release['name']} {release['version']}: {end.result}, {end.reason}",
-        *(_line(row) for row in end.devices),
-        *(f"{entry['host']}: skipped, {entry['reason']}" for entry in plan.document["skipped"]),
-    ]
-    return {
-        "rollout": state.rollout,
-        "release": release,
-        "plan": plan.document,
-        "order": plan.order(),
-        "generation": state.generation,
-        "result": end.result,
-        "reason": end.reason,
-        "counts": end.counts,
-        "devices": end.devices,
-        "not_as_planned": end.not_as_planned,
-        "as_planned": not end.not_as_planned,
-        "convicted": guilty,
-        "roll_back": on_halt.wanted_back(state),
-        "sentences": {row["device"]: _line(row) for row in end.devices} | _blame(end, guilty),
-        "checkpoint": state.checkpoint(),
-        "summary_lines": lines,
-    }
-
-
-def _convicted(end: rollout.Conclusion, plan: Plan, until: str | None) -> list[str]:
-    """The devices that the last play fails, so that the run's exit code is not zero if anything is not as planned.
-
-    Those that failed; where none did but something is still open, the first of these, so that a halted rollout of
-    thousands does not pay a task for each device that was never touched. A rollout that its gate stopped after every
-    device was updated needs somebody to say so too.
-    """
-    guilty = [row["device"] for row in end.devices if row["outcome"] in outcomes.FAILURE or row["healthy"] is False]
-    if guilty:
-        return guilty
-    ends = {wave["name"]: wave["index"] for wave in plan.waves}
-    if end.opened >= 0:
-        due = [name for wave in plan.waves[: end.opened] for name in wave["hosts"]]
-        return [name for name in end.not_as_planned if name in due][:1]
-    if until in ends and end.ended >= ends[until]:
-        due = [name for wave in plan.waves[: ends[until] + 1] for name in wave["hosts"]]
-        return [name for name in end.not_as_planned if name in due][:1]
-    return end.not_as_planned[:1] or ([end.devices[0]["device"]] if end.result != rollout.COMPLETE else [])
-
-
-def _blame(end: rollout.Conclusion, guilty: list[str]) -> dict[str, str]:
-    """What to say of a device that stands for the whole rollout."""
-    stands = [
-        row["device"] for row in end.devices if row["device"] in guilty and row["device"] not in end.not_as_planned
-    ]
-    return dict.fromkeys(stands, f"the rollout is {end.result}: {end.reason}")
-
-
-def _line(row: t.Mapping[str, t.Any]) -> str:
-    if row["outcome"] is None:
-        return f"{row['device']} ({row['wave']}): untouched"
-    health = "" if row["healthy"] else ", unhealthy when last seen"
-    runs = _release(row["after"])
-    cause = ": ".join(part for part in (row["code"], row["message"]) if part)
-    return (
-        f"{row['device']} ({row['wave']}): {row['outcome']}{health}{', runs ' + runs if runs else ''}"
-        f"{', ' + cause if cause else ''}"
-    )
-
-
-def _release(known: t.Any) -> str | None:
-    """Name and version, from what a device told of a release."""
-    if isinstance(known, dict) and {"name", "version"} <= set(known):
-        return f"{known['name']} {known['version']}"
-    return None
+    def _place_of_reset(self) -> Arguments:
+        """The rollout of C(fleet_ota_rollout_id), or else the breaker of C(fleet_ota_channel)."""
+        directory, rollout = self.variable("fleet_ota_journal_dir"), self.variable("fleet_ota_rollout_id")
+        if rollout and directory:
+            return {"path": os.path.join(str(directory), str(rollout), journal.NAME)}
+        return {"journal_dir": directory, "channel": self.variable("fleet_ota_channel")}

@@ -11,24 +11,24 @@ import typing as t
 
 from ansible.inventory.manager import split_host_pattern
 
-from ..plugin_utils._actions.controller import Arguments, ControllerAction, Result, forks, here, plain, targets
-from ..plugin_utils._actions.hostvars import Inventory
+from ..plugin_utils._actions import options, settings
+from ..plugin_utils._actions.base import Arguments, Options, Result, named, plain
+from ..plugin_utils._actions.controller import ControllerAction, forks, here, targets
+from ..plugin_utils._actions.hostvars import Inventory, registered
 from ..plugin_utils._control.approvals import approval
 from ..plugin_utils._control.base.errors import PlanError
 from ..plugin_utils._control.base.plan import Placed, Plan
 from ..plugin_utils._control.client.bundle import Bundle
 from ..plugin_utils._control.planning import compatibility, paths, plan
-from ..plugin_utils._control.planning.settings import Options
 from ..plugin_utils._control.reports import estimates
 from ..plugin_utils._control.rollout import rollback
 from ..plugin_utils._control.rollout.rollout import stored_plan
 from ..plugin_utils._control.schedule import schedule
 from ..plugin_utils._workers import worker
-from .release import CACHE, TLS, bundle_path, fetched
+from .release import bundle_path, fetched
 
-_TRUST = ("repository", "trust_root", "channel", "release")
-#: Options that become the plan's settings: :class:`Options`.
-_STEERING: Arguments = {
+#: Options that become the plan's settings: :class:`PlanningOptions`.
+_STEERING: Options = {
     "order": {"type": "list", "elements": "str"},
     "together": {"type": "str"},
     "budget": {"type": "list", "elements": "dict"},
@@ -38,6 +38,9 @@ _STEERING: Arguments = {
     "back_minutes": {"type": "float"},
     "urgent": {"type": "bool", "default": False},
 }
+#: Options that each host may have as a variable of its own, which the plan reads by itself.
+_PER_HOST = ("windows", "freezes", "expected_minutes", "back_minutes", "urgent")
+_TLS = {"ca": "fleet_ota_tls_ca", "certificate": "fleet_ota_tls_certificate", "key": "fleet_ota_tls_key"}
 #: What makes a pattern or a template of a host's name, beside what :func:`split_host_pattern` takes apart.
 _MARKS = ("*", "?", "[", "{{", "{%", "{#")
 
@@ -45,7 +48,7 @@ _MARKS = ("*", "?", "[", "{{", "{%", "{#")
 class ActionModule(ControllerAction):
     """C(fleet.ota.plan)."""
 
-    argument_spec: t.ClassVar[Arguments] = {
+    argument_spec: t.ClassVar[Options] = {
         "hosts": {"type": "list", "elements": "str"},
         "waves": {"type": "list", "elements": "dict"},
         "limits": {"type": "dict"},
@@ -54,12 +57,7 @@ class ActionModule(ControllerAction):
         "info": {"type": "dict"},
         "retry_rejected": {"type": "bool", "default": False},
         "bundle": {"type": "path"},
-        "repository": {"type": "str"},
-        "trust_root": {"type": "path"},
-        "channel": {"type": "str"},
-        "release": {"type": "str"},
-        "cache": {"type": "path", "default": CACHE},
-        "tls": TLS,
+        **options.RELEASE,
         "journal_dir": {"type": "path"},
         "workers": {"type": "list", "elements": "dict", "options": worker.OPTIONS, "default": []},
         "back_from": {"type": "str"},
@@ -69,69 +67,95 @@ class ActionModule(ControllerAction):
     constraints: t.ClassVar[Arguments] = {
         "required_one_of": [("bundle", "repository", "back_from")],
         "mutually_exclusive": [
-            *(("bundle", "back_from", name) for name in _TRUST),
+            *(("bundle", "back_from", name) for name in options.RELEASE_NAMES),
             *(("back_from", name) for name in ("waves", "limits", "conditions", "info")),
         ],
-        "required_together": [_TRUST],
+        "required_together": [options.RELEASE_NAMES],
         "required_by": {"back_from": ["journal_dir"], "wave": ["back_from"]},
     }
+
+    variables: t.ClassVar[t.Mapping[str, str]] = named(
+        "waves", "limits", "conditions", "retry_rejected", "cache", "workers", *_STEERING, *options.RELEASE_NAMES
+    )
+
+    def defaults(self, given: Arguments) -> Arguments:
+        """What variables say of a rollout; a way back is planned from its record alone."""
+        journals = {"journal_dir": self.variable("fleet_ota_journal_dir")} if "journal_dir" not in given else {}
+        if "back_from" in given:
+            return {option: value for option, value in journals.items() if value is not None}
+        values = super().defaults(given)
+        if "bundle" in given:
+            values = {option: value for option, value in values.items() if option not in options.RELEASE_NAMES}
+        own = self.inventory.get(str(self.task_vars.get("inventory_hostname"))) or {}
+        for option in _PER_HOST:
+            if f"fleet_ota_{option}" in own:
+                values.pop(option, None)
+        soak = self.variable("fleet_ota_soak")
+        if "conditions" not in given and soak is not None:
+            values["conditions"] = {"soak": soak, **values.get("conditions", {})}
+        tls = {option: self.variable(name) for option, name in _TLS.items()}
+        values = {**journals, "tls": {name: path for name, path in tls.items() if path} or None, **values}
+        return {option: value for option, value in values.items() if value is not None}
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """Verify the release, compute the plan, compare it with the stored one."""
         hosts, groups = arguments["hosts"], plain(task_vars.get("groups", {}))
         if hosts is None:
             hosts = targets(task_vars)
-        inventory, now = Inventory(task_vars.get("hostvars", {})), datetime.datetime.now(datetime.UTC)
+        now = datetime.datetime.now(datetime.UTC)
         bundle, path, verdict = None, None, approval.Verdict({}, [], None)
         approved_waves: dict[str, list[str]] = {}
         ways: dict[str, paths.Way] = {}
         if arguments["back_from"]:
             directory, rollout = here(arguments["journal_dir"]), arguments["back_from"]
-            made = rollback.make(
+            the_plan = rollback.make(
                 directory=directory, rollout=rollout, hosts=hosts, groups=groups, wave=arguments["wave"]
             )
-            explain: list[t.Mapping[str, object]] = [*made.placed()]
+            explain: list[t.Mapping[str, object]] = [*the_plan.placed()]
         else:
             bundle = Bundle.load(here(arguments["bundle"])) if arguments["bundle"] else fetched(arguments)
             _insist_on_names(hosts)
-            made, planned = self._planned(arguments, bundle, hosts, groups, inventory)
+            if arguments["info"] is None:
+                arguments["info"] = registered("fleet_ota_info", hosts, self.inventory)
+            the_plan, planned = self._planned(arguments, bundle, hosts, groups, self.inventory)
+            settings.require(the_plan.order(), self.inventory)
             ways = self._ways(arguments, bundle, hosts)
             explain = [{**one, **ways[one["host"]].as_dict()} if one["host"] in ways else one for one in planned]
             verdict = approval.judge(
-                bundle.policy, bundle.approved(), made, lambda: identities(made.order(), task_vars), now
+                bundle.policy, bundle.approved(), the_plan, lambda: identities(the_plan.order(), task_vars), now
             )
-            approved_waves = approval.waves(verdict.needed, bundle.approved(), made, now)
+            approved_waves = approval.waves(verdict.needed, bundle.approved(), the_plan, now)
             if arguments["approved"]:
-                verdict.require(made)
+                verdict.require(the_plan)
             bundle = bundle.with_approvals(verdict.paths)
             path = bundle.save(bundle_path(bundle))
         stored, journals = None, here(arguments["journal_dir"]) if arguments["journal_dir"] else None
         if journals:
-            stored = stored_plan(journals, made.rollout)
-        seconds = estimates.history(journals, made.release["name"])
-        estimate = estimates.make(made, seconds, worker.together(arguments["workers"], forks(task_vars)))
+            stored = stored_plan(journals, the_plan.rollout)
+        seconds = estimates.history(journals, the_plan.release["name"])
+        estimate = estimates.make(the_plan, seconds, worker.together(arguments["workers"], forks(task_vars)))
         return {
             # planning itself changes nothing; with a journal it says whether starting would change what is followed
-            "changed": bool(arguments["journal_dir"]) and stored != made,
-            "plan": made.document,
-            "serial": made.serial(),
-            "order": made.order(),
+            "changed": bool(arguments["journal_dir"]) and stored != the_plan,
+            "plan": the_plan.document,
+            "serial": the_plan.serial(),
+            "order": the_plan.order(),
             "explain": explain,
             "estimate": estimate,
-            "download_now": schedule.downloading(made, now),
-            "download_until": schedule.download_ends(made, now),
+            "download_now": schedule.downloading(the_plan, now),
+            "download_until": schedule.download_ends(the_plan, now),
             "bundle": str(path) if path else None,
             "approvals": verdict.needed,
             "missing_approvals": verdict.missing,
             "approved_waves": approved_waves,
             "summary_lines": [
-                *plan.lines(made),
+                *plan.lines(the_plan),
                 *paths.lines(ways),
-                *estimates.lines(estimate, made),
+                *estimates.lines(estimate, the_plan),
                 *verdict.lines(),
                 *(bundle.custody if bundle else []),
             ],
-            **self.diff(plan.detail(stored), plan.detail(made), f"plan {made.rollout}"),
+            **self.diff(plan.detail(stored), plan.detail(the_plan), f"plan {the_plan.rollout}"),
         }
 
     def _ways(self, arguments: Arguments, bundle: Bundle, hosts: list[str]) -> dict[str, paths.Way]:
@@ -151,7 +175,7 @@ class ActionModule(ControllerAction):
         unfit = compatibility.unfit(
             bundle.document, bundle.digest, arguments["info"] or {}, hosts, retry_rejected=arguments["retry_rejected"]
         )
-        found = plan.compute(
+        computed = plan.compute(
             hosts=hosts,
             groups=groups,
             release=bundle.identity,
@@ -160,11 +184,11 @@ class ActionModule(ControllerAction):
             conditions=arguments["conditions"],
             bytes_per_device=bundle.size(),
             inventory=inventory,
-            options=Options(**{key: arguments[key] for key in _STEERING}),
+            options=PlanningOptions(**{key: arguments[key] for key in _STEERING}),
             unfit=unfit,
             read=lambda calendar: here(calendar).read_text(encoding="utf-8"),
         )
-        return found.plan, found.explain
+        return computed.plan, computed.explain
 
 
 def _insist_on_names(hosts: t.Iterable[str]) -> None:
@@ -181,10 +205,10 @@ def _insist_on_names(hosts: t.Iterable[str]) -> None:
 
 def identities(names: t.Iterable[str], task_vars: Arguments) -> dict[str, dict[str, str]]:
     """What the inventory says of each device, in the words of its identity; labels never hide the fixed ones."""
-    found = {}
+    entries = {}
     for name in names:
-        known = task_vars["hostvars"][name]
-        labels = plain(known.get("fleet_ota_labels") or {})
-        fixed = {"hardware": known.get("fleet_ota_hardware", ""), "site": known.get("fleet_ota_site", "")}
-        found[name] = {**labels, **{key: str(plain(value)) for key, value in fixed.items()}, "name": name}
-    return found
+        variables = task_vars["hostvars"][name]
+        labels = plain(variables.get("fleet_ota_labels") or {})
+        fixed = {"hardware": variables.get("fleet_ota_hardware", ""), "site": variables.get("fleet_ota_site", "")}
+        entries[name] = {**labels, **{key: str(plain(value)) for key, value in fixed.items()}, "name": name}
+    return entries

@@ -8,17 +8,9 @@ from __future__ import annotations
 
 import typing as t
 
-from ..plugin_utils._actions.controller import (
-    PROPOSING,
-    SIGNING,
-    Arguments,
-    ControllerAction,
-    Result,
-    here,
-    pinned_root,
-    request,
-    signing_ring,
-)
+from ..plugin_utils._actions import options
+from ..plugin_utils._actions.base import Arguments, Result, named
+from ..plugin_utils._actions.controller import ControllerAction, here, pinned_root, request, signing_ring
 from ..plugin_utils._control.approvals.requests import ApprovalRequests
 from ..plugin_utils._control.policy import policy
 from ..plugin_utils._control.repository.repository import Repository
@@ -27,14 +19,20 @@ from ..plugin_utils._control.repository.repository import Repository
 class ActionModule(ControllerAction):
     """C(fleet.ota.policy)."""
 
-    argument_spec: t.ClassVar[Arguments] = {
+    argument_spec: t.ClassVar[options.Options] = {
         "repository": {"type": "path", "required": True},
         "trust_root": {"type": "path"},
         "source": {"type": "path", "required": True},
-        **SIGNING,
-        **PROPOSING,
+        **options.SIGNING,
+        **options.PROPOSING,
     }
     constraints: t.ClassVar[Arguments] = {"required_one_of": [("keys", "propose")]}
+    variables: t.ClassVar[t.Mapping[str, str]] = {
+        **named("repository"),
+        **options.SIGNING_VARIABLES,
+        **options.PROPOSING_VARIABLES,
+        "source": "fleet_ota_policy",
+    }
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """List the policy in the repository's top-level targets."""

@@ -9,15 +9,9 @@ from __future__ import annotations
 import getpass
 import typing as t
 
-from ..plugin_utils._actions.controller import (
-    SIGNING,
-    Arguments,
-    ControllerAction,
-    Result,
-    here,
-    pinned_root,
-    signing_ring,
-)
+from ..plugin_utils._actions import options
+from ..plugin_utils._actions.base import Arguments, Result, named
+from ..plugin_utils._actions.controller import ControllerAction, here, pinned_root, signing_ring
 from ..plugin_utils._control.base import libraries
 from ..plugin_utils._control.base.errors import RepositoryError
 from ..plugin_utils._control.repository.proposals.proposals import Proposals
@@ -32,7 +26,7 @@ _WAITING = ("open", "ready")
 class ActionModule(ControllerAction):
     """C(fleet.ota.proposal)."""
 
-    argument_spec: t.ClassVar[Arguments] = {
+    argument_spec: t.ClassVar[options.Options] = {
         "state": {
             "type": "str",
             "choices": ["signed", "applied", "denied", "withdrawn", "shown"],
@@ -44,7 +38,7 @@ class ActionModule(ControllerAction):
         "remark": {"type": "str", "default": ""},
         "by": {"type": "str"},
         "trust_root": {"type": "path"},
-        **SIGNING,
+        **options.SIGNING,
     }
     constraints: t.ClassVar[Arguments] = {
         "required_if": [
@@ -54,6 +48,7 @@ class ActionModule(ControllerAction):
             ("state", "withdrawn", ("id",)),
         ]
     }
+    variables: t.ClassVar[t.Mapping[str, str]] = {**named("repository", "remark"), **options.SIGNING_VARIABLES}
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """Bring the proposal to the wanted state."""
@@ -73,16 +68,16 @@ class ActionModule(ControllerAction):
         }
 
     def _show(self, proposals: Proposals, wanted: str | None) -> Result:
-        found = [proposals.get(wanted)] if wanted else proposals.list()
-        waiting = [one for one in found if wanted or one.state in _WAITING]
+        listed = [proposals.get(wanted)] if wanted else proposals.list()
+        waiting = [one for one in listed if wanted or one.state in _WAITING]
         before = [line for one in waiting for line in one.before]
         after = [line for one in waiting for line in one.after]
         return {
             "changed": False,
-            "proposals": [one.as_dict() for one in found],
+            "proposals": [one.as_dict() for one in listed],
             "content": {one.id: [line for line in one.after if line not in one.before] for one in waiting},
             "removed": {one.id: [line for line in one.before if line not in one.after] for one in waiting},
-            "lines": [str(one) for one in found],
+            "lines": [str(one) for one in listed],
             **self.diff(before, after, wanted or "proposals"),
         }
 

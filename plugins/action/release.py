@@ -10,17 +10,9 @@ import hashlib
 import pathlib
 import typing as t
 
-from ..plugin_utils._actions.controller import (
-    PROPOSING,
-    SIGNING,
-    Arguments,
-    ControllerAction,
-    Result,
-    here,
-    pinned_root,
-    request,
-    signing_ring,
-)
+from ..plugin_utils._actions import options
+from ..plugin_utils._actions.base import Arguments, Result, named
+from ..plugin_utils._actions.controller import ControllerAction, here, pinned_root, request, signing_ring
 from ..plugin_utils._control.base import urls
 from ..plugin_utils._control.base.errors import RepositoryError
 from ..plugin_utils._control.client import updater
@@ -30,36 +22,23 @@ from ..plugin_utils._control.repository import reproduce
 from ..plugin_utils._control.repository.repository import Change, Repository
 
 #: For the controller's user alone; the same default for every module that fetches.
-CACHE = "~/.cache/fleet-ota"
-
-
-#: The controller's TLS files for an https repository; the same for every module that fetches.
-TLS: Arguments = {
-    "type": "dict",
-    "options": {name: {"type": "path", "no_log": False} for name in ("ca", "certificate", "key")},
-    "required_together": [("certificate", "key")],
-}
 
 
 class ActionModule(ControllerAction):
     """C(fleet.ota.release)."""
 
-    argument_spec: t.ClassVar[Arguments] = {
+    argument_spec: t.ClassVar[options.Options] = {
         "state": {
             "type": "str",
             "choices": ["published", "promoted", "refreshed", "verified", "fetched"],
             "default": "published",
         },
+        **options.RELEASE,
         "repository": {"type": "str", "required": True},
         "source": {"type": "path"},
-        "channel": {"type": "str"},
-        "release": {"type": "str"},
         "attachments": {"type": "list", "elements": "path", "default": []},
-        "trust_root": {"type": "path"},
-        "cache": {"type": "path", "default": CACHE},
-        "tls": TLS,
-        **SIGNING,
-        **PROPOSING,
+        **options.SIGNING,
+        **options.PROPOSING,
     }
     constraints: t.ClassVar[Arguments] = {
         "required_if": [
@@ -69,6 +48,11 @@ class ActionModule(ControllerAction):
             ("state", "verified", ("source", "channel")),
             ("state", "fetched", ("release", "channel", "trust_root")),
         ]
+    }
+    variables: t.ClassVar[t.Mapping[str, str]] = {
+        **named("repository", "source", "channel", "attachments"),
+        **options.SIGNING_VARIABLES,
+        **options.PROPOSING_VARIABLES,
     }
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
@@ -111,8 +95,8 @@ class ActionModule(ControllerAction):
     def _verify(self, arguments: Arguments) -> Result:
         place = here(arguments["repository"])
         repository = Repository(place, trust_root=pinned_root(arguments, place))
-        found = reproduce.derive(repository, arguments["channel"], here(arguments["source"]))
-        return {"changed": False, "digest": found.digest, "standing": found.where, "payloads": found.lines}
+        derived = reproduce.derive(repository, arguments["channel"], here(arguments["source"]))
+        return {"changed": False, "digest": derived.digest, "standing": derived.where, "payloads": derived.lines}
 
     def _fetch(self, arguments: Arguments) -> Result:
         bundle = fetched(arguments)

@@ -9,19 +9,9 @@ from __future__ import annotations
 import pathlib
 import typing as t
 
-from ..plugin_utils._actions.controller import (
-    PROPOSING,
-    SIGNING,
-    Arguments,
-    ControllerAction,
-    Result,
-    here,
-    key_place,
-    passphrase,
-    pin,
-    pinned_root,
-    request,
-)
+from ..plugin_utils._actions import options
+from ..plugin_utils._actions.base import Arguments, Result, named
+from ..plugin_utils._actions.controller import ControllerAction, here, key_place, passphrase, pin, pinned_root, request
 from ..plugin_utils._control.base import libraries
 from ..plugin_utils._control.base.errors import KeyFileError
 from ..plugin_utils._control.keys.ring import KINDS, URI_SUFFIX, Ring, generate, public
@@ -47,7 +37,7 @@ _NAMED: Arguments = {
 class ActionModule(ControllerAction):
     """C(fleet.ota.repository)."""
 
-    argument_spec: t.ClassVar[Arguments] = {
+    argument_spec: t.ClassVar[options.Options] = {
         "path": {"type": "path", "required": True},
         "keys_dir": {"type": "path", "no_log": False},
         "roles": {"type": "dict", "options": {name: {"type": "dict", "options": _HOLDERS} for name in TOP}},
@@ -58,10 +48,16 @@ class ActionModule(ControllerAction):
         "expiry_days": {"type": "dict", "options": {name: {"type": "int"} for name in sorted(PERIODS)}},
         "state": {"type": "str", "choices": ["present", "shown"], "default": "present"},
         "trust_root": {"type": "path"},
-        **SIGNING,
-        **PROPOSING,
+        **options.SIGNING,
+        **options.PROPOSING,
     }
     constraints: t.ClassVar[Arguments] = {"required_if": [("state", "present", ("keys_dir",))]}
+    variables: t.ClassVar[t.Mapping[str, str]] = {
+        **named("keys_dir", "generate_keys", "roles", "channels", "approvals", "expiry_days"),
+        **options.SIGNING_VARIABLES,
+        **options.PROPOSING_VARIABLES,
+        "path": "fleet_ota_repository",
+    }
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """Generate missing keys if asked to, then make or change the repository; or show it."""
@@ -118,7 +114,7 @@ class ActionModule(ControllerAction):
 
 def _places(folder: pathlib.Path, name: str, entry: Arguments) -> list[Place]:
     """Where the keys of a role are; a bare name stands for ``keys_dir/NAME.pem``, ``NAME.uri`` or ``NAME.pub``."""
-    found: list[Place] = []
+    places: list[Place] = []
     for text in entry["keys"] or [name]:
         place = key_place(text)
         if isinstance(place, pathlib.Path) and "/" not in text:
@@ -126,8 +122,8 @@ def _places(folder: pathlib.Path, name: str, entry: Arguments) -> list[Place]:
             beside = place.with_suffix(URI_SUFFIX)
             if beside.is_file() and not place.is_file():
                 place = beside
-        found.append(place)
-    return found
+        places.append(place)
+    return places
 
 
 def _is_there(path: pathlib.Path) -> bool:

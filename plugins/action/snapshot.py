@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.fleet.ota.plugins.plugin_utils._actions import device
+from ..plugin_utils._actions import device, options
+from ..plugin_utils._actions.base import Arguments, Result
 
 
-class ActionModule(device.EngineAction):
+class ActionModule(device.DeviceAction):
     """``state``: present, absent, restored, proven or listed."""
 
-    SPEC: t.ClassVar[dict[str, t.Any]] = {
+    argument_spec: t.ClassVar[options.Options] = {
+        **options.DEVICE,
         "state": {
             "type": "str",
             "choices": ["present", "absent", "restored", "proven", "listed"],
@@ -24,7 +26,7 @@ class ActionModule(device.EngineAction):
         "paths": {"type": "list", "elements": "str"},
         "kind": {"type": "str", "choices": ["auto", "files", "btrfs", "lvm"], "default": "auto"},
     }
-    RULES: t.ClassVar[dict[str, t.Any]] = {
+    constraints: t.ClassVar[Arguments] = {
         "required_if": [
             ["state", "present", ["name", "paths"]],
             ["state", "absent", ["name"]],
@@ -40,8 +42,7 @@ class ActionModule(device.EngineAction):
         "listed": "list",
     }
 
-    def work(self) -> device.Result:
+    def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """One call."""
-        args = self.arguments
-        verb = self.ACTIONS[args["state"]]
-        return self.call("snapshot", action=verb, name=args["name"], paths=args["paths"], kind=args["kind"])
+        request = {key: arguments[key] for key in ("name", "paths", "kind")}
+        return self.call("snapshot", action=self.ACTIONS[arguments["state"]], **request)

@@ -8,24 +8,31 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.fleet.ota.plugins.plugin_utils._actions import device
-from ansible_collections.fleet.ota.plugins.plugin_utils._targets import offer
+from ..plugin_utils._actions import device, options
+from ..plugin_utils._actions.base import Arguments, Result
+from ..plugin_utils._targets import offer
 
 
-class ActionModule(device.EngineAction):
+class ActionModule(device.DeviceAction):
     """Nothing is installed; what is staged is checked again when it is used."""
 
-    SPEC: t.ClassVar[dict[str, t.Any]] = {**device.RELEASE, **device.TRANSFER, "window_end": {"type": "str"}}
-    RULES: t.ClassVar[dict[str, t.Any]] = device.RELEASE_RULES
+    argument_spec: t.ClassVar[options.Options] = {
+        **options.DEVICE,
+        **options.DEVICE_RELEASE,
+        **options.TRANSFER,
+        "window_end": {"type": "str"},
+    }
+    variables: t.ClassVar[t.Mapping[str, str]] = {**options.DEVICE_VARIABLES, **options.TRANSFER_VARIABLES}
+    constraints: t.ClassVar[Arguments] = options.DEVICE_RELEASE_RULES
 
-    def work(self) -> device.Result:
+    def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """Ask what is missing, then push it or let the device pull it, unless it is too late for that."""
         try:
-            return self._staged(offer.Until(self.arguments["window_end"]))
+            return self._staged(offer.Until(arguments["window_end"]))
         except offer.TooLate as error:
             return {"changed": False, "skipped": True, "staged": [], "bytes": 0, "msg": f"{self.host}: {error}"}
 
-    def _staged(self, until: offer.Until) -> device.Result:
+    def _staged(self, until: offer.Until) -> Result:
         until.insist()
         way = self.offer()
         files = way.bundle.payloads()

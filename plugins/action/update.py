@@ -6,142 +6,150 @@
 
 from __future__ import annotations
 
-import dataclasses
 import typing as t
 
-from ansible_collections.fleet.ota.plugins.plugin_utils._actions import device
-from ansible_collections.fleet.ota.plugins.plugin_utils._targets.record import Record
-from ansible_collections.fleet.ota.plugins.plugin_utils._targets.updater import Options, Result, Updater
+from ..plugin_utils._actions import device, options
+from ..plugin_utils._actions.base import Arguments, Result
+from ..plugin_utils._targets.record import Record
+from ..plugin_utils._targets.updater import Options, Step, Updater
 
 #: Outcomes after which there is nothing to send back.
 SETTLED = ("current", "refused", "deferred", "restored", "broken")
-DATA: dict[str, t.Any] = {
-    "path": {"type": "str", "required": True},
-    "on_restore": {"type": "str", "choices": ["keep", "restore"], "required": True},
-    "backup": {"type": "bool"},
-}
+#: What a transaction is told beside its release.
+TRANSACTION = ("guard", "snapshot", "protect", "keep_snapshots", "interlocks", "retry_rejected", "repair", "take_over")
 
 
-class ActionModule(device.EngineAction):
+class ActionModule(device.DeviceAction):
     """``state``: applied, extended, confirmed, restored, observed or rolled_back."""
 
-    SPEC: t.ClassVar[dict[str, t.Any]] = {
-        **device.RELEASE,
-        **device.TRANSFER,
+    argument_spec: t.ClassVar[options.Options] = {
+        **options.DEVICE_RELEASE,
+        **options.UPDATE,
         "state": {
             "type": "str",
             "choices": ["applied", "extended", "confirmed", "restored", "observed", "rolled_back"],
             "default": "applied",
         },
+        "confirm": {"type": "bool", "default": False},
         "journal": {"type": "path"},
         "rollout": {"type": "str"},
         "generation": {"type": "int", "default": 0},
-        "take_over": {"type": "bool", "default": False},
-        "deadline": {"type": "int", "default": 600},
-        "timeout": {"type": "float", "default": 1800},
         "wait": {"type": "float", "default": 20},
-        "guard": {"type": "str", "choices": ["auto", "systemd", "process", "none"], "default": "auto"},
-        "snapshot": {"type": "str", "choices": ["auto", "files", "btrfs", "lvm"], "default": "auto"},
-        "protect": {"type": "list", "elements": "str", "default": []},
-        "keep_snapshots": {"type": "int", "default": 1},
-        "data": {"type": "list", "elements": "dict", "default": [], "options": DATA},
-        "interlocks": {"type": "list", "elements": "dict", "default": []},
-        "retry_rejected": {"type": "bool", "default": False},
-        "repair": {"type": "bool", "default": False},
         "name": {"type": "str"},
         "overwrite": {"type": "bool", "default": False},
         "outcome": {"type": "str"},
         "reason": {"type": "str"},
         "peers": {"type": "int", "default": 1},
-        "first_contact": {"type": "float", "default": 25},
         "wanted": {"type": "dict"},
         "asking": {"type": "bool", "default": False},
     }
-    RULES: t.ClassVar[dict[str, t.Any]] = device.RELEASE_RULES
+    constraints: t.ClassVar[Arguments] = options.DEVICE_RELEASE_RULES
+    variables: t.ClassVar[t.Mapping[str, str]] = options.UPDATE_VARIABLES
 
     _record: Record | None = None
 
-    def run(self, tmp: t.Any = None, task_vars: t.Any = None) -> device.Result:
+    def run(self, tmp: str | None = None, task_vars: Arguments | None = None) -> Result:
         """The step, and with the journal of a slice what was written there, however the step went."""
         result = super().run(tmp, task_vars)
         if self._record and self._record.of_slice:
             reply = self._record.reply
+            written = [entry.get("outcome") for entry in self._record.written if entry["event"] == "device.outcome"]
             result["recorded"] = self._record.written
+            result["settled"] = any(outcome != "lost" for outcome in written)
             result["remembered"] = {key: reply.get(key) for key in ("instance", "sequence")}
         return result
 
-    def work(self) -> device.Result:
+    def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """One step of the transaction; see the module's documentation."""
-        args, state = self.arguments, self.arguments["state"]
+        state = arguments["state"]
         if self.check:
-            return self._checked()
-        record = self._record = Record(args["journal"], self.host, args["rollout"], args["generation"])
-        keys = ("guard", "snapshot", "protect", "keep_snapshots", "interlocks", "retry_rejected", "repair", "take_over")
-        settings = dict({key: args[key] for key in keys}, data=self._data())
-        options = Options(
-            args["deadline"], args["timeout"], args["wait"], settings, args["first_contact"], args["splay"]
-        )
-        if state == "restored" and args["outcome"] == "lost":
-            # its whole deadline was waited for just now: one more try, not another wait
-            options = dataclasses.replace(options, first_contact=0)
-        updater = Updater(self.device, record, options)
+            return self._dry_run()
+        record = Record(arguments["journal"], self.host, arguments["rollout"], arguments["generation"])
+        self._record = record
+        updater = Updater(self.device, record, self._options())
         if state in ("applied", "rolled_back"):
-            found = (
-                updater.apply(self.offer()) if state == "applied" else updater.rollback(args["name"], args["overwrite"])
-            )
-            if found.outcome is None and args["peers"] > 1:
-                updater.wait_for_peers()
-            return dict(self._result(found), rebooted=updater.rebooted)
+            return self._begin(updater)
         if state == "extended":
-            found = updater.extend(args["deadline"])
-            return dict(self._result(found), changed=found.outcome is None and bool(found.reply.get("transaction")))
+            step = updater.extend(arguments["deadline"])
+            return {**self._result(step), "changed": step.outcome is None and bool(step.reply.get("transaction"))}
         if state == "confirmed":
             return self._result(updater.confirm())
         if state == "observed":
-            return self._seen(updater.observe(args["wanted"], args["asking"]))
-        if args["outcome"] in SETTLED:
-            return {"changed": False, "outcome": args["outcome"], "msg": "nothing to restore"}
-        found = updater.restore("TEAM_CHECK", args["reason"] or "the team's own tasks failed")
+            return self._observation(updater.observe(arguments["wanted"], arguments["asking"]))
+        if arguments["outcome"] in SETTLED:
+            return {"changed": False, "outcome": arguments["outcome"], "msg": "nothing to restore"}
+        step = updater.restore("TEAM_CHECK", arguments["reason"] or "the team's own tasks failed")
         # A way back that was asked for is no failure of this task: the outcome is recorded, and the gate reads it.
-        return dict(self._result(found), failed=False)
+        return {**self._result(step), "failed": False}
 
-    def _checked(self) -> device.Result:
-        state, args = self.arguments["state"], self.arguments
-        if state == "applied":
-            wanted = {key: args[key] for key in ("interlocks", "retry_rejected", "repair")}
-            wanted["data"] = self._data()
-            reply = self.call("apply", **self.offer().request(), **wanted)
-        elif state == "rolled_back":
-            wanted = {key: args[key] for key in ("name", "overwrite", "interlocks")}
-            reply = self.call("rollback", **wanted)
+    def _begin(self, updater: Updater) -> Result:
+        """Install or go back; with C(confirm), keep it too."""
+        arguments = self.arguments
+        if arguments["state"] == "applied":
+            step = updater.apply(self.offer())
         else:
-            return {"changed": False, "skipped": True, "msg": "state %s has nothing to do in check mode" % state}
-        changed = reply.get("outcome") != "current"
-        return {"changed": changed, "outcome": reply.get("outcome"), "diff": device.shown(reply.get("diff")),
-                "release": reply.get("release"), "before": reply.get("before")}  # fmt: skip
+            step = updater.rollback(arguments["name"], arguments["overwrite"])
+        result = {**self._result(step), "rebooted": updater.rebooted}
+        if step.outcome is not None:
+            return result
+        if not arguments["confirm"]:
+            if arguments["peers"] > 1:
+                updater.wait_for_peers()
+            return result
+        return {**result, **self._result(updater.confirm()), "diff": result["diff"], "changed": result["changed"]}
+
+    def _dry_run(self) -> Result:
+        state, arguments = self.arguments["state"], self.arguments
+        if state == "applied":
+            settings = {key: arguments[key] for key in ("interlocks", "retry_rejected", "repair")}
+            reply = self.call("apply", **self.offer().request(), **settings, data=self._data())
+        elif state == "rolled_back":
+            reply = self.call("rollback", **{key: arguments[key] for key in ("name", "overwrite", "interlocks")})
+        else:
+            return {"changed": False, "skipped": True, "msg": f"state {state} has nothing to do in check mode"}
+        return {
+            "changed": reply.get("outcome") != "current",
+            "diff": device.shown(reply.get("diff")),
+            **{key: reply.get(key) for key in ("outcome", "release", "before")},
+        }
+
+    def _options(self) -> Options:
+        arguments = self.arguments
+        # after "lost" the whole deadline was waited for just now: one more try, not another wait
+        lost = arguments["state"] == "restored" and arguments["outcome"] == "lost"
+        return Options(
+            deadline=arguments["deadline"],
+            timeout=arguments["timeout"],
+            wait=arguments["wait"],
+            transaction={**{key: arguments[key] for key in TRANSACTION}, "data": self._data()},
+            first_contact=0 if lost else arguments["first_contact"],
+            splay=arguments["splay"],
+        )
 
     def _data(self) -> list[dict[str, t.Any]]:
-        """The data paths, each with what was said about it and nothing else: the release decides the rest."""
+        """The data paths, each with what was given for it and nothing else: the release decides the rest."""
         return [{key: value for key, value in one.items() if value is not None} for one in self.arguments["data"]]
 
-    def _result(self, found: Result) -> device.Result:
-        reply = found.reply
-        keys = ("transaction", "state", "release", "before", "health", "seconds")
-        result = {key: reply.get(key) for key in keys}
-        result.update(outcome=found.outcome, code=found.code, diff=device.shown(reply.get("diff")))
-        untouched = reply.get("again") or found.outcome in ("current", "refused", "deferred")
-        result["changed"] = bool(reply.get("transaction")) and not untouched
-        if found.failed:
+    def _result(self, step: Step) -> Result:
+        reply = step.reply
+        untouched = reply.get("again") or step.outcome in ("current", "refused", "deferred")
+        result: Result = {
+            **{key: reply.get(key) for key in ("transaction", "state", "release", "before", "health", "seconds")},
+            "outcome": step.outcome,
+            "code": step.code,
+            "diff": device.shown(reply.get("diff")),
+            "changed": bool(reply.get("transaction")) and not untouched,
+        }
+        if step.failed:
             result["failed"] = True
-            result["msg"] = "%s: %s (%s): %s" % (self.host, found.outcome, found.code, found.message)
+            result["msg"] = f"{self.host}: {step.outcome} ({step.code}): {step.message}"
         return result
 
-    def _seen(self, found: Result) -> device.Result:
-        reply = found.reply
+    def _observation(self, step: Step) -> Result:
         return {
             "changed": False,
-            "outcome": found.outcome,
-            "healthy": reply.get("healthy"),
-            "checks": reply.get("checks", {}),
-            "release": found.message,
+            "outcome": step.outcome,
+            "healthy": step.reply.get("healthy"),
+            "checks": step.reply.get("checks", {}),
+            "release": step.message,
         }

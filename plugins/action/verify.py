@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.fleet.ota.plugins.plugin_utils._actions import device
+from ..plugin_utils._actions import device, options
+from ..plugin_utils._actions.base import Arguments, Result
 
 
-class ActionModule(device.EngineAction):
+class ActionModule(device.DeviceAction):
     """Signatures, freshness, compatibility and memory, decided by the device; changes nothing."""
 
-    SPEC: t.ClassVar[dict[str, t.Any]] = {**device.RELEASE, "retry_rejected": {"type": "bool", "default": False}}
-    RULES: t.ClassVar[dict[str, t.Any]] = device.RELEASE_RULES
+    argument_spec: t.ClassVar[options.Options] = {**options.DEVICE, **options.DEVICE_RELEASE, **options.RETRY}
+    constraints: t.ClassVar[Arguments] = options.DEVICE_RELEASE_RULES
 
-    def work(self) -> device.Result:
+    def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """One call."""
-        reply = self.call("verify", bundle=self.bundle().wire(), retry_rejected=self.arguments["retry_rejected"])
+        reply = self.call("verify", bundle=self.bundle().wire(), retry_rejected=arguments["retry_rejected"])
         return {"changed": False, **reply}

@@ -16,6 +16,8 @@ requirements:
   - tuf >= 7.0.1 (on the controller)
   - securesystemslib[crypto] >= 1.6.0 (on the controller)
 notes:
+  - An option that the task does not give is read from the variable that the collection's playbooks have for it, such as
+    C(fleet_ota_waves), where there is one.
   - Relative paths begin in the directory in which Ansible was started.
   - Problems end the task with C(code), a reason code of the outcomes reference such as V(EXPIRED), beside
     C(msg).
@@ -66,21 +68,4 @@ options:
   proposal_days:
     description: Days until the proposal can no longer be signed; by default when the proposed metadata expires.
     type: int
-"""
-
-    TLS = r"""
-options:
-  tls:
-    description: TLS files of the controller for an https repository, PEM. Verification is never off.
-    type: dict
-    suboptions:
-      ca:
-        description: The only CA that the repository's server is believed by. Without it, the system's store.
-        type: path
-      certificate:
-        description: A client certificate of the controller, with intermediates if need be.
-        type: path
-      key:
-        description: The private key of O(tls.certificate), without a passphrase.
-        type: path
 """

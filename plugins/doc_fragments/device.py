@@ -28,44 +28,6 @@ notes:
   - A failure has C(code), a reason code of the outcomes reference such as V(HASH_MISMATCH), beside C(msg).
 """
 
-    RELEASE = r"""
-options:
-  bundle:
-    description:
-      - A file with a release that the controller verified, as M(fleet.ota.release) and M(fleet.ota.plan) return it.
-      - The device verifies it again from its own pinned root.
-    type: path
-  release:
-    description: Instead of O(bundle), the release as C(NAME) (the newest of the channel) or C(NAME/VERSION).
-    type: str
-  channel:
-    description: With O(release), its channel.
-    type: str
-  repository:
-    description: With O(release), the directory or URL of the repository.
-    type: str
-  trust_root:
-    description: With O(release), the pinned root.json of the controller.
-    type: path
-  cache:
-    description: With O(release), where verified metadata and fetched payloads are kept on the controller.
-    type: path
-    default: ~/.cache/fleet-ota
-  tls:
-    description: With O(release), TLS files of the controller for an https repository, PEM. Verification is never off.
-    type: dict
-    suboptions:
-      ca:
-        description: The only CA that the repository's server is believed by. Without it, the system's store.
-        type: path
-      certificate:
-        description: A client certificate of the controller, with intermediates if need be.
-        type: path
-      key:
-        description: The private key of O(tls.certificate), without a passphrase.
-        type: path
-"""
-
     RETRY = r"""
 options:
   retry_rejected:

@@ -27,13 +27,15 @@ options:
     type: list
     elements: str
   info:
-    description: For each host what M(fleet.ota.info) registered, failed and unreachable ones too.
+    description:
+      - For each host what M(fleet.ota.info) registered, failed and unreachable ones too. The default is what each host
+        has registered as C(fleet_ota_info).
     type: dict
-    required: true
   health:
-    description: For each host what M(fleet.ota.health) registered, if it was asked.
+    description:
+      - For each host what M(fleet.ota.health) registered, if it was asked. The default is what each host has registered
+        as C(fleet_ota_health).
     type: dict
-    default: {}
   journal_dir:
     description:
       - Directory of all journals. Of each host the newest rollout that plans it is told, without ways back; also the

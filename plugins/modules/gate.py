@@ -136,12 +136,17 @@ turns:
   elements: dict
 turn_of:
   description:
-    - For each host with a turn, in a list, the position of that in RV(turns). In parts by the first two letters of the
-      SHA-256 of the host's name, because templates get slow with large tables. Empty after
-      the wave.
+    - For each host with a turn, in a list, the position of that in RV(turns). Empty after the wave.
   returned: O(point=before) and O(point=after)
   type: dict
-  sample: {"cf": {"dev1": [0]}, "45": {"dev2": [0]}}
+  sample: {"dev1": [0], "dev2": [0]}
+steps:
+  description:
+    - Which tasks the devices of the wave need. V(hooks) are those of the role C(fleet.ota.update), because one of the
+      hosts has tasks of a team, V(devices) one that updates and confirms, V(workers) none, because O(workers) do them.
+    - Null for a wave that does not begin.
+  returned: O(point=before)
+  type: str
 idle:
   description:
     - Whether nothing is to be done in this wave, because all of its devices are as planned and it passed its gate

@@ -20,7 +20,8 @@ extends_documentation_fragment:
   - fleet.ota.attributes.device
   - fleet.ota.attributes.diff
   - fleet.ota.device
-  - fleet.ota.device.release
+  - fleet.ota.release
+  - fleet.ota.release.tls
   - fleet.ota.device.retry
   - fleet.ota.device.repair
   - fleet.ota.device.transfer

@@ -205,6 +205,10 @@ serial:
   returned: for V(joined)
   type: list
   elements: int
+steps:
+  description: Which tasks the devices of the part need, as RV(fleet.ota.gate#module:steps).
+  returned: for V(joined)
+  type: str
 open:
   description: Devices of the part that no outcome came of.
   returned: for V(left)

@@ -22,7 +22,8 @@ author:
 extends_documentation_fragment:
   - fleet.ota.attributes.controller
   - fleet.ota.control.requirements
-  - fleet.ota.control.tls
+  - fleet.ota.release
+  - fleet.ota.release.tls
 options:
   hosts:
     description: The targets in inventory order. The default is every host of the play (C(ansible_play_hosts_all)).
@@ -101,25 +102,6 @@ options:
     description: Whether devices that rejected this release before are planned all the same.
     type: bool
     default: false
-  bundle:
-    description: The release as C(fleet.ota.release) with V(state=fetched) kept it, instead of O(repository).
-    type: path
-  repository:
-    description: Directory or http(s) address of the repository. Verified afresh.
-    type: str
-  trust_root:
-    description: The pinned root metadata.
-    type: path
-  channel:
-    description: The channel.
-    type: str
-  release:
-    description: C(NAME/VERSION), or C(NAME) for the one with the highest counter in the channel.
-    type: str
-  cache:
-    description: Where verified metadata and payloads are kept, a directory for the controller's user alone.
-    type: path
-    default: ~/.cache/fleet-ota
   journal_dir:
     description:
       - Where journals are. The plan is compared with the one that the rollout's journal there follows now, and

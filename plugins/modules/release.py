@@ -28,7 +28,7 @@ author:
 extends_documentation_fragment:
   - fleet.ota.attributes.controller
   - fleet.ota.control.requirements
-  - fleet.ota.control.tls
+  - fleet.ota.release.tls
   - fleet.ota.control.signing
   - fleet.ota.control.proposing
 options:

@@ -17,6 +17,8 @@ description:
     the device ends on the old release or on the new one proven healthy, and knows which.
   - A lost connection is normal until the deadline and never makes the device unreachable for the play. Whatever
     happens becomes one outcome, written to the journal before the device is touched and again after.
+  - An option that the role C(fleet.ota.update) has as a variable C(fleet_ota_OPTION), such as O(deadline) as
+    C(fleet_ota_deadline), is read from that variable of the host where the task does not give it.
 version_added: 0.1.0
 author:
   - fleet.ota contributors (@fleet-ota)
@@ -24,7 +26,8 @@ extends_documentation_fragment:
   - fleet.ota.attributes.device
   - fleet.ota.attributes.diff
   - fleet.ota.device
-  - fleet.ota.device.release
+  - fleet.ota.release
+  - fleet.ota.release.tls
   - fleet.ota.device.retry
   - fleet.ota.device.repair
   - fleet.ota.device.transfer
@@ -42,6 +45,13 @@ options:
     type: str
     choices: [applied, extended, confirmed, restored, observed, rolled_back]
     default: applied
+  confirm:
+    description:
+      - With O(state=applied) and O(state=rolled_back), confirm at once over a new connection, as O(state=confirmed)
+        does, instead of leaving the device waiting for it. For devices on which no handlers and no tasks of a team
+        check anything in between.
+    type: bool
+    default: false
   peers:
     description:
       - How many devices are updated at the same time by this task. With more than one, a device that waits for its
@@ -248,6 +258,10 @@ recorded:
   returned: with the journal of a slice
   type: list
   elements: dict
+settled:
+  description: Whether this step recorded an outcome other than V(lost).
+  returned: with the journal of a slice
+  type: bool
 remembered:
   description: C(instance) and C(sequence), how many transactions the device has begun.
   returned: with the journal of a slice

@@ -20,7 +20,8 @@ extends_documentation_fragment:
   - fleet.ota.attributes.device
   - fleet.ota.attributes.no_diff
   - fleet.ota.device
-  - fleet.ota.device.release
+  - fleet.ota.release
+  - fleet.ota.release.tls
   - fleet.ota.device.retry
 options: {}
 seealso:

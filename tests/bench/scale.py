@@ -24,7 +24,7 @@ from tests.integration.project import Project
 from tests.lab import processes
 
 HERE = Path(__file__).resolve().parent
-#: What a rollout runs on every device: include, apply, two conditions, confirm, one more look. As many empty tasks.
+#: The yardstick, a play of so many empty tasks: it stays, so that figures of different days can be compared.
 TASKS = 6
 FORKS = 20
 

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import getpass
 import os
 import pathlib
@@ -16,98 +17,54 @@ import typing as t
 
 from ansible import constants as C
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 
 from .._control.base.errors import ControlError, TrustError
-from .._control.base.urls import hidden, host_of
+from .base import Action, Arguments, Result, plain
+from .hostvars import Inventory
 
 if t.TYPE_CHECKING:
     from .._control.keys.ring import Ring
     from .._control.repository.proposals.proposal import Request
-
-Arguments = dict[str, t.Any]
-Result = dict[str, t.Any]
 
 #: Where a passphrase is looked for when no file is named.
 ENVIRONMENT_VARIABLE = "FLEET_OTA_KEY_PASSPHRASE"
 #: And the PIN of a token.
 PIN_VARIABLE = "FLEET_OTA_KEY_PIN"
 
-#: Options with the secrets of keys.
-UNLOCKING: Arguments = {
-    "passphrase_file": {"type": "path", "no_log": False},
-    "pin_file": {"type": "path", "no_log": False},
-}
-#: Options of whoever signs.
-SIGNING: Arguments = {"keys": {"type": "list", "elements": "str", "no_log": False}, **UNLOCKING}
-#: Options of whoever proposes a change to others.
-PROPOSING: Arguments = {
-    "propose": {"type": "bool", "default": False},
-    "title": {"type": "str", "default": ""},
-    "requested_by": {"type": "str"},
-    "proposal_days": {"type": "int"},
-}
 
+class ControllerAction(Action):
+    """An action that never touches the device: no connection, no temporary files, no module."""
 
-class ControllerAction(ActionBase):
-    """An action that never touches the device: no connection, no temporary files, no module.
-
-    A subclass has ``argument_spec`` and further constraints of Ansible's validator in ``constraints``, and does its
-    work in :meth:`perform`.
-    """
-
-    TRANSFERS_FILES = False
     _requires_connection = False
-    _supports_check_mode = True
     _supports_async = False
 
-    argument_spec: t.ClassVar[Arguments] = {}
-    constraints: t.ClassVar[Arguments] = {}
-
-    def run(self, tmp: str | None = None, task_vars: Arguments | None = None) -> Result:
-        """Validate, work, and tell a :class:`ControlError` as an ordinary failure with its code and detail."""
-        result: Result = super().run(tmp, task_vars)
-        given = self.__dict__.setdefault("_given", self._task.args)  # a retried task runs this again
-        # null means "not given", also to what the validator requires
-        self._task.args = {key: value for key, value in given.items() if value is not None}
-        _validation, arguments = self.validate_argument_spec(argument_spec=self.argument_spec, **self.constraints)
-        self._task.args = hidden(self._task.args)
-        if arguments.get("notify"):
-            self._task.args["notify"] = hidden(plain(arguments["notify"]), host_of)
+    def attempt(self) -> Result:
+        """The work; a :class:`ControlError` becomes an ordinary failure with its code and detail."""
         try:
-            result.update(self.perform(plain(arguments), task_vars or {}))
+            return self.perform(self.arguments, self.task_vars)
         except ControlError as error:
             raise AnsibleActionFail(error.message, result={**error.detail, "code": error.code}) from error
         except OSError as error:
             place = f"{error.filename}: " if error.filename else ""
             raise AnsibleActionFail(f"{place}{error.strerror or error}; give another place or make room") from error
-        return result
 
-    def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
-        """Do the work of the task whose validated ``arguments`` these are, and return its result."""
-        raise NotImplementedError
+    def defaults(self, given: Arguments) -> Arguments:
+        """What variables say; a signer's keys are those of the folder C(fleet_ota_keys_dir) unless others are named."""
+        values = super().defaults(given)
+        if "keys" in self.variables and "keys" not in {**given, **values} and "keys_dir" not in self.argument_spec:
+            folder = self.variable("fleet_ota_keys_dir")
+            values.update({"keys": [folder]} if folder else {})
+        return values
 
-    @property
-    def check(self) -> bool:
-        """Whether nothing may be changed."""
-        return bool(self._task.check_mode)
+    @functools.cached_property
+    def inventory(self) -> Inventory:
+        """The variables of all hosts."""
+        return Inventory(self.task_vars.get("hostvars", {}))
 
     def diff(self, before: t.Iterable[str], after: t.Iterable[str], header: str) -> Result:
         """``diff`` of a result, from lines."""
         texts = {"before": "".join(f"{line}\n" for line in before), "after": "".join(f"{line}\n" for line in after)}
         return {"diff": {**texts, "before_header": header, "after_header": header}}
-
-
-def plain(value: t.Any) -> t.Any:
-    """``value`` from built-in types only: without Ansible's tags and lazy containers, ready for JSON and hashing."""
-    if isinstance(value, t.Mapping):
-        return {str(key): plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(entry) for entry in value]
-    for kind in (bool, int, float, str):  # bool before int: it is one
-        if isinstance(value, kind):
-            return value if kind is bool else kind(value)
-    return value
 
 
 def forks(task_vars: Arguments) -> int:
@@ -146,7 +103,7 @@ def key_place(text: str) -> pathlib.Path | str:
 
 
 def signing_ring(arguments: Arguments) -> Ring:
-    """The keys that the options :data:`SIGNING` name."""
+    """The keys that the options :data:`options.SIGNING` name."""
     from .._control.keys.ring import Ring
 
     places = [key_place(text) for text in arguments["keys"] or []]
@@ -168,7 +125,7 @@ def pinned_root(arguments: Arguments, repository: pathlib.Path) -> bytes | None:
 
 
 def request(arguments: Arguments) -> Request | None:
-    """How the options :data:`PROPOSING` want a change to be proposed; None if it is not to be."""
+    """How the options :data:`options.PROPOSING` want a change to be proposed; None if it is not to be."""
     from .._control.repository.proposals.proposal import Request
 
     if not arguments["propose"]:

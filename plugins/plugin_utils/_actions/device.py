@@ -11,104 +11,55 @@ from __future__ import annotations
 import typing as t
 
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
-from ansible.plugins.action import ActionBase
 
 from .._control.base.errors import ControlError
-from .._control.base.urls import hidden
 from .._control.client.bundle import Bundle
-from .._targets.engine.connection import Device, Reply
+from .._targets.base import Link, Reply
+from .._targets.engine.connection import Device
 from .._targets.engine.zipapp import program
 from .._targets.errors import DeviceLost, DeviceRefusal
 from .._targets.offer import Offer
+from . import options
+from .base import Action, Result
 
 # Ansible's main process imports an action before it forks the workers that run it. Packed here, the engine is there for
 # all of them; packed when it is needed, every task of every device does it again, a tenth of a rollout's CPU.
 program()
 
-Result = dict[str, t.Any]
-Spec = dict[str, dict[str, t.Any]]
 
-#: Where the device keeps things; the same for every module.
-DEVICE: Spec = {
-    "root": {"type": "str", "default": "/"},
-    "state_dir": {"type": "str", "default": "/var/lib/fleet-ota"},
-}
-#: Which release; the same for every module that takes one.
-RELEASE: Spec = {
-    "bundle": {"type": "path"},
-    "release": {"type": "str"},
-    "channel": {"type": "str"},
-    "repository": {"type": "str"},
-    "trust_root": {"type": "path"},
-    "cache": {"type": "path", "default": "~/.cache/fleet-ota"},
-    "tls": {
-        "type": "dict",
-        "options": {name: {"type": "path", "no_log": False} for name in ("ca", "certificate", "key")},
-        "required_together": [["certificate", "key"]],
-    },
-}
-#: How payloads reach a device.
-TRANSFER: Spec = {
-    "transfer": {"type": "str", "choices": ["push", "pull"], "default": "push"},
-    "mirrors": {"type": "list", "elements": "str", "default": []},
-    "splay": {"type": "int", "default": 0},
-}
-RELEASE_RULES: dict[str, t.Any] = {
-    "mutually_exclusive": [["bundle", "repository"]],
-    "required_together": [["release", "channel", "repository", "trust_root"]],
-}
+class DeviceAction(Action):
+    """An action on a device, over a link to it.
 
-
-class EngineAction(ActionBase):
-    """Base of the actions that call the engine on a device.
-
-    A subclass has ``SPEC`` (and ``RULES`` for :meth:`validate_argument_spec`) and :meth:`work`, which returns the
-    task's result and may raise DeviceRefusal, DeviceLost or ControlError.
+    Beside what :class:`Action` says, :meth:`perform` may raise DeviceRefusal, DeviceLost or ControlError.
     """
 
-    TRANSFERS_FILES = False
-    _supports_check_mode = True
-    SPEC: t.ClassVar[Spec] = {}
-    RULES: t.ClassVar[dict[str, t.Any]] = {}
+    variables: t.ClassVar[t.Mapping[str, str]] = options.DEVICE_VARIABLES
 
-    arguments: dict[str, t.Any]
-    device: Device
-    task_vars: dict[str, t.Any]
+    device: Link
 
-    def run(self, tmp: t.Any = None, task_vars: t.Any = None) -> Result:
-        """Validate, work, and turn each kind of failure into a result that names the device."""
-        result: Result = super().run(tmp, task_vars)
-        self.task_vars = task_vars or {}
+    def attempt(self) -> Result:
+        """The work; each kind of failure becomes a result that names the device."""
         self.host = str(self.task_vars.get("inventory_hostname", "device"))
-        self._task.args = self.__dict__.setdefault("_given", self._task.args)  # a retried task runs this again
-        _checked, self.arguments = self.validate_argument_spec(argument_spec={**DEVICE, **self.SPEC}, **self.RULES)
-        self._task.args = hidden(self._task.args)
-        self.check = bool(self._task.check_mode)
-        self.device = Device(
-            self, root=self.arguments["root"], state_dir=self.arguments["state_dir"], python=self._python()
-        )
+        arguments = self.arguments
+        places = {"root": arguments["root"], "state_dir": arguments["state_dir"]}
+        self.device = Device(self, **places, python=self._python(), name=self.host)
         try:
-            result.update(self.work())
+            result = self.perform(arguments, self.task_vars)
         except DeviceRefusal as error:
-            result.update(self.failure(error.code, error.message, outcome=error.outcome, detail=error.detail))
+            result = self.failure(error.code, error.message, outcome=error.outcome, detail=error.detail)
         except ControlError as error:
-            code = getattr(error, "code", None) or "RELEASE"
-            result.update(self.failure(code, str(error), outcome="refused"))
+            result = self.failure(getattr(error, "code", None) or "RELEASE", str(error), outcome="refused")
         except DeviceLost as error:
-            raise AnsibleConnectionFailure("%s: no contact: %s" % (self.host, error)) from error
+            raise AnsibleConnectionFailure(f"{self.host}: no contact: {error}") from error
         finally:
             self._remove_tmp_path(self._connection._shell.tmpdir)
         if not self._task.diff:
             result.pop("diff", None)
         return result
 
-    def work(self) -> Result:
-        """The task itself."""
-        raise NotImplementedError
-
     def failure(self, code: str, message: str, **more: t.Any) -> Result:
         """A failed result: the device, the reason and the next step in one sentence, the code beside it."""
-        return dict(failed=True, changed=False, code=code, msg="%s: %s: %s" % (self.host, code, message), **more)
+        return {"failed": True, "changed": False, "code": code, "msg": f"{self.host}: {code}: {message}", **more}
 
     def bundle(self) -> Bundle:
         """The verified release of the arguments; AnsibleActionFail when none is named."""
@@ -137,12 +88,12 @@ class EngineAction(ActionBase):
         return Offer(self.bundle(), args["transfer"], args["mirrors"], host=self.host, splay=args["splay"])
 
     def call(self, verb: str, **request: t.Any) -> Reply:
-        """:meth:`Device.call` with the task's check mode."""
+        """:meth:`Link.call` with the task's check mode."""
         return self.device.call(verb, check=self.check, **request)
 
     def _python(self) -> str | None:
-        found = self._templar.template(self.task_vars.get("ansible_python_interpreter"))
-        return str(found) if found and not str(found).startswith("auto") else None
+        interpreter = self._templar.template(self.task_vars.get("ansible_python_interpreter"))
+        return str(interpreter) if interpreter and not str(interpreter).startswith("auto") else None
 
 
 def shown(diff: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
@@ -152,13 +103,12 @@ def shown(diff: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
 
 def _lines(value: t.Any, indent: str = "") -> str:
     if not isinstance(value, dict):
-        return "%s%s\n" % (indent, value)
+        return f"{indent}{value}\n"
     text = ""
     for key in sorted(value):
         entry = value[key]
-        text += (
-            "%s%s:\n%s" % (indent, key, _lines(entry, indent + "  "))
-            if isinstance(entry, dict)
-            else ("%s%s: %s\n" % (indent, key, "absent" if entry is None else entry))
-        )
+        if isinstance(entry, dict):
+            text += f"{indent}{key}:\n" + _lines(entry, indent + "  ")
+        else:
+            text += f"{indent}{key}: {'absent' if entry is None else entry}\n"
     return text

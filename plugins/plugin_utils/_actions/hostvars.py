@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .controller import plain
+from .base import plain
 
 
 class Inventory(t.Mapping[str, t.Mapping[str, t.Any]]):
@@ -51,3 +51,10 @@ class _Variables(t.Mapping[str, t.Any]):
 
     def __len__(self) -> int:
         return len(self._variables)
+
+
+def registered(
+    name: str, hosts: t.Iterable[str], inventory: t.Mapping[str, t.Mapping[str, t.Any]]
+) -> dict[str, dict[str, t.Any]]:
+    """What a task registered as ``name``, by host, of the hosts that have it."""
+    return {host: inventory[host][name] for host in hosts if host in inventory and name in inventory[host]}

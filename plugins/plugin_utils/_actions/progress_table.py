@@ -55,14 +55,14 @@ class Table:
 
 def grid(progress: Progress) -> Grid:
     """The table itself."""
-    made = Grid(title=progress.rollout, caption=progress.rates() or None, expand=False)
+    table = Grid(title=progress.rollout, caption=progress.rates() or None, expand=False)
     for name in ("wave", "devices", "", "outcomes", "gate"):
-        made.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold")
     for wave in progress.waves:
         done = ProgressBar(total=len(wave.hosts) or 1, completed=len(wave.outcomes), width=20)
         state = Text(wave.state if not wave.reason else f"{wave.state}: {wave.reason}", _STATES.get(wave.state, ""))
-        made.add_row(wave.name, f"{len(wave.outcomes)}/{len(wave.hosts)}", done, _counts(wave), state)
-    return made
+        table.add_row(wave.name, f"{len(wave.outcomes)}/{len(wave.hosts)}", done, _counts(wave), state)
+    return table
 
 
 def _counts(wave: Wave) -> Text:

@@ -17,7 +17,7 @@ from .._control.base.errors import ControlError
 from .._control.client.bundle import Bundle
 
 if t.TYPE_CHECKING:
-    from .engine.connection import Device
+    from .base import Link
 
 
 class TooLate(Exception):
@@ -65,7 +65,7 @@ class Offer:
         if transfer == "pull" and not mirrors:
             raise ControlError("transfer is pull but no mirrors are named; name the URLs that serve targets/payloads")
         if splay < 0:
-            raise ControlError("splay is %d; give seconds, or 0 for none" % splay)
+            raise ControlError(f"splay is {splay}; give seconds, or 0 for none")
         self.bundle = bundle
         self._mirrors = list(mirrors) if transfer == "pull" else []
         self._pause = 0
@@ -77,7 +77,7 @@ class Offer:
         return {"bundle": self.bundle.wire(), **({} if self._pause else self._pull())}
 
     def bring(
-        self, device: Device, missing: t.Iterable[t.Mapping[str, t.Any]], until: Until | None = None
+        self, device: Link, missing: t.Iterable[t.Mapping[str, t.Any]], until: Until | None = None
     ) -> dict[str, t.Any]:
         """Push what the device says is missing, or wait until it may pull; what that adds to :meth:`request`.
 
@@ -102,7 +102,7 @@ class Offer:
         return {"pull": {entry["sha256"]: self._urls(entry["sha256"]) for entry in self.bundle.payloads()}}
 
     def _urls(self, sha256: str) -> list[str]:
-        return ["%s/targets/payloads/%s" % (mirror.rstrip("/"), sha256) for mirror in self._mirrors]
+        return [f"{mirror.rstrip('/')}/targets/payloads/{sha256}" for mirror in self._mirrors]
 
 
 def share(host: str, payloads: t.Iterable[str], splay: int) -> int:

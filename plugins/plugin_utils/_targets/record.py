@@ -49,10 +49,10 @@ class Record:
         self.insist()
         if self._journal:
             keys = ("transaction", "before", "release", "seconds", "health", "sequence")
-            found = {key: (reply or {}).get(key) for key in keys}
-            found["after"] = found.pop("release") if outcome in ("updated", "current") else found["before"]
-            found.pop("release", None)
-            self.written.append(self._journal.outcome(self._device, outcome, code=code, message=message, **found))
+            facts = {key: (reply or {}).get(key) for key in keys}
+            facts["after"] = facts.pop("release") if outcome in ("updated", "current") else facts["before"]
+            facts.pop("release", None)
+            self.written.append(self._journal.outcome(self._device, outcome, code=code, message=message, **facts))
         self.reply = reply or self.reply
         if self._devices:
             devices.note(self._devices, self._device, reply or {})
@@ -99,10 +99,10 @@ class Record:
 
         ``checkpoint`` is :meth:`checkpoint`, if it is at hand.
         """
-        known = checkpoint or self.checkpoint()
-        found = {"rollout": self.rollout, "generation": self.generation or None}
-        found["holder"] = checkpoints.chain(known) if known else None
-        return {key: value for key, value in found.items() if value is not None}
+        witnessed = checkpoint or self.checkpoint()
+        run = {"rollout": self.rollout, "generation": self.generation or None}
+        run["holder"] = checkpoints.chain(witnessed) if witnessed else None
+        return {key: value for key, value in run.items() if value is not None}
 
     @property
     def of_slice(self) -> bool:

@@ -19,7 +19,7 @@ import typing as t
 from ...module_utils._device.base.states import AT_WORK, State
 from .._control.base.errors import ControlError
 from .._control.journal.outcomes import AS_PLANNED
-from .engine.connection import Device, Reply
+from .base import Link, Reply
 from .errors import DeviceLost, DeviceRefusal
 from .offer import Offer
 from .record import Record
@@ -49,8 +49,8 @@ class Options:
 
 
 @dataclasses.dataclass
-class Result:
-    """What came of a step: ``outcome`` is None while the device waits for a confirm."""
+class Step:
+    """What came of a step of the transaction: ``outcome`` is None while the device waits for a confirm."""
 
     outcome: str | None
     code: str | None
@@ -66,7 +66,7 @@ class Result:
 class Updater:
     """Drives one device through one step."""
 
-    def __init__(self, device: Device, record: Record, options: Options) -> None:
+    def __init__(self, device: Link, record: Record, options: Options) -> None:
         self.device = device
         self.record = record
         self.options = options
@@ -80,7 +80,7 @@ class Updater:
 
     # -- steps ---------------------------------------------------------------------------------------------------
 
-    def apply(self, offer: Offer) -> Result:
+    def apply(self, offer: Offer) -> Step:
         """Verify, snapshot, guard, install and check on the device, up to ``unconfirmed`` or an end."""
 
         def ask() -> Reply:
@@ -93,13 +93,13 @@ class Updater:
 
         return self._begin(ask)
 
-    def rollback(self, name: str | None, overwrite: bool) -> Result:
+    def rollback(self, name: str | None, overwrite: bool) -> Step:
         """Go back to the release before, up to ``unconfirmed`` or an end."""
         return self._begin(
             lambda: self._call("rollback", {"name": name, "overwrite": overwrite, **self._transaction()})
         )
 
-    def confirm(self) -> Result:
+    def confirm(self) -> Step:
         """Confirm over a new connection what waits for it."""
         run = self.record.run()
 
@@ -108,7 +108,7 @@ class Updater:
 
         return self._conclude(ask)
 
-    def extend(self, seconds: int) -> Result:
+    def extend(self, seconds: int) -> Step:
         """Give what waits for a confirm ``seconds`` from now."""
         run = self.record.run()
         return self._conclude(lambda: self.device.call("extend", deadline=seconds, **run))
@@ -123,7 +123,7 @@ class Updater:
         with contextlib.suppress(DeviceLost, DeviceRefusal):
             self.device.call("extend", deadline=longest, **self.record.run())
 
-    def restore(self, code: str, message: str) -> Result:
+    def restore(self, code: str, message: str) -> Step:
         """Send the device back from what it has not confirmed."""
         run = self.record.run()
 
@@ -132,57 +132,58 @@ class Updater:
 
         return self._conclude(ask, untouched=(code, message))
 
-    def observe(self, wanted: t.Mapping[str, t.Any] | None = None, asking: bool = False) -> Result:
+    def observe(self, wanted: t.Mapping[str, t.Any] | None = None, asking: bool = False) -> Step:
         """Look at the device once more: its health, and an outcome it came to that is not on record yet.
 
         With ``wanted`` (``name`` and ``digest`` of a release), a device that is on record as planned and runs another
         one since becomes ``deferred`` (``MOVED``). When ``asking``, at the begin of a run, a device on record as
         planned that gives no answer stays so: devices are switched off, or this run has not their passwords.
         """
-        known = self.record.known()
-        settled = known in AS_PLANNED
+        outcome = self.record.known()
+        settled = outcome in AS_PLANNED
         try:
             reply = self._patiently(lambda: self.device.call("health", own=True))
         except DeviceLost as error:
             # whoever was not touched is not lost: it waits for its turn, on or off
-            if known == "deferred" or (asking and settled):
-                return Result(known, self.record.known_code(), "no contact now", {})
+            if outcome == "deferred" or (asking and settled):
+                return Step(outcome, self.record.known_code(), "no contact now", {})
             return self._written("lost", "UNREACHABLE", str(error), {})
         except DeviceRefusal as error:
             if error.code == "LOGIN" and (asking or not settled):  # it says nothing of the device
-                return Result(known, error.code, error.message, {})
+                return Step(outcome, error.code, error.message, {})
             self.record.seen(False, None)  # a look that says nothing is not healthy
-            return Result("refused", error.code, error.message, {})
+            return Step("refused", error.code, error.message, {})
         kept = self.record.unknown(reply.get("witness") or [])
         if kept:  # what else it says of itself would hide that
             why = self.record.lacks(kept)
             if self.record.known_code() != "AHEAD":
                 self.record.outcome("deferred", "AHEAD", why)
-            return Result("deferred", "AHEAD", why, {})
-        found = reply.get("transaction") or {}
-        ours = found.get("rollout") is not None and found.get("rollout") == self.record.rollout
-        if ours and found.get("outcome") and found["outcome"] != known and not settled:
-            self.record.outcome(found["outcome"], found.get("code"), found.get("message"), found)
-        if asking and not ours and known == "lost":
+            return Step("deferred", "AHEAD", why, {})
+        transaction = reply.get("transaction") or {}
+        ours = transaction.get("rollout") is not None and transaction.get("rollout") == self.record.rollout
+        if ours and transaction.get("outcome") and transaction["outcome"] != outcome and not settled:
+            self.record.outcome(
+                transaction["outcome"], transaction.get("code"), transaction.get("message"), transaction
+            )
+        if asking and not ours and outcome == "lost":
             return self._written("deferred", "MISSED", "gave no answer in its turn, and nothing was begun on it", {})
         releases = [entry["current"] for entry in (reply.get("releases") or {}).values() if entry["current"]]
-        shown = ", ".join("%s %s" % (entry["name"], entry["version"]) for entry in releases)
+        shown = ", ".join(f"{entry['name']} {entry['version']}" for entry in releases)
         if wanted and settled and wanted["digest"] not in [entry.get("digest") for entry in releases]:
-            message = "runs %s now, which this rollout did not bring; its next run updates it again" % (
-                shown or "nothing"
-            )
+            release = shown or "nothing"
+            message = f"runs {release} now, which this rollout did not bring; its next run updates it again"
             return self._written("deferred", "MOVED", message, {})
         self.record.seen(bool(reply["healthy"]), shown or None)
-        return Result(None, None, shown, reply)
+        return Step(None, None, shown, reply)
 
     # -- how they go ---------------------------------------------------------------------------------------------
 
     def _transaction(self) -> dict[str, t.Any]:
-        found = dict(self.options.transaction, deadline=self.options.deadline, wait=self.options.wait)
+        request = dict(self.options.transaction, deadline=self.options.deadline, wait=self.options.wait)
         checkpoint = self.record.checkpoint()
-        found.update(self.record.run(checkpoint), generation=self.record.generation)
-        found.update(checkpoint=checkpoint, expected=self.record.expected())
-        return found
+        request.update(self.record.run(checkpoint), generation=self.record.generation)
+        request.update(checkpoint=checkpoint, expected=self.record.expected())
+        return request
 
     def _call(self, verb: str, request: dict[str, t.Any]) -> Reply:
         """Call the device; one that has witnessed this journal before is shown that it still has what it witnessed."""
@@ -197,14 +198,14 @@ class Updater:
         request["witnessed"] = kept
         return self.device.call(verb, **request)
 
-    def _begin(self, ask: t.Callable[[], Reply]) -> Result:
+    def _begin(self, ask: t.Callable[[], Reply]) -> Step:
         """Record, ask, and wait until the device waits for a confirm or has come to an end."""
         unresolved = self.record.unresolved()
         self.record.pending()
         try:
             reply = self._follow(self._patiently(ask))
         except DeviceLost as error:
-            return self._written("lost", "UNREACHABLE", "no contact: %s" % error, {})
+            return self._written("lost", "UNREACHABLE", f"no contact: {error}", {})
         except DeviceRefusal as error:
             if error.code == "LOGIN" and unresolved:  # what an earlier run began there may be at work
                 return self._written("timed_out", error.code, error.message, {})
@@ -214,15 +215,15 @@ class Updater:
         except TimeoutError as error:
             return self._written("timed_out", "NO_ANSWER", str(error), {})
         if reply["state"] == State.UNCONFIRMED:
-            return Result(None, None, "", reply)
+            return Step(None, None, "", reply)
         return self._written(reply.get("outcome") or "timed_out", reply.get("code"), reply.get("message"), reply)
 
-    def _conclude(self, ask: t.Callable[[], Reply], untouched: tuple[str, str] | None = None) -> Result:
+    def _conclude(self, ask: t.Callable[[], Reply], untouched: tuple[str, str] | None = None) -> Step:
         self.record.insist()
         try:
             reply = self._follow(self._patiently(ask))
         except DeviceLost as error:
-            return self._written("lost", "UNREACHABLE", "no contact: %s" % error, {})
+            return self._written("lost", "UNREACHABLE", f"no contact: {error}", {})
         except DeviceRefusal as error:
             self._give_way(error)
             replaced = error.code == "STALE"
@@ -234,11 +235,11 @@ class Updater:
         if untouched and not reply.get("transaction"):  # the team stopped it before the device was touched
             return self._written("refused", untouched[0], untouched[1], reply)
         if untouched:
-            message = "asked to go back, the device is still %s; its guard decides" % reply.get("state")
+            message = f"asked to go back, the device is still {reply.get('state')}; its guard decides"
             return self._written("timed_out", "NO_ANSWER", message, reply)
-        return Result(None, None, "", reply)
+        return Step(None, None, "", reply)
 
-    def _refused(self, error: DeviceRefusal) -> Result:
+    def _refused(self, error: DeviceRefusal) -> Step:
         """A refusal because of what happened to this device earlier in this rollout is that outcome, not a new one."""
         if error.code == "REJECTED":
             last = error.detail.get("last") or {}
@@ -252,10 +253,10 @@ class Updater:
         if error.code == "STALE":
             self.record.insist()
 
-    def _written(self, outcome: str, code: str | None, message: str | None, reply: Reply) -> Result:
+    def _written(self, outcome: str, code: str | None, message: str | None, reply: Reply) -> Step:
         if outcome != self.record.known():  # the role may ask again for what is on record already
             self.record.outcome(outcome, code, message, reply)
-        return Result(outcome, code, message or "", reply)
+        return Step(outcome, code, message or "", reply)
 
     def _patiently(self, ask: t.Callable[[], Reply]) -> Reply:
         """Ask until there is an answer; contact may be lost for as long as the device's own deadline."""
@@ -280,7 +281,7 @@ class Updater:
         self._seen(reply)
         while reply.get("state") in AT_WORK:
             if time.monotonic() > end:
-                raise TimeoutError("still %s after %d s; its guard decides" % (reply["state"], self.options.timeout))
+                raise TimeoutError(f"still {reply['state']} after {self.options.timeout:.0f} s; its guard decides")
             started = time.monotonic()
             if reply.get("rebooting"):
                 reply = self._out_of_the_boot(reply, end)
@@ -304,7 +305,7 @@ class Updater:
                 reply = self._seen(self.device.call("status", fresh=True))
             except DeviceLost as error:
                 if time.monotonic() > min(away_until, end):
-                    raise DeviceLost("it went down to reboot and did not come back: %s" % error) from error
+                    raise DeviceLost(f"it went down to reboot and did not come back: {error}") from error
                 continue
             if not reply.get("rebooting") or reply.get("boot_id") != before:
                 return reply

@@ -69,7 +69,7 @@ class Turn:
         :class:`ControlError` when nothing can be recorded, or another run follows the rollout (``STALE``): slices that
         are at work come to their end first.
         """
-        found: list[Slice] = []
+        slices_: list[Slice] = []
         failures: list[ControlError] = []
         with concurrent.futures.ThreadPoolExecutor(max_workers=2 * len(self._workers) + 2) as pool:
             jobs = self._share(pool, devices, again=False)
@@ -78,14 +78,14 @@ class Turn:
                 for job in done:
                     try:
                         over = job.result()
-                        found.append(over)
+                        slices_.append(over)
                         if over.open:
                             jobs |= self._taken_over(pool, over)
                     except ControlError as error:
                         failures.append(error)
         if failures:
             raise failures[0]
-        return found
+        return slices_
 
     def _taken_over(self, pool: concurrent.futures.Executor, over: Slice) -> set[concurrent.futures.Future[Slice]]:
         self._gone.add(over.worker)

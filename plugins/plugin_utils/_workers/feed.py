@@ -59,11 +59,11 @@ class Lines:
         """The next line, empty at the end. Raises ValueError for an archive that is none."""
         line = self._reader.readline()
         try:
-            said = json.loads(line)
+            event = json.loads(line)
         except ValueError:
             return line  # the processor says so
-        if isinstance(said, dict) and "zipfile" in said:
-            self._archive(said["zipfile"])
+        if isinstance(event, dict) and "zipfile" in event:
+            self._archive(event["zipfile"])
             return _NOTHING
         return line
 

@@ -17,14 +17,13 @@ import yaml
 from ansible import constants as C
 from ansible.errors import AnsibleError
 
-from .._actions.controller import plain
+from .._actions.base import plain
+from .._actions.steps import HOOKS
 from .._control.base.errors import PlanError
 
 #: Of the collection's own variables a worker gets those of the role, and what a team's tasks may ask for. The others
 #: are the rollout's alone: addresses with passwords, keys, and plans of thousands of devices.
 LABELS = frozenset({"fleet_ota_hardware", "fleet_ota_site", "fleet_ota_labels", "fleet_ota_timezone"})
-#: The files of the team's tasks.
-HOOKS = ("fleet_ota_hook_before", "fleet_ota_hook_installed", "fleet_ota_hook_after")
 #: Where a device's private key is named.
 KEYS = ("ansible_ssh_private_key_file", "ansible_private_key_file")
 _NOBODYS = frozenset({*C.INTERNAL_STATIC_VARS, "omit", "vars", "environment", "ansible_check_mode", "ansible_local"})
@@ -65,24 +64,24 @@ class Source:
         """
         if name not in self._known:
             rendered, raw = self._hostvars[name], self._hostvars.raw_get(name)
-            found = {str(key): _value(rendered, raw, key) for key in raw if _wanted(key)}
-            self._known[name] = {**found, **self._of_play, **self.hooks(name)}
+            values = {str(key): _value(rendered, raw, key) for key in raw if _wanted(key)}
+            self._known[name] = {**values, **self._of_play, **self.hooks(name)}
         return self._known[name]
 
     def hooks(self, name: str) -> Variables:
         """Where the worker finds the files of the team's tasks. Raises :class:`PlanError` for one it would not have."""
-        rendered, found = self._hostvars[name], {}
+        rendered, places = self._hostvars[name], {}
         for hook in HOOKS:
             path = self._of_play.get(hook) or (plain(rendered[hook]) if hook in rendered else None)
             if path:
-                found[hook] = Template("{{ playbook_dir }}/%s" % self._place(f"{name}: {hook}", str(path)))
-        return found
+                places[hook] = Template("{{ playbook_dir }}/" + self._place(f"{name}: {hook}", str(path)))
+        return places
 
     def groups(self, names: t.Collection[str]) -> dict[str, list[str]]:
         """The groups of these hosts, with those of them that are in each."""
         chosen = set(names)
-        found = {group: [name for name in members if name in chosen] for group, members in self._groups.items()}
-        return {group: members for group, members in found.items() if members and group not in ("all", "ungrouped")}
+        groups = {group: [name for name in members if name in chosen] for group, members in self._groups.items()}
+        return {group: members for group, members in groups.items() if members and group not in ("all", "ungrouped")}
 
     def _place(self, what: str, path: str) -> str:
         if self._files:
@@ -117,7 +116,7 @@ def make(source: Source, names: t.Sequence[str], keys: pathlib.Path, instead: Va
                 if path not in copied:
                     copied[path] = str(len(copied))
                     _copy(pathlib.Path(path).expanduser(), keys / copied[path])
-                variables[key] = Template("{{ playbook_dir | dirname }}/%s/%s" % (keys.name, copied[path]))
+                variables[key] = Template("{{ playbook_dir | dirname }}/" + f"{keys.name}/{copied[path]}")
     children = {group: {"hosts": dict.fromkeys(members)} for group, members in source.groups(names).items()}
     return yaml.dump({"all": {"hosts": hosts, "children": children}}, Dumper=_Dumper, sort_keys=False).encode()
 

@@ -73,7 +73,7 @@ def made(job: Job, worker: Worker, devices: t.Sequence[str], again: bool) -> t.I
         own = slices.begin(job.book, path, worker.name, job.generation)
         _put_open(job, own, devices)
         _put_memory(folder_of(job.book.path, rollout), folder / "journal" / FOLDER, devices)
-        said = {
+        settings = {
             "rollout": rollout,
             "generation": job.generation,
             "forks": worker.forks,
@@ -81,7 +81,7 @@ def made(job: Job, worker: Worker, devices: t.Sequence[str], again: bool) -> t.I
             "journal": str(path.relative_to(folder)),
             "bundle": "bundle/bundle.json",
         }
-        _write(folder / "env" / "extravars", json.dumps({"fleet_ota_slice": said}).encode())
+        _write(folder / "env" / "extravars", json.dumps({"fleet_ota_slice": settings}).encode())
         yield folder
 
 
@@ -160,11 +160,11 @@ def _put_open(job: Job, own: Journal, devices: t.Sequence[str]) -> None:
             own.pending(name, job.generation)
 
 
-def _put_memory(known: pathlib.Path | None, folder: pathlib.Path, devices: t.Sequence[str]) -> None:
+def _put_memory(source: pathlib.Path | None, folder: pathlib.Path, devices: t.Sequence[str]) -> None:
     for name in devices:
-        found = read(known, name) if known else None
-        if found:
-            note(folder, name, found)
+        memory = read(source, name) if source else None
+        if memory:
+            note(folder, name, memory)
 
 
 def _write(path: pathlib.Path, content: bytes) -> None:

@@ -75,22 +75,22 @@ class Worker:
 
 def parse(entries: t.Iterable[t.Mapping[str, t.Any]], forks: int) -> list[Worker]:
     """The workers of the variable; ``forks`` for who has none. Raises :class:`PlanError` naming every problem."""
-    found: list[Worker] = []
+    workers: list[Worker] = []
     problems: list[str] = []
     for entry in entries:
         given = {key: value for key, value in entry.items() if value is not None}
         name = str(given["name"])
         wrong = _problem(given)
-        if not wrong and name in (other.name for other in found):
+        if not wrong and name in (other.name for other in workers):
             wrong = "another one has this name; give each its own"
         if wrong:
             problems.append(f"worker {name!r}: {wrong}")
             continue
         runner = (str(given.get("runner", "ansible-runner")),)
-        found.append(Worker(name, _start(given), runner, given.get("forks", forks), given.get("variables", {})))
+        workers.append(Worker(name, _start(given), runner, given.get("forks", forks), given.get("variables", {})))
     if problems:
         raise PlanError(f"fleet_ota_workers cannot be used: {'; '.join(problems)}", problems=problems)
-    return found
+    return workers
 
 
 def together(entries: t.Iterable[t.Mapping[str, t.Any]], forks: int) -> int:

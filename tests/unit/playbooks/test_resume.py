@@ -47,8 +47,8 @@ class CallbackModule(CallbackBase):
         self._count("end")
 """
 #: More tasks than any rollout of two devices has: the test ends at the first number that kills nothing.
-MOST = 120
-STEP = 17
+MOST = 60
+STEP = 8
 
 
 def killed(fleet: Fleet, number: int, when: str) -> bool:
@@ -99,6 +99,6 @@ def test_killed_at_tasks(make_fleet: MakeFleet, when: str) -> None:
 def test_killed_at_every_task(make_fleet: MakeFleet, when: str) -> None:
     for number in range(1, MOST):
         if not comes_to_its_end(make_fleet, number, when):
-            assert number > 20
+            assert number > 15
             return
     pytest.fail("never came to an end")

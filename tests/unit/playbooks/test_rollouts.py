@@ -40,7 +40,7 @@ def test_check_mode_touches_neither_devices_nor_journal_and_shows_the_difference
     assert fleet.trees(state=True) == before
     assert not (fleet.folder / "journal").exists()
     # both waves are shown, each with what is and what would be
-    assert tasks_of(ran, "fleet.ota.update : Verify, snapshot, guard, install and check on the device") == ["d1", "d2"]
+    assert tasks_of(ran, "Update the device and confirm it over a new connection") == ["d1", "d2"]
     assert ran.text.count("-release: gateway 1") == 2
     assert ran.text.count("+release: gateway 2") == 2
     assert "+canary: d1" in ran.text
@@ -72,7 +72,7 @@ def test_limit_from_rollout_to_rollback(make_fleet: MakeFleet) -> None:
 
     ran = fleet.play("status", "--limit", "d3")
     assert ran.rc == 0, ran.text
-    assert tasks_of(ran, "Show it") == ["d3"]
+    assert tasks_of(ran, "Show the state of the device") == ["d3"]
     assert "gateway 2, last transaction updated" in ran.text
 
     # the same command without the limit does the rest, and nothing twice

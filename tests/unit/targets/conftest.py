@@ -13,12 +13,13 @@ import pytest
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.client import bundle
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.journal import Journal
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.record import Record as JournalRecord
-from ansible_collections.fleet.ota.plugins.plugin_utils._targets import offer, updater
-from ansible_collections.fleet.ota.plugins.plugin_utils._targets.engine.connection import Device, Reply
+from ansible_collections.fleet.ota.plugins.plugin_utils._targets import base, offer, updater
+from ansible_collections.fleet.ota.plugins.plugin_utils._targets.base import Reply
 from ansible_collections.fleet.ota.plugins.plugin_utils._targets.errors import DeviceLost, DeviceRefusal
 from ansible_collections.fleet.ota.plugins.plugin_utils._targets.offer import Offer
 from ansible_collections.fleet.ota.plugins.plugin_utils._targets.record import Record
-from ansible_collections.fleet.ota.plugins.plugin_utils._targets.updater import Options, Result, Updater
+from ansible_collections.fleet.ota.plugins.plugin_utils._targets.updater import Options, Updater
+from ansible_collections.fleet.ota.plugins.plugin_utils._targets.updater import Step as Outcome
 
 from .connection import Connection, Place
 
@@ -42,15 +43,17 @@ class Clock:
         self.now += seconds
 
 
-class ScriptedDevice(Device):
+class ScriptedDevice(base.Link):
     """Takes one step of ``script`` with each call; the last one again and again.
 
     ``calls`` are the requests as they came, ``journal_at_first_call`` is what was on record when the first one did,
     ``forgotten`` how often the connection was dropped. A call takes ``seconds``.
     """
 
+    kind = "scripted"
+
     def __init__(self, clock: Clock, journal: Journal) -> None:
-        self.answered = False
+        super().__init__("dev1")
         self.script: list[Step] = []
         self.seconds = 0.0
         self.calls: list[tuple[str, dict[str, t.Any]]] = []
@@ -59,7 +62,7 @@ class ScriptedDevice(Device):
         self.forgotten = 0
         self._clock, self._journal = clock, journal
 
-    def call(self, verb: str, data: bytes = b"", /, *, fresh: bool = False, **request: t.Any) -> Reply:
+    def ask(self, verb: str, data: bytes = b"", /, *, fresh: bool = False, **request: t.Any) -> Reply:
         if not self.calls:
             self.journal_at_first_call = [record["event"] for record in self._journal.read()]
         self.calls.append((verb, {**request, "fresh": fresh}))
@@ -80,7 +83,7 @@ class ScriptedDevice(Device):
         self.forgotten += 1
 
     @property
-    def verbs(self) -> list[str]:
+    def asked(self) -> list[str]:
         """The verbs of ``calls``."""
         return [verb for verb, _request in self.calls]
 
@@ -114,7 +117,7 @@ class Link:
         self.device.script = list(steps)
         return self
 
-    def apply(self, *, pull: bool = False, splay: int = 0) -> Result:
+    def apply(self, *, pull: bool = False, splay: int = 0) -> Outcome:
         """Offer the release."""
         return self.updater.apply(self.offered(pull=pull, splay=splay))
 

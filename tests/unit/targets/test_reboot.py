@@ -20,7 +20,7 @@ def test_it_is_asked_over_new_connections_until_it_shows_another_boot(link: Link
     found = link.script(*steps).apply()
     assert found.outcome is None
     assert link.updater.rebooted
-    assert link.device.verbs == ["apply", *["status"] * 5]
+    assert link.device.asked == ["apply", *["status"] * 5]
     asked = [request for _verb, request in link.device.calls[1:5]]
     assert all(request["fresh"] and "wait" not in request for request in asked), "nobody holds a connection"
     assert link.device.forgotten >= 4

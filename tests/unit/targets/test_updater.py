@@ -35,7 +35,7 @@ MISSING = {"sha256": "aa", "length": 10, "offset": 4}
 def test_a_device_that_waits_for_its_confirm_has_no_outcome_yet(link: Link) -> None:
     found = link.script(reply("installing"), reply("checking"), reply("unconfirmed")).apply()
     assert (found.outcome, found.failed) == (None, False)
-    assert link.device.verbs == ["apply", "status", "status"]
+    assert link.device.asked == ["apply", "status", "status"]
     assert link.events == ["device.pending"]
     assert link.device.journal_at_first_call == ["rollout.started", "device.pending"]
 
@@ -74,7 +74,7 @@ def test_an_end_on_the_device_is_the_outcome(link: Link, answer: dict[str, t.Any
 def test_missing_payloads_are_staged_and_the_release_offered_again(link: Link) -> None:
     found = link.script(reply("idle", missing=[MISSING]), reply("unconfirmed")).apply()
     assert found.outcome is None
-    assert link.device.verbs == ["apply", "apply"]
+    assert link.device.asked == ["apply", "apply"]
     assert link.device.calls[0] == link.device.calls[1]
     assert link.device.pushed == [("aa", 10, 4)]
     assert link.events == ["device.pending"]
@@ -192,13 +192,13 @@ def test_a_link_cut_while_staging_goes_on_from_where_it_was(link: Link, monkeypa
     steps = [reply("idle", missing=[MISSING]), reply("idle", missing=[dict(MISSING, offset=8)]), reply("unconfirmed")]
     assert link.script(*steps).apply().outcome is None
     assert offsets == [4, 8]
-    assert link.device.verbs == ["apply", "apply", "apply"]
+    assert link.device.asked == ["apply", "apply", "apply"]
 
 
 def test_a_device_that_never_has_enough_is_no_success(link: Link) -> None:
     found = link.script(reply("idle", missing=[MISSING])).apply()
     assert (found.outcome, found.failed) == ("timed_out", True)
-    assert link.device.verbs == ["apply", "apply"]
+    assert link.device.asked == ["apply", "apply"]
     assert link.events == ["device.pending", "timed_out"]
 
 
@@ -291,7 +291,7 @@ def test_an_error_of_the_device_is_the_outcome_of_its_code(
 ) -> None:
     found = link.script(DeviceRefusal(code, "because", told)).apply()
     assert (found.outcome, found.code, found.message, found.failed) == (outcome, code, "because", True)
-    assert link.device.verbs == ["apply"]
+    assert link.device.asked == ["apply"]
     assert link.events == ["device.pending", outcome]
 
 
@@ -354,7 +354,7 @@ def test_what_is_on_record_already_is_not_recorded_again(link: Link) -> None:
 def test_confirm_waits_for_a_device_that_goes_back_just_now(link: Link) -> None:
     steps = [reply("restoring"), reply("restored", "restored", code="DEADLINE")]
     assert link.script(*steps).updater.confirm().outcome == "restored"
-    assert link.device.verbs == ["confirm", "status"]
+    assert link.device.asked == ["confirm", "status"]
     assert link.events == ["restored"]
 
 
@@ -408,7 +408,7 @@ def test_every_step_says_which_run_it_is_of(link: Link) -> None:
     link.updater.wait_for_peers()
     link.updater.confirm()
     link.updater.restore("TEAM_CHECK", "no")
-    assert link.device.verbs == ["apply", "rollback", "extend", "extend", "confirm", "restore"]
+    assert link.device.asked == ["apply", "rollback", "extend", "extend", "confirm", "restore"]
     assert link.run["holder"] == link.journal.read()[0]["hash"] == link.journal.checkpoint()["journal"]
     for verb, request in link.device.calls:
         assert {key: request.get(key) for key in link.run} == link.run, verb
@@ -631,7 +631,7 @@ def test_an_older_journal_defers_the_device_and_says_where_the_newer_one_is_miss
     link.script(ahead(kept))
     found = link.apply() if verb == "apply" else link.updater.rollback("gateway", False)
     assert (found.outcome, found.code) == ("deferred", "AHEAD")
-    assert link.device.verbs == [verb]
+    assert link.device.asked == [verb]
     assert (link.last["outcome"], link.last["code"]) == ("deferred", "AHEAD")
     for words in (f"witnessed {kept['size']} records", "others in their place", f"fleet_ota_rollout_id={ROLLOUT}"):
         assert words in link.last["message"]

@@ -16,19 +16,20 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pathlib
 import shlex
 import typing as t
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.utils.path import unfrackpath
 
+from ..base import Link, Reply
 from ..errors import DeviceLost, DeviceRefusal
 from .zipapp import program
 
 if t.TYPE_CHECKING:
     from ansible.plugins.action import ActionBase
 
-Reply = dict[str, t.Any]
 _NO_ENGINE, _NO_PYTHON, _NOT_SEALED = 97, 98, 99
 #: What the login of a sealed device may run (``_device/enrolment/seal.py``); the device itself says whether it is one.
 SEALED_PROGRAM = "/usr/local/sbin/fleet-ota"
@@ -57,29 +58,28 @@ _ALIVE = "-o ServerAliveInterval=5 -o ServerAliveCountMax=3"
 PIECE = 8 << 20
 
 
-class Device:
-    """Calls the engine on the device of ``action``'s task.
+class Device(Link):
+    """The link to the engine on the device of ``action``'s task.
 
     ``root`` and ``state_dir`` are as in the protocol; ``python`` is an interpreter or None for whatever is there.
     """
 
-    def __init__(self, action: ActionBase, *, root: str, state_dir: str, python: str | None = None) -> None:
+    kind = "engine"
+
+    def __init__(
+        self, action: ActionBase, *, root: str, state_dir: str, python: str | None = None, name: str = "the device"
+    ) -> None:
+        super().__init__(name)
         self._action = action
         self.root = root
         self.state_dir = state_dir
         self._python = python
-        #: Whether the device has answered at all.
-        self.answered = False
         #: Temporary folders on the device that are still there.
         self._folders: list[str] = []
         self._ssh_args = self._prepare_ssh()
 
-    def call(self, verb: str, data: bytes = b"", /, *, fresh: bool = False, **request: t.Any) -> Reply:
-        """The engine's reply to ``verb``; ``data`` follows the request.
-
-        ``fresh`` takes a new connection instead of a shared one. Raises DeviceLost, or DeviceRefusal with the code
-        of an ``error`` reply.
-        """
+    def ask(self, verb: str, data: bytes = b"", /, *, fresh: bool = False, **request: t.Any) -> Reply:
+        """The engine's reply; see :meth:`Link.call`."""
         line = {"v": 1, "verb": verb, "root": self.root, "state_dir": self.state_dir, **request}
         content = json.dumps(line).encode() + b"\n" + data
         with self._fresh() if fresh else contextlib.nullcontext():
@@ -89,7 +89,7 @@ class Device:
                 result = self._run(self._command(), content)
         return self._reply(result)
 
-    def push(self, sha256: str, length: int, offset: int, path: t.Any) -> None:
+    def push(self, sha256: str, length: int, offset: int, path: pathlib.Path) -> None:
         """Stage a payload file in pieces, from ``offset`` on, over the existing connection.
 
         What was there already may be to blame for wrong bytes, when the power went before they were on the disk: then
@@ -102,7 +102,7 @@ class Device:
                 raise
             self._push(sha256, length, 0, path)
 
-    def _push(self, sha256: str, length: int, offset: int, path: t.Any) -> None:
+    def _push(self, sha256: str, length: int, offset: int, path: pathlib.Path) -> None:
         with open(path, "rb") as handle:
             handle.seek(offset)
             while True:  # at least one piece: a file that arrived whole may still have to be taken over
@@ -116,19 +116,17 @@ class Device:
     # -- commands ------------------------------------------------------------------------------------------------
 
     def _engine_path(self) -> str:
-        return "%s/engine/%s.pyz" % (
-            os.path.normpath(self.root.rstrip("/") + "/" + self.state_dir.lstrip("/")),
-            program().digest,
-        )
+        folder = os.path.normpath(self.root.rstrip("/") + "/" + self.state_dir.lstrip("/"))
+        return f"{folder}/engine/{program().digest}.pyz"
 
     def _find_python(self) -> str:
         if self._python:
-            return "P=%s; command -v $P >/dev/null || exit %d" % (shlex.quote(self._python), _NO_PYTHON)
-        return "P=$(command -v /usr/bin/python3 || command -v python3) || exit %d" % _NO_PYTHON
+            return f"P={shlex.quote(self._python)}; command -v $P >/dev/null || exit {_NO_PYTHON}"
+        return f"P=$(command -v /usr/bin/python3 || command -v python3) || exit {_NO_PYTHON}"
 
     def _command(self) -> str:
         engine = shlex.quote(self._engine_path())
-        start = "%s; test -f %s || exit %d; exec $P -I -S -B %s" % (self._find_python(), engine, _NO_ENGINE, engine)
+        start = f"{self._find_python()}; test -f {engine} || exit {_NO_ENGINE}; exec $P -I -S -B {engine}"
         return self._sealed() + start
 
     def _sealed(self) -> str:
@@ -146,7 +144,7 @@ class Device:
         result = self._run(command, program().content)
         if result["rc"] != 0:
             self._python_missing(result)
-            raise DeviceRefusal("ENGINE", "the engine could not be put on the device: %s" % _tail(result))
+            raise DeviceRefusal("ENGINE", f"the engine could not be put on the device: {_tail(result)}")
 
     def _run(self, command: str, content: bytes) -> dict[str, t.Any]:
         action = self._action
@@ -177,7 +175,7 @@ class Device:
         path = action._connection._shell.join_path(folder, "request")
         action._transfer_data(path, content)
         gone = " ".join(shlex.quote(one) for one in self._folders)
-        result = action._low_level_execute_command("{ rm -rf %s; %s; } < %s" % (gone, command, shlex.quote(path)))
+        result = action._low_level_execute_command(f"{{ rm -rf {gone}; {command}; }} < {shlex.quote(path)}")
         self._folders.clear()
         return result
 
@@ -205,9 +203,7 @@ class Device:
         if not isinstance(reply, dict):
             if result["rc"] in (-9, 137, 143):  # killed in the middle: as good as a lost link
                 raise DeviceLost("the engine was killed")
-            raise DeviceRefusal(
-                "ENGINE", "the engine gave no answer (exit code %s): %s" % (result["rc"], _tail(result))
-            )
+            raise DeviceRefusal("ENGINE", f"the engine gave no answer (exit code {result['rc']}): {_tail(result)}")
         if "error" in reply:
             error = reply["error"]
             raise DeviceRefusal(error["code"], error["message"], reply.get("outcome"), error.get("detail"))
@@ -216,7 +212,7 @@ class Device:
     def _python_missing(self, result: t.Mapping[str, t.Any]) -> None:
         if result["rc"] == _NO_PYTHON:
             wanted = self._python or "python3"
-            raise DeviceRefusal("NO_PYTHON", "%s was not found; install Python 3.8 or newer there" % wanted)
+            raise DeviceRefusal("NO_PYTHON", f"{wanted} was not found; install Python 3.8 or newer there")
 
     # -- ssh: the first value of an option wins, and ssh_args come first ------------------------------------------
 
@@ -236,8 +232,8 @@ class Device:
         if "controlpersist" in every.lower() and "controlpath" not in every.lower():
             folder = str(unfrackpath(connection.get_option("control_path_dir")))
             os.makedirs(folder, 0o700, exist_ok=True)
-            path = "-o ControlPath=%s/ota-%%C " % folder
-        connection.set_option("ssh_args", "%s%s %s" % (path, own, _ALIVE))
+            path = f"-o ControlPath={folder}/ota-%C "
+        connection.set_option("ssh_args", f"{path}{own} {_ALIVE}")
         return own
 
     @contextlib.contextmanager
@@ -248,7 +244,7 @@ class Device:
             return
         connection = self._action._connection
         shared = connection.get_option("ssh_args")
-        connection.set_option("ssh_args", "-o ControlPath=none %s %s" % (self._ssh_args, _ALIVE))
+        connection.set_option("ssh_args", f"-o ControlPath=none {self._ssh_args} {_ALIVE}")
         try:
             yield
         finally:

@@ -50,7 +50,7 @@ def program() -> Program:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         _add(archive, "__main__.py", _START)
         for path in sorted(SOURCE.rglob("*.py")):
-            _add(archive, "fleet_ota/%s" % path.relative_to(SOURCE).as_posix(), path.read_bytes())
+            _add(archive, f"fleet_ota/{path.relative_to(SOURCE).as_posix()}", path.read_bytes())
     content = buffer.getvalue()
     return Program(content, hashlib.sha256(content).hexdigest())
 

@@ -1,0 +1,101 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""The base of all action plugins: arguments, the variables that stand for them, and what Ansible shows of them."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleValueOmittedError
+from ansible.plugins.action import ActionBase
+
+from .._control.base.urls import hidden, host_of
+
+Arguments = dict[str, t.Any]
+Result = dict[str, t.Any]
+#: Options by name, as Ansible's validator takes them.
+Options = dict[str, dict[str, t.Any]]
+
+
+class Action(ActionBase):
+    """An action with validated arguments.
+
+    A subclass has ``argument_spec``, further ``constraints`` of Ansible's validator, and ``variables``: which variable
+    of the host is read for an option that the task does not give. It does its work in :meth:`perform`.
+    """
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+
+    argument_spec: t.ClassVar[Options] = {}
+    constraints: t.ClassVar[Arguments] = {}
+    variables: t.ClassVar[t.Mapping[str, str]] = {}
+
+    arguments: Arguments
+    task_vars: Arguments
+
+    def run(self, tmp: str | None = None, task_vars: Arguments | None = None) -> Result:
+        """Validate the arguments and do the work; the task's result."""
+        result: Result = super().run(tmp, task_vars)
+        self.task_vars = task_vars or {}
+        given = self.__dict__.setdefault("_given", self._task.args)  # a retried task runs this again
+        # null means "not given", also to what the validator requires
+        given = {key: value for key, value in given.items() if value is not None}
+        self._task.args = {**self.defaults(given), **given}
+        _validation, arguments = self.validate_argument_spec(argument_spec=self.argument_spec, **self.constraints)
+        self.arguments = plain(arguments)
+        self._task.args = hidden(self._task.args)
+        if self.arguments.get("notify"):
+            self._task.args["notify"] = hidden(self.arguments["notify"], host_of)
+        result.update(self.attempt())
+        return result
+
+    def attempt(self) -> Result:
+        """:meth:`perform`, with its errors as Ansible shows them."""
+        raise NotImplementedError
+
+    def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
+        """Do the work of the task whose validated ``arguments`` these are, and return its result."""
+        raise NotImplementedError
+
+    def defaults(self, given: Arguments) -> Arguments:
+        """What the host's variables say of options that are not ``given``."""
+        wanted = {option: name for option, name in self.variables.items() if option not in given}
+        values = {option: self.variable(name) for option, name in wanted.items() if name in self.task_vars}
+        return {option: value for option, value in values.items() if value is not None}
+
+    def variable(self, name: str) -> t.Any:
+        """The value of a variable of the task; None for one that is not set, empty or C(omit)."""
+        value = self.task_vars.get(name)
+        if isinstance(value, (str, list, dict)):
+            try:
+                value = plain(self._templar.template(value))
+            except AnsibleValueOmittedError:
+                return None
+        return None if value == "" else value
+
+    @property
+    def check(self) -> bool:
+        """Whether nothing may be changed."""
+        return bool(self._task.check_mode)
+
+
+def named(*options: str) -> dict[str, str]:
+    """For :attr:`Action.variables`: each option with the variable C(fleet_ota_OPTION)."""
+    return {option: f"fleet_ota_{option}" for option in options}
+
+
+def plain(value: t.Any) -> t.Any:
+    """``value`` from built-in types only: without Ansible's tags and lazy containers, ready for JSON and hashing."""
+    if isinstance(value, t.Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    for kind in (bool, int, float, str):  # bool before int: it is one
+        if isinstance(value, kind):
+            return value if kind is bool else kind(value)
+    return value

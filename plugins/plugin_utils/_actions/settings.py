@@ -1,0 +1,50 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""The variables of devices, validated for all of them at once, before the first device is touched."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleError
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from .._control.base.errors import PlanError
+from . import options
+
+_MOST = 10
+
+
+def require(hosts: t.Iterable[str], inventory: t.Mapping[str, t.Mapping[str, t.Any]]) -> None:
+    """Raise :class:`PlanError` naming variables of ``fleet.ota.update`` with values that it does not take.
+
+    A variable that cannot be worked out yet is left to the task that needs it.
+    """
+    validator = ArgumentSpecValidator({name: options.UPDATE[key] for key, name in options.UPDATE_VARIABLES.items()})
+    verdicts: dict[str, list[str]] = {}
+    problems: list[str] = []
+    for host in hosts:
+        values = _values(inventory.get(host) or {})
+        key = repr(sorted(values.items()))  # most devices of a fleet have the same values
+        if key not in verdicts:
+            verdicts[key] = validator.validate(values).error_messages
+        problems += [f"{host}: {message}" for message in verdicts[key]]
+    if problems:
+        more = f"; and {len(problems) - _MOST} more" if len(problems) > _MOST else ""
+        text = "; ".join(problems[:_MOST])
+        raise PlanError(f"variables of devices cannot be used: {text}{more}", problems=problems)
+
+
+def _values(variables: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    values = {}
+    for name in options.UPDATE_VARIABLES.values():
+        try:
+            if name in variables:
+                values[name] = variables[name]
+        except AnsibleError:
+            continue
+    return {name: value for name, value in values.items() if value not in (None, "")}
