@@ -20,6 +20,7 @@ from ..plugin_utils._control.base.errors import PlanError
 from ..plugin_utils._control.base.plan import Placed, Plan
 from ..plugin_utils._control.client.bundle import Bundle
 from ..plugin_utils._control.planning import compatibility, paths, plan
+from ..plugin_utils._control.planning.settings import Options as PlanningOptions
 from ..plugin_utils._control.reports import estimates
 from ..plugin_utils._control.rollout import rollback
 from ..plugin_utils._control.rollout.rollout import stored_plan
