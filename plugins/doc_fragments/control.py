@@ -63,7 +63,7 @@ options:
     type: str
     default: ''
   requested_by:
-    description: Who asks. The default is the controller's user.
+    description: The requester. The default is the controller's user.
     type: str
   proposal_days:
     description: Days until the proposal can no longer be signed; by default when the proposed metadata expires.

@@ -36,7 +36,7 @@ options:
     type: path
     required: true
   trust_root:
-    description: The pinned root metadata, so that nothing is signed on top of a repository that somebody replaced.
+    description: The pinned root metadata, so that nothing is signed on top of a repository that an attacker replaced.
     type: path
   plan:
     description: The plan to approve, as M(fleet.ota.plan) returns it. Required for V(requested).
@@ -49,11 +49,11 @@ options:
     description: For V(requested), the one wave of the plan that is to begin; without it the whole plan.
     type: str
   requested_by:
-    description: For V(requested), who asks. The default is the controller's user.
+    description: For V(requested), the requester. The default is the controller's user.
     type: str
   requested_by_key:
     description:
-      - A key of who asks, if they hold one of a role themselves; its public half is enough.
+      - A key of the requester, if they hold one of a role themselves; its public half is enough.
       - Signatures by this key do not count, unless the fleet's policy lets them.
     type: str
   hours:
@@ -73,7 +73,7 @@ options:
     description: What approvers should know, or why it is denied. Required for V(denied).
     type: str
   by:
-    description: Who denies. Required for V(denied).
+    description: The person who denies. Required for V(denied).
     type: str
 seealso:
   - module: fleet.ota.plan
@@ -125,7 +125,7 @@ approvals:
     id: {description: The proposal's id., type: str, returned: success}
     state: {description: "V(open), V(ready), V(applied) or V(denied).", type: str, returned: success}
     lines: {description: Exactly what would be signed., type: list, elements: str, returned: success}
-    roles: {description: Who signed and who may still sign., type: list, elements: dict, returned: success}
+    roles: {description: Keys that signed and keys that may sign., type: list, elements: dict, returned: success}
 ids:
   description: Their ids.
   returned: success

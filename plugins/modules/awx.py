@@ -16,7 +16,7 @@ description:
     schedule. Nothing is sent to AWX; run the playbook for that.
   - The workflow plans first, then has a node for each wave, one after the other. An approval node comes before a wave
     with C(approval).
-  - Whoever launches the workflow can answer its survey only, so that nobody passes an approval node by a variable.
+  - A user who launches the workflow can answer its survey only, so that no variable passes an approval node.
   - A run under C(--limit) is refused, because the jobs plan for all targets and would come to another plan.
   - Every mistake is reported at once, and then nothing is written.
 version_added: 0.1.0
@@ -50,7 +50,7 @@ options:
       - The variables of the rollout, at least C(fleet_ota_repository), C(fleet_ota_trust_root), C(fleet_ota_channel),
         C(fleet_ota_release) and C(fleet_ota_journal_dir), and those that the plan was made with. The jobs take the very
         release of the plan.
-      - AWX shows them to everybody who may see the job templates. Secrets belong into O(credentials).
+      - AWX shows them to every user who may see the job templates. Secrets belong into O(credentials).
     type: dict
     required: true
   extra_variables:
@@ -77,7 +77,7 @@ options:
     type: str
     default: fleet.ota
   approval_timeout:
-    description: Seconds after which an approval that nobody gave fails; 0 for never.
+    description: Seconds after which a missing approval fails; 0 for never.
     type: int
     default: 0
   plan_playbook:

@@ -22,7 +22,7 @@ extends_documentation_fragment:
   - fleet.ota.device
 options:
   identity:
-    description: Who the device is.
+    description: The device's identity.
     type: dict
     required: true
     suboptions:

@@ -29,7 +29,7 @@ options:
     type: path
     required: true
   trust_root:
-    description: The pinned root metadata, so that nothing is signed on top of a repository that somebody replaced.
+    description: The pinned root metadata, so that nothing is signed on top of a repository that an attacker replaced.
     type: path
   source:
     description: The policy, a YAML file as the approval reference describes it. Key files in it are relative to it.

@@ -54,7 +54,7 @@ options:
     type: str
     default: ''
   by:
-    description: Who denies or withdraws. The default is the controller's user.
+    description: The person who denies or withdraws. The default is the controller's user.
     type: str
   trust_root:
     description:
@@ -109,7 +109,7 @@ proposal:
     id: {description: Its id., type: str, returned: success}
     kind: {description: "V(release), V(document), V(roles), V(renewal) or V(repository).", type: str, returned: success}
     title: {description: What people wrote above it., type: str, returned: success}
-    requested_by: {description: Who asked., type: str, returned: success}
+    requested_by: {description: The requester., type: str, returned: success}
     requested_at: {description: When., type: str, returned: success}
     expires: {description: Until when it may be signed., type: str, returned: success}
     details: {description: Further details for people., type: dict, returned: success}
@@ -119,7 +119,7 @@ proposal:
       returned: success
     reason: {description: Why it can no longer be signed., type: str, returned: success}
     remarks:
-      description: Who did what, each with C(by), C(at), C(action) and C(text).
+      description: The actions of people, each with C(by), C(at), C(action) and C(text).
       type: list
       elements: dict
       returned: success

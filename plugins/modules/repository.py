@@ -45,7 +45,7 @@ options:
     type: path
   roles:
     description:
-      - Who signs for the top-level roles.
+      - The keys that sign for the top-level roles.
       - A new repository uses one key of the role's own name for every role that is not given.
     type: dict
     suboptions:
@@ -150,7 +150,7 @@ options:
   state:
     description:
       - V(present) makes or changes it.
-      - V(shown) verifies it and tells who may sign what, who did, what expires when, and what waits for signatures.
+      - V(shown) verifies it and returns the keys of each role, which have signed, expiry times and waiting proposals.
     type: str
     choices: [present, shown]
     default: present
@@ -203,7 +203,7 @@ EXAMPLES = r"""
     propose: true
   run_once: true
 
-- name: Say who signed what, what is missing and what expires
+- name: Show the signatures, what is missing and what expires
   fleet.ota.repository:
     path: ota/repository
     state: shown

@@ -28,7 +28,7 @@ requirements:
 options:
   state:
     description:
-      - V(done) lets workers update O(hosts). V(checked) only looks whether it could, and touches nobody.
+      - V(done) lets workers update O(hosts). V(checked) only checks whether they could, and touches no device.
     type: str
     choices: [checked, done]
     default: done
@@ -46,7 +46,7 @@ options:
         description: Where it is reached by SSH, without a password and with a known host key.
         type: str
       user:
-        description: Who logs in there.
+        description: The user that logs in there.
         type: str
       port:
         description: The port of its SSH server.

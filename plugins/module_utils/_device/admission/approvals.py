@@ -116,5 +116,5 @@ def _require_people(document: trust.Document, value: approval.Approval, path: st
     people = document.custom.get("approved_by", list(document.keyids))
     asker = value["requested"].get("keyid")
     if four_eyes and len({keyid for keyid in people if keyid != asker}) < count:
-        message = "%s was approved by %s only with the help of who asked for it; have somebody else sign it too"
+        message = "%s has enough approvals by %s only with the requester's own; have another approver sign it too"
         raise OtaError("APPROVAL", message % (path, document.role))

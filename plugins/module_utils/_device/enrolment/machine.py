@@ -94,5 +94,5 @@ def require_known(layout: Layout, expected: Expected | None, sequence: int) -> N
     if not expected or expected["instance"] != instance(layout) or sequence >= expected["sequence"]:
         return
     message = "this device knows of %d transactions, the controller's journal of %d: it was set back to an older state;"
-    message += " look what else it lost, then remove %s there and enroll it again"
+    message += " find out what else it lost, then remove %s there and enroll it again"
     raise OtaError("SET_BACK", message % (sequence, expected["sequence"], layout.file("binding.json")))

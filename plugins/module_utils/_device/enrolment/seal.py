@@ -146,7 +146,7 @@ def _require_root_only(path: str, entry: pwd.struct_passwd) -> None:
                 info = os.stat(place)
                 writable = info.st_mode & stat.S_IWOTH or (info.st_mode & stat.S_IWGRP and info.st_gid == entry.pw_gid)
                 if info.st_uid != 0 or writable:
-                    message = "%s belongs to somebody else than root, or others may write there; sealed mode needs %s"
+                    message = "%s is not owned by root, or other users may write there; sealed mode needs %s"
                     raise OtaError("SEALED", message % (place, path))
             if place == "/":
                 break

@@ -111,6 +111,6 @@ def required(layout: Layout) -> Settings:
     """:func:`load` for the program of a sealed device, where there must be settings."""
     settings = load(layout)
     if settings is None:
-        message = "%s is gone; this device answers nobody until it is enrolled again with admin rights"
+        message = "%s is gone; this device answers no request until it is enrolled again with admin rights"
         raise OtaError("SEALED", message % path(layout))
     return settings

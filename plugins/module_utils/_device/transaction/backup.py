@@ -56,7 +56,7 @@ def run(transaction: Transaction, entries: t.Iterable[Entry]) -> None:
     result = command.run(argv, timeout=TIMEOUT, environment=environment)
     snapshot = _snapshot(result.out) if result.rc == 0 else None  # 3: made, but something could not be read
     if snapshot is None:
-        message = "restic could not back up %s (it ended with %d), so nothing was touched: %s; mend that and run again"
+        message = "restic could not back up %s (it ended with %d), so nothing was touched: %s; fix that and run again"
         raise OtaError("BACKUP", message % (", ".join(paths), result.rc, result.tail))
     transaction.log("backed up %s as restic snapshot %s" % (", ".join(paths), snapshot))
     transaction.save(backup=snapshot)

@@ -78,7 +78,7 @@ def _starting(transaction: Transaction) -> bool:
 def _remember(done: Transaction) -> None:
     memory = installed.Memory(done.layout)
     if done.kind == "rollback":
-        memory.reject(done.leaving["digest"], "REQUESTED", "somebody went back from it")
+        memory.reject(done.leaving["digest"], "REQUESTED", "an operator rolled it back")
         current = memory.of(done.release["name"])["current"]
         if current and current["digest"] == done.leaving["digest"]:
             memory.went_back(done.release["name"])

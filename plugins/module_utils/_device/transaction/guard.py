@@ -68,7 +68,7 @@ def choose(layout: Layout, requested: str, reboots: bool = False) -> str:
         return "process"
     message = "this device has neither systemd nor a boot hook that could restore it after a boot; say guard: process"
     raise OtaError(
-        "NO_GUARD", message + " (does not survive a reboot) or guard: none (nobody restores it) to accept that"
+        "NO_GUARD", message + " (does not survive a reboot) or guard: none (nothing restores the device) to accept that"
     )
 
 

@@ -70,7 +70,7 @@ def complete(layout: Layout, digest: str, handle: Handle) -> bool:
         return False
     path = part(layout, digest)
     if not _is_at(handle, path):
-        raise OtaError("FETCH", "payload %s is being brought by somebody else as well; try again" % digest[:12])
+        raise OtaError("FETCH", "another process is transferring payload %s too; try again" % digest[:12])
     os.rename(path, layout.file("inbox", digest))
     durable.sync_directory(layout.file("inbox"))
     return True

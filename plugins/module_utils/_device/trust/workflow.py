@@ -294,5 +294,5 @@ def _rotated(old: Root, new: Root, name: str) -> bool:
 
 
 def _rollback(name: str, offered: int, seen: int) -> OtaError:
-    message = "%s is version %d but this device has accepted version %d; somebody replays old metadata"
+    message = "%s is version %d but this device has accepted version %d; a mirror or an attacker replays old metadata"
     return OtaError("ROLLBACK", message % (name, offered, seen))

@@ -162,7 +162,7 @@ def restore(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
     if transaction.state is not State.RESTORING:
         asked = {
             "code": request.get("code") or "REQUESTED",
-            "message": request.get("message") or "somebody asked for it",
+            "message": request.get("message") or "an operator requested it",
         }
         durable.write_json(transaction.folder("asked.json"), asked)
     if transaction.state is not State.RESTORING or lock.is_free(layout):

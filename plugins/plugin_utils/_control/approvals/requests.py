@@ -150,7 +150,7 @@ class ApprovalRequests:
     def deny(self, case: Case, by: str, remark: str, *, check: bool = False) -> Case:
         """Record that ``by`` does not want it, and why."""
         if not remark.strip():
-            raise PlanError("a denial needs a remark: say why, so that who asked knows what to change")
+            raise PlanError("a denial needs a remark: say why, so that the requester knows what to change")
         return dataclasses.replace(case, proposal=self.proposals.deny(case.proposal.id, by, remark, check=check))
 
     def publish(self, content: bytes, ring: Ring, *, propose: Request | None = None, check: bool = False) -> Change:

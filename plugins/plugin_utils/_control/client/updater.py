@@ -330,8 +330,8 @@ def _sentence(error: Exception) -> str:
     cause = f" ({error.__cause__})" if isinstance(error, exceptions.DownloadError) and error.__cause__ else ""
     hints = {
         "EXPIRED": "refresh the repository with state: refreshed, or set this machine's clock",
-        "THRESHOLD": "somebody signed with other keys, or the pinned root belongs to another repository",
-        "ROLLBACK": "somebody offers older metadata than was seen before",
+        "THRESHOLD": "it was signed with other keys, or the pinned root belongs to another repository",
+        "ROLLBACK": "the repository or a mirror offers older metadata than was seen before",
         "FETCH": "check the address, and that the repository is complete",
     }
     hint = hints.get(_code(error))

@@ -93,7 +93,7 @@ def _schedule(schedule: Schedule) -> str:
     )
     parts = [shown or "at any time"]
     if entries and schedule["windows"]["at_end"] == "finish":
-        parts.append("who began finishes")
+        parts.append("a device that began finishes")
     parts += [f"not in calendar {one['calendar']}" for one in schedule["freezes"] if "calendar" in one]
     parts += [f"not {one['from']} to {one['until']} ({one['reason']})" for one in schedule["freezes"] if "from" in one]
     return f"{some(schedule['hosts'], 3)}, {schedule['timezone']}: {', '.join(parts)}"

@@ -62,7 +62,7 @@ def require_valid(receivers: t.Sequence[object]) -> None:
     for index, receiver in enumerate(receivers):
         problems += [f"notify[{index}]{problem}" for problem in _problems(receiver)]
     if problems:
-        raise PlanError(f"nobody can be notified: {'; '.join(problems)}", problems=problems)
+        raise PlanError(f"notifications cannot be sent: {'; '.join(problems)}", problems=problems)
 
 
 def tell(book: Journal | None, receivers: t.Sequence[Receiver], message: Message) -> list[str]:

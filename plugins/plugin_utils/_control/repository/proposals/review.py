@@ -51,7 +51,7 @@ def judge(session: Session, raw: Proposal, state: State | None) -> Proposal:
                 del metadata.signatures[keyid]
         needs = tuple(edit.needs())
     except ValueError as error:
-        reason, needs = reason or f"nobody is trusted for it ({error}); propose the change again", ()
+        reason, needs = reason or f"no key is trusted for it ({error}); propose the change again", ()
     others = {need.role for need in needs} - set(raw.roles)
     if others and not reason:
         reason = f"{', '.join(sorted(others))} must be signed with it now; propose the change again"
