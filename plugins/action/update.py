@@ -16,7 +16,17 @@ from ..plugin_utils._targets.updater import Options, Step, Updater
 #: Outcomes after which there is nothing to send back.
 SETTLED = ("current", "refused", "deferred", "restored", "broken")
 #: What a transaction is told beside its release.
-TRANSACTION = ("guard", "snapshot", "protect", "keep_snapshots", "interlocks", "retry_rejected", "repair", "take_over")
+TRANSACTION = (
+    "guard",
+    "snapshot",
+    "rehearsal",
+    "protect",
+    "keep_snapshots",
+    "interlocks",
+    "retry_rejected",
+    "repair",
+    "take_over",
+)
 
 
 class ActionModule(device.DeviceAction):

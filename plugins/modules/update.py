@@ -119,6 +119,13 @@ options:
     type: str
     choices: [auto, files, btrfs, lvm]
     default: auto
+  rehearsal:
+    description: |-
+      Whether packages are installed in a throw-away copy of the device first, to see that they can be and what they
+      touch. V(auto) goes on without where a device cannot have such a copy, V(required) refuses.
+    type: str
+    choices: [auto, required, 'off']
+    default: auto
   protect:
     description: Absolute paths that go back together with the release's own.
     type: list

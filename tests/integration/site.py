@@ -131,7 +131,8 @@ def look_at_all(devices: Iterable[Device]) -> dict[str, Evidence]:
 
 def assert_same(before: Evidence, after: Evidence) -> None:
     """Fail with the differences, not with two trees."""
-    assert evidence.differences(before[0], after[0]) == {}
+    differences = evidence.differences(before[0], after[0])
+    assert differences == {}, differences
     assert after[1:] == before[1:]
 
 

@@ -58,15 +58,21 @@ def test_an_update_brings_the_new_package_and_its_dependency_and_keeps_edited_co
 
 
 @pytest.mark.parametrize(
-    ("name", "code"), [("3-silent", "HEALTH"), ("4-postinst-fails", "INSTALL"), ("5-user-and-removal", "HEALTH")]
+    ("name", "rehearsal", "end"),
+    [
+        ("3-silent", "required", ("restored", "HEALTH")),
+        ("4-postinst-fails", "auto", ("refused", "REHEARSAL")),
+        ("4-postinst-fails", "off", ("restored", "INSTALL")),
+        ("5-user-and-removal", "auto", ("restored", "HEALTH")),
+    ],
 )
-def test_a_bad_package_leaves_no_trace(site: Site, name: str, code: str) -> None:
+def test_a_bad_package_leaves_no_trace(site: Site, name: str, rehearsal: str, end: tuple[str, str]) -> None:
     before = look(site.device)
-    reply = site.engine.update(published(site.project, name))
-    assert (reply["outcome"], reply["code"]) == ("restored", code), reply
+    reply = site.engine.update(published(site.project, name), rehearsal=rehearsal)
+    assert (reply["outcome"], reply["code"]) == end, reply
     assert_same(before, look(site.device))
     again = site.engine.update(published(site.project, name))
-    assert (again["outcome"], again["code"]) == ("refused", "REJECTED")
+    assert (again["outcome"], again["code"]) == ("refused", "REJECTED" if end[0] == "restored" else end[1])
 
 
 def test_a_first_installation_that_fails_leaves_no_trace(project: Project, lab_device: Device) -> None:

@@ -34,6 +34,7 @@ FAULTS = ("engine", "controller", "power", "link")
 STATES: dict[str, str | None] = {
     "staged": None,
     "verified": None,
+    "rehearsed": None,
     "snapshotted": None,
     "armed": None,
     "installing": None,

@@ -22,7 +22,8 @@ from pathlib import Path
 
 from ansible_collections.fleet.ota.plugins.module_utils._device import verbs
 from ansible_collections.fleet.ota.plugins.module_utils._device.base import states
-from ansible_collections.fleet.ota.plugins.module_utils._device.system import background, tree
+from ansible_collections.fleet.ota.plugins.module_utils._device.system import background
+from ansible_collections.fleet.ota.plugins.module_utils._device.system.files import tree
 from ansible_collections.fleet.ota.plugins.module_utils._device.system.layout import Layout
 from ansible_collections.fleet.ota.plugins.module_utils._device.transaction import recover, worker
 

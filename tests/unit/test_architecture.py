@@ -309,3 +309,17 @@ def test_the_rule_itself(tmp_path: Path, source: str, line: str, allowed: bool) 
     path.parent.mkdir(parents=True)
     path.write_text(line + "\n")
     assert (problems([source], tmp_path) == []) is allowed
+
+
+def test_one_place_of_the_device_engine_walks_and_removes_trees() -> None:
+    """By descriptor: whatever else does it by path follows what others exchange meanwhile."""
+    allowed = (f"{DEVICE}/system/files/", f"{DEVICE}/system/overlay.py")
+    names = {"rmtree", "walk", "removedirs", "copytree"}
+    uses = {
+        f"{path.relative_to(ROOT)}: {ast.unparse(node)}"
+        for path in files(ROOT / DEVICE)
+        if not str(path.relative_to(ROOT)).startswith(allowed)
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr in names and ast.unparse(node.value) in ("os", "shutil")
+    }
+    assert uses == set()

@@ -28,6 +28,11 @@ def main() -> None:
     arguments = sys.argv[1:]
     # The program of a sealed device says where the state is; its caller cannot give arguments.
     fixed = layout.Layout(*arguments[1:3]) if arguments[:1] == ["sealed"] else None
+    if arguments[:1] == ["inside"]:
+        from .system import overlay
+
+        overlay.inside(arguments[1])
+        return
     if arguments and fixed is None:
         verbs.background(arguments)
         return

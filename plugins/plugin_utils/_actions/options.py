@@ -89,6 +89,7 @@ UPDATE: Options = {
     "first_contact": {"type": "float", "default": 25},
     "guard": {"type": "str", "choices": ["auto", "systemd", "process", "none"], "default": "auto"},
     "snapshot": {"type": "str", "choices": ["auto", "files", "btrfs", "lvm"], "default": "auto"},
+    "rehearsal": {"type": "str", "choices": ["auto", "required", "off"], "default": "auto"},
     "protect": {"type": "list", "elements": "str", "default": []},
     "keep_snapshots": {"type": "int", "default": 1},
     "data": {"type": "list", "elements": "dict", "default": [], "options": DATA},

@@ -129,7 +129,7 @@ class Publisher:
         self.files: dict[str, Path] = {}
 
     def release(self, version: int, content: t.Mapping[str, str] | None = None, **changes: t.Any) -> dict[str, t.Any]:
-        """Publish release ``version`` holding ``content`` and return its document."""
+        """Publish release ``version`` (by another name with ``name_of_version``) holding ``content``; its document."""
         source = self.folder / ("build-%d" % version)
         for name, text in (content or {"bin/app": "app %d" % version, "etc/default": "x"}).items():
             path = source / name
@@ -142,6 +142,7 @@ class Publisher:
         payload = {"name": "app", "type": "archive", "source": archive.name, "destination": "/opt/app"}
         payload.update(changes.pop("payload", {}))
         author = {"format": 1, "name": "app", "version": str(version), "counter": version, "payloads": [payload]}
+        author["version"] = changes.pop("name_of_version", author["version"])
         author.update(changes)
         document, self.files = release.describe(author, self.folder)
         self.repository.publish(document)

@@ -200,6 +200,7 @@ _TRANSACTION: dict[str, Rule] = {
     "deadline": _deadline,
     "guard": _only("auto", "systemd"),
     "snapshot": _only("auto", "files", "btrfs", "lvm"),
+    "rehearsal": _only("auto", "required"),
     "protect": _protect,
     "keep_snapshots": _keeps(schema.whole(1, 100)),
     "data": _data,

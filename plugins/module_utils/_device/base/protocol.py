@@ -109,6 +109,7 @@ class Request(TypedDict, total=False):
     deadline: int
     guard: str
     snapshot: str
+    rehearsal: str
     protect: list[str]
     keep_snapshots: int
     data: object

@@ -39,7 +39,8 @@ class State(str, enum.Enum):
 
     IDLE = ("idle", Phase.NONE, "staged")
     STAGED = ("staged", Phase.UNTOUCHED, "verified refused deferred")
-    VERIFIED = ("verified", Phase.UNTOUCHED, "snapshotted refused deferred")
+    VERIFIED = ("verified", Phase.UNTOUCHED, "rehearsed refused deferred")
+    REHEARSED = ("rehearsed", Phase.UNTOUCHED, "snapshotted refused deferred")
     SNAPSHOTTED = ("snapshotted", Phase.UNTOUCHED, "armed refused deferred")
     ARMED = ("armed", Phase.TOUCHED, "installing restoring")
     INSTALLING = ("installing", Phase.TOUCHED, "rebooting checking restoring")

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import typing as t
 
+__all__ = ["TypedDict"]
+
 if t.TYPE_CHECKING:
-    from typing import TypedDict as TypedDict
+    from typing import TypedDict
 else:
 
     class TypedDict(dict):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import pathlib
 import typing as t
 
@@ -153,8 +154,42 @@ def validate(document: object, *, signed: bool) -> list[str]:
                 problems.add(where + ".name", "%r is taken by an earlier payload; names are unique" % payload["name"])
             names.append(payload["name"])
     data.validate(document, problems)
-    checks.validate("health", document.get("health", {}), problems)
+    if not signed:
+        _validate_places(document, problems)
+    checks.validate("health", document.get("health", {}), problems, author=not signed)
     return problems.found
+
+
+def _validate_places(document: t.Mapping[str, t.Any], problems: schema.Problems) -> None:
+    """Add to ``problems`` destinations that get into each other's way, and data that covers one.
+
+    Only of what is published from now on: a device goes on taking what was signed before.
+    """
+    places: dict[str, str] = {}
+    for index, payload in enumerate(document["payloads"] if isinstance(document["payloads"], list) else []):
+        value = payload.get("destination") if isinstance(payload, dict) else None
+        if not isinstance(value, str):
+            continue
+        place, where = os.path.normpath(value), "payloads[%d].destination" % index
+        for other in places:
+            if _covers(place, other) or _covers(other, place):
+                problems.add(
+                    where,
+                    "%s and %s (%s) would overwrite each other; give each its own" % (place, other, places[other]),
+                )
+        places[place] = where
+    for index, entry in enumerate(document.get("data", []) if isinstance(document.get("data"), list) else []):
+        if not isinstance(entry, dict) or entry.get("on_restore") != "keep" or not isinstance(entry.get("path"), str):
+            continue
+        kept = os.path.normpath(entry["path"])
+        for place in places:
+            if any(_covers(kept, part) for part in (place + "/current", place + "/releases")):
+                message = "%s holds what the release installs in %s, which must be able to go back; name the data in it"
+                problems.add("data[%d].path" % index, message % (kept, place))
+
+
+def _covers(tree: str, path: str) -> bool:
+    return path == tree or path.startswith(tree.rstrip("/") + "/")
 
 
 def describe(source: t.Mapping[str, object], folder: pathlib.Path) -> tuple[Document, dict[str, pathlib.Path]]:

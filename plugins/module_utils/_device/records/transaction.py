@@ -12,7 +12,6 @@ import contextlib
 import dataclasses
 import os
 import re
-import shutil
 import sys
 import typing as t
 import uuid
@@ -28,6 +27,7 @@ from ..kinds.checks import Finding, Measured, Section
 from ..kinds.interlocks import Entry as Interlock
 from ..system import durable
 from ..system.boot import boot_id, clock
+from ..system.files.remove import remove_own
 from ..system.layout import Layout
 from . import history, installed
 
@@ -63,6 +63,7 @@ class Transaction:
     generation: int = 0
     deadline: int = 600
     snapshot: str = "auto"
+    rehearsal: str | None = None
     protect: list[str] = dataclasses.field(default_factory=list)
     keep_snapshots: int = 1
     data: list[DataEntry] = dataclasses.field(default_factory=list)
@@ -92,6 +93,7 @@ class Transaction:
     boots: int = 0
     #: What its steps note.
     backup: str | None = None
+    rehearsed: dict[str, object] | None = None
     snapshot_kind: str | None = None
     units: list[str] | None = None
     units_active: list[str] | None = None
@@ -252,4 +254,5 @@ _ALWAYS = frozenset({"before", "checkpoint", "code", "diff", "instance", "outcom
 
 def remove_folder(layout: Layout, identifier: str) -> None:
     """Remove what a transaction of the past left, except its snapshot."""
-    shutil.rmtree(os.path.join(layout.file("transactions"), identifier), ignore_errors=True)
+    with contextlib.suppress(OSError):
+        remove_own(os.path.join(layout.file("transactions"), identifier))

@@ -27,9 +27,9 @@ class Result(t.NamedTuple):
 
     @property
     def tail(self) -> str:
-        """The last lines a person needs to see why it failed."""
-        text = (self.err.strip() + "\n" + self.out.strip()).strip()
-        return "\n".join(text.splitlines()[-8:])
+        """The last lines a person needs to see why it failed: of what it said to standard error first."""
+        errors, output = self.err.strip().splitlines(), self.out.strip().splitlines()
+        return "\n".join([*errors[-10:], *output[-4:]])
 
 
 def which(program: str) -> str | None:
@@ -44,6 +44,7 @@ def run(
     data: bytes | None = None,
     cwd: str | None = None,
     environment: t.Mapping[str, str] | None = None,
+    enter: t.Callable[[], None] | None = None,
 ) -> Result:
     """Run ``argv`` without a shell, with a fixed PATH, the C locale and closed standard input.
 
@@ -58,7 +59,14 @@ def run(
         source.seek(0)
         try:
             process = subprocess.Popen(
-                list(argv), stdin=source, stdout=out, stderr=err, cwd=cwd, env=env, start_new_session=True
+                list(argv),
+                stdin=source,
+                stdout=out,
+                stderr=err,
+                cwd=cwd,
+                env=env,
+                start_new_session=True,
+                preexec_fn=enter,
             )
         except OSError as error:
             return Result(127, "", "%s: %s" % (argv[0], error.strerror))

@@ -60,7 +60,7 @@ def read_json(path: str, default: t.Any = None) -> t.Any:
 def append_line(path: str, value: object) -> None:
     """Append ``value`` as one line of JSON, on disk when this returns.
 
-    A torn line that a power cut or a full disk left at the end is cut off first; no caller has seen it as written.
+    A torn line that a power cut or a full disk left at the end is cut off first; nobody was ever told it was there.
     """
     fresh = not os.path.lexists(path)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
@@ -127,19 +127,24 @@ def make_directory(path: str, mode: int = 0o700) -> None:
 
 
 def sync_tree(path: str) -> None:
-    """Everything written to the file system that holds ``path`` is on disk when this returns.
+    """:func:`sync_file_system` for the one that holds ``path``."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        sync_file_system(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_file_system(fd: int) -> None:
+    """Everything written to the file system on which ``fd`` is open is on disk when this returns.
 
     One ``syncfs`` instead of an fsync per file: an archive of thousands of files costs one flush.
     """
-    fd = os.open(path, os.O_RDONLY)
     try:
-        try:
-            result = ctypes.CDLL(None, use_errno=True).syncfs(fd)
-        except (OSError, AttributeError):  # no libc with syncfs (some C libraries): flush all file systems
-            os.sync()
-            return
-        if result != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), path)
-    finally:
-        os.close(fd)
+        result = ctypes.CDLL(None, use_errno=True).syncfs(fd)
+    except (OSError, AttributeError):  # no libc with syncfs (some C libraries): the big hammer
+        os.sync()
+        return
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

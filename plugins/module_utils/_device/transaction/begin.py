@@ -19,7 +19,7 @@ from ..documents import data
 from ..kinds import interlocks
 from ..records.transaction import Transaction
 from ..system import background, durable
-from . import worker
+from . import rehearse, worker
 
 #: Seconds that a confirm may take.
 DEADLINE = 600
@@ -38,6 +38,7 @@ class Options(TypedDict):
     keep_snapshots: int
     data: list[data.Entry]
     interlocks: list[interlocks.Entry]
+    rehearsal: str
     checkpoint: Checkpoint | None
 
 
@@ -58,7 +59,11 @@ def options(request: Request) -> Options:
     wrong = KEEP(request.get("keep_snapshots", 1))
     if wrong:
         raise OtaError("RELEASE", "keep_snapshots %s" % wrong)
+    rehearsal = str(request.get("rehearsal") or "auto")
+    if rehearsal not in rehearse.MODES:
+        raise OtaError("RELEASE", "rehearsal must be one of %s, not %r" % (", ".join(rehearse.MODES), rehearsal))
     return {
+        "rehearsal": rehearsal,
         "rollout": request.get("rollout"),
         "generation": int(request.get("generation") or 0),
         "deadline": deadline,

@@ -10,28 +10,37 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 
 from ..base import schema
+from ..base.errors import OtaError
 from ..base.states import State
 from ..kinds import payloads, snapshots
 from ..records import history, installed, releases, transaction
 from ..records.transaction import Transaction
 from ..system import boot
+from ..system.files.remove import remove_own
 from ..system.layout import Layout
 from . import guard, quiesce
 
+#: A device that went back for these reasons is deferred: it was the device's room, or another program.
+NOT_ITS_FAULT = ("NO_SPACE", "PACKAGE_LOCK")
 #: A way back for these reasons says nothing against the release.
-INNOCENT = ("INTERRUPTED",)
+INNOCENT = ("INTERRUPTED", *NOT_ITS_FAULT)
 
 
 def finish(done: Transaction, end: State, code: str, message: str) -> None:
     """Come to ``end`` (anything but ``confirmed``), which is the outcome too, and tidy up."""
-    if end in (State.RESTORED, State.BROKEN) and done.kind == "update" and code not in INNOCENT:
+    if end in (State.RESTORED, State.BROKEN) and done.kind == "update" and not _is_innocent(done, code):
         reason, text = (code, message) if end is State.RESTORED else (done.code or code, message)
         installed.Memory(done.layout).reject(done.release["digest"], reason, text)
-    done.advance(end, outcome=end.value, code=code, message=message)
+    deferred = end is State.RESTORED and code in NOT_ITS_FAULT
+    done.advance(end, outcome="deferred" if deferred else end.value, code=code, message=message)
     tidy(done)
+
+
+def _is_innocent(done: Transaction, code: str) -> bool:
+    """Whether going back says nothing against the release; nor does a deadline that passed over a healthy one."""
+    return code in INNOCENT or (code == "DEADLINE" and State.UNCONFIRMED.value in done.steps)
 
 
 def confirm(done: Transaction) -> None:
@@ -84,6 +93,10 @@ def _remember(done: Transaction) -> None:
             memory.went_back(done.release["name"])
         return
     releases.keep(done)
+    current = memory.of(done.release["name"])["current"]
+    if current and current["digest"] == done.release["digest"] and current.get("transaction") != done.id:
+        _installed_again(done.layout, current)
+        return
     entry: installed.Entry = {
         **done.release,
         "transaction": done.id,
@@ -93,6 +106,14 @@ def _remember(done: Transaction) -> None:
     if done.migrated:
         entry["migrated"] = done.migrated
     memory.confirm(entry, done.keep_snapshots or 1)
+
+
+def _installed_again(layout: Layout, current: installed.Entry) -> None:
+    """The same release once more, over something that was damaged: the way back from it stays the one that it had."""
+    with contextlib.suppress(OtaError, OSError):
+        way_back = snapshots.load(layout, current["transaction"])
+        way_back.shared.keep(snapshots.AFTER)
+        way_back.record_after()
 
 
 def _prune(layout: Layout, done: Transaction) -> bool:
@@ -132,7 +153,8 @@ def _unstage(layout: Layout, done: Transaction) -> None:
         for name in os.listdir(inbox):
             with contextlib.suppress(FileNotFoundError):  # another call may be staging right now
                 os.unlink(os.path.join(inbox, name))
-    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        remove_own(folder)
 
 
 def _prune_releases(layout: Layout, memory: installed.Memory, digests: set[str]) -> None:

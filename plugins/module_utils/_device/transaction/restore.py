@@ -24,6 +24,8 @@ from . import finish, migrate, reboot
 from .health import Health
 
 TRIES = 3
+#: Seconds that another program may take to install its packages, for each try to go back.
+PACKAGE_PATIENCE = 600.0
 
 
 def go_back(transaction: Transaction, code: str, message: str) -> None:
@@ -61,12 +63,18 @@ def _restore(transaction: Transaction) -> str:
     snapshot.prove()  # before anything stops: what cannot be put back whole leaves the device as it runs
     leaving = releases.installers_of(transaction, releases.of_transaction(transaction))
     for payload in leaving:
+        payload.hold(PACKAGE_PATIENCE)  # one that installs packages right now is waited for
+    for payload in leaving:
         _gently(transaction, payload.quiesce)
     if layout.is_real:
         units.stop(transaction.units or [])
     if transaction.kind == "update":
         _migrate_back(transaction, leaving)
+    snapshot.foreign = lambda paths: {path for payload in leaving for path in payload.foreign(paths)}
     changed = snapshot.restore()
+    if snapshot.left:
+        for payload in leaving:
+            _gently(transaction, lambda payload=payload: payload.regenerate(snapshot.left))  # type: ignore[misc]
     if transaction.kind == "rollback":
         migrate.undo(transaction)  # forward again: by the code that was just put back
     transaction.log("put back %d paths" % len(changed))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import traceback
+import typing as t
 
 from ..base.errors import OtaError
 from ..base.states import State
@@ -17,15 +18,23 @@ from ..documents import data, release
 from ..enrolment.identity import Identity
 from ..kinds import interlocks, snapshots
 from ..kinds.checks import Check, Measured, Section
+from ..kinds.snapshots import AFTER, EXPECTED, Terms
 from ..records import releases
 from ..records.transaction import Transaction
-from ..system import durable, lock, tree, units
+from ..system import durable, lock, units
+from ..system.files import tree
 from ..system.layout import Layout
+from ..system.overlay import Need
 from ..transfer import staging
-from . import backup, guard, migrate, quiesce, reboot
-from .finish import finish
+from . import backup, guard, migrate, quiesce, reboot, rehearse
+from .finish import NOT_ITS_FAULT, finish
 from .health import Health, measured
 from .restore import go_back
+
+#: Seconds that another program may take to install its packages before the device is deferred.
+PACKAGE_PATIENCE = 120.0
+#: Files of a snapshot, a transaction and its logs.
+SNAPSHOT_INODES = 64
 
 
 def name(transaction: Transaction) -> str:
@@ -56,7 +65,7 @@ def _stop(transaction: Transaction, end: State, code: str, message: str) -> None
     if transaction.state.is_untouched:
         finish(transaction, end, code, message)
     else:
-        install_code = code if code in ("INSTALL", "HEALTH", "REBOOT") else "INSTALL"
+        install_code = code if code in ("INSTALL", "HEALTH", "REBOOT", *NOT_ITS_FAULT) else "INSTALL"
         go_back(transaction, install_code, message if code == install_code else "%s: %s" % (code, message))
 
 
@@ -82,7 +91,11 @@ def _prepare_update(transaction: Transaction) -> None:
             payload.repair()
         payload.require_installable()
     transaction.advance(State.VERIFIED)
-    scopes = [payload.scope() for payload in payloads]
+    for payload in payloads:
+        payload.hold(PACKAGE_PATIENCE)  # from what is looked at now until all is installed nobody else changes it
+    rehearsed = rehearse.rehearse(transaction, payloads)
+    transaction.advance(State.REHEARSED)
+    scopes = [payload.scope(rehearsed.touched) for payload in payloads]
     entries = data.merged(document, transaction.data)
     single, trees = (frozenset().union(*parts) for parts in zip(*((one.paths, one.trees) for one in scopes)))
     data.require_spared(transaction.data, layout.real, single, trees)
@@ -97,13 +110,14 @@ def _prepare_update(transaction: Transaction) -> None:
             *(path for scope in scopes for path in scope.volatile),
         ],
     )
-    extra = sum(payload.space() for payload in payloads) + document.get("requires", {}).get("free_space", 0)
+    terms = _terms([scope.terms for scope in scopes])
+    extra = {**rehearsed.needs, layout.state_dir: Need(document.get("requires", {}).get("free_space", 0), 0)}
     concerned = sorted({unit for payload in payloads for unit in payload.units()}) if layout.is_real else []
     interlocks.ask(layout, transaction.interlocks)  # it may have taken long to bring the payloads here
     quiesce.begin(transaction, document)
     try:
         backup.run(transaction, entries)
-        _snapshot(transaction, selection, extra, concerned)
+        snapshot = _snapshot(transaction, selection, extra, concerned, terms, rehearsed.texts)
     finally:
         quiesce.resume(transaction)
     sections = [document.get("health", {})]
@@ -112,8 +126,11 @@ def _prepare_update(transaction: Transaction) -> None:
         sections.append(before.get("health", {}) if before else {})
     _baseline(transaction, sections)
     _arm(transaction)
-    for payload in payloads:
-        payload.install()
+    try:
+        for payload in payloads:
+            payload.install()
+    finally:
+        snapshot.shared.keep(AFTER)  # while nobody else could have entered anything
     migrate.forward(transaction, entries)
     _in_place(transaction, document.get("health", {}))
 
@@ -127,24 +144,32 @@ def _prepare_rollback(transaction: Transaction) -> None:
     source.prove()
     changed, _conflicts = source.undo()  # they were accepted before this was started
     transaction.advance(State.VERIFIED)
-    extra = sum(entry.get("s", 0) for entry in source.manifest().values())
     left = releases.confirmed(layout, transaction.before)
+    leaving = releases.installers_of(transaction, left)
+    for payload in leaving:
+        payload.hold(PACKAGE_PATIENCE)
+    transaction.advance(State.REHEARSED)  # what goes back is known without
+    extra = {layout.state_dir: Need(sum(entry.get("s", 0) for entry in source.manifest().values()), 0)}
     interlocks.ask(layout, transaction.interlocks)
     quiesce.begin(transaction, left or {})
     try:
-        _snapshot(transaction, source.selection, extra, transaction.leaving.get("units", []) if layout.is_real else [])
+        concerned = transaction.leaving.get("units", []) if layout.is_real else []
+        _snapshot(transaction, source.selection, extra, concerned, source.terms, {})
     finally:
         quiesce.resume(transaction)
     document = releases.of_transaction(transaction)
     section = document.get("health", {}) if document else {}
     _baseline(transaction, [section])
     _arm(transaction)
-    for payload in releases.installers_of(transaction, left):
+    for payload in leaving:
         payload.quiesce()
     if layout.is_real:
         units.stop(transaction.units or [])
     migrate.back(transaction, left.get("data", []) if left else [])
     source.restore(changed)
+    if source.left:
+        for payload in leaving:
+            payload.regenerate(source.left)
     if layout.is_real:
         units.bring_back(transaction.units_active or [])
     for payload in releases.installers_of(transaction, document):
@@ -155,19 +180,37 @@ def _prepare_rollback(transaction: Transaction) -> None:
 # -- steps of both ---------------------------------------------------------------------------------------------------
 
 
-def _snapshot(transaction: Transaction, selection: tree.Selection, extra: int, concerned: list[str]) -> None:
+def _terms(several: t.Sequence[Terms]) -> Terms:
+    """Those of all payloads together."""
+
+    def all_of(name: str) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(value for one in several for value in getattr(one, name)))
+
+    forms = {path: form for one in several for path, form in one.forms.items()}
+    return Terms(all_of("wide"), all_of("generated"), all_of("endings"), forms, all_of("packages"))
+
+
+def _snapshot(
+    transaction: Transaction,
+    selection: tree.Selection,
+    extra: t.Mapping[str, Need],
+    concerned: list[str],
+    terms: Terms,
+    expected: t.Mapping[str, str],
+) -> snapshots.Base:
     layout = transaction.layout
-    snapshot = snapshots.choose(layout, selection, transaction.snapshot)(layout, transaction.id, selection)
-    needed = snapshot.estimate() + extra + (4 << 20)  # and some for journals and logs
-    info = os.statvfs(layout.state)
-    free = info.f_bavail * info.f_frsize
-    if free < needed:
-        message = "%d bytes are needed for snapshot, payload and reserve, %d are free in %s; make room and run again"
-        raise OtaError("NO_SPACE", message % (needed, free, layout.state))
+    snapshot = snapshots.choose(layout, selection, transaction.snapshot)(layout, transaction.id, selection, terms)
+    needs = dict(extra)
+    here = needs.get(layout.state_dir, Need(0, 0))
+    needs[layout.state_dir] = Need(here.bytes + snapshot.estimate(), here.inodes + SNAPSHOT_INODES)
+    rehearse.require_room(layout, needs)
     snapshot.create()
+    if expected:
+        snapshot.shared.keep(EXPECTED, expected.get)
     snapshot.prove()
     active = units.active(concerned)
     transaction.advance(State.SNAPSHOTTED, snapshot_kind=snapshot.kind, units=concerned, units_active=active)
+    return snapshot
 
 
 def _baseline(transaction: Transaction, sections: list[Section]) -> None:

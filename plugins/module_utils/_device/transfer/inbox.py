@@ -23,7 +23,8 @@ import typing as t
 from ..base import schema
 from ..base.errors import OtaError
 from ..enrolment import sealed
-from ..system import durable, hashing
+from ..system import durable
+from ..system.files import hashing
 from ..system.layout import Layout
 
 Handle = io.FileIO

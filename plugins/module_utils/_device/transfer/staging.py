@@ -20,7 +20,8 @@ from ..base.protocol import File, Missing, Piece
 from ..base.urls import shown
 from ..enrolment import tls
 from ..kinds import payloads
-from ..system import durable, hashing
+from ..system import durable
+from ..system.files import hashing
 from ..system.layout import Layout
 from . import download, inbox
 

@@ -18,7 +18,8 @@ from ..base.protocol import Reply, Request
 from ..enrolment import machine, sealed
 from ..kinds import checks, interlocks, payloads, snapshots
 from ..records import installed, transaction
-from ..system import command, durable, tree
+from ..system import command, durable
+from ..system.files import tree
 from ..system.layout import Layout
 from ..transaction import guard
 from ..trust import crypto

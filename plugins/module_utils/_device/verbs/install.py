@@ -14,7 +14,7 @@ from ..documents import release
 from ..kinds import interlocks, payloads
 from ..records import transaction
 from ..system.layout import Layout
-from ..transaction import begin, finish
+from ..transaction import begin, finish, worker
 from ..transfer import staging
 
 
@@ -43,6 +43,7 @@ def install(layout: Layout, request: Request) -> Reply:
     folder = layout.file("transactions", "install")
     paths = staging.take(layout, folder, files)
     for one in installers:
+        one.hold(worker.PACKAGE_PATIENCE)
         one.files = paths
         if request.get("repair"):
             one.repair()

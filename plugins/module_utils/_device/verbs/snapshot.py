@@ -16,7 +16,8 @@ from ..base.errors import OtaError
 from ..base.protocol import Reply, Request
 from ..kinds import snapshots
 from ..records import transaction
-from ..system import lock, tree
+from ..system import lock
+from ..system.files import tree
 from ..system.layout import Layout
 from ..transaction import worker
 

@@ -61,7 +61,7 @@ def test_what_was_touched_ends_confirmed_restored_or_broken_only() -> None:
 
 def test_each_state_has_one_phase() -> None:
     assert State.IDLE.phase is Phase.NONE and not State.IDLE.is_open
-    assert set(states.UNTOUCHED) == {"staged", "verified", "snapshotted"}
+    assert set(states.UNTOUCHED) == {"staged", "verified", "rehearsed", "snapshotted"}
     assert set(states.AT_WORK) - set(states.UNTOUCHED) == {
         "armed", "installing", "rebooting", "checking", "restoring",
     }  # fmt: skip

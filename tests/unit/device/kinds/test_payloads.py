@@ -106,7 +106,7 @@ def test_a_member_that_is_not_listed_is_refused(device: Device, publisher: Publi
         for name in ("bin/app", "etc/default", "bin/extra"):
             info = tarfile.TarInfo(name)
             handle.addfile(info, io.BytesIO())
-    from ansible_collections.fleet.ota.plugins.module_utils._device.system import hashing
+    from ansible_collections.fleet.ota.plugins.module_utils._device.system.files import hashing
 
     entry = document["payloads"][0]["files"][0]
     entry.update(length=archive.stat().st_size, sha256=hashing.of_file(archive))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.fleet.ota.plugins.module_utils._device.base.errors import OtaError
 from ansible_collections.fleet.ota.plugins.module_utils._device.kinds import snapshots
-from ansible_collections.fleet.ota.plugins.module_utils._device.system import tree
+from ansible_collections.fleet.ota.plugins.module_utils._device.system.files import tree
 from ansible_collections.fleet.ota.plugins.module_utils._device.system.layout import Layout
 
 
@@ -131,13 +131,13 @@ def test_an_interrupted_restore_is_run_again(layout: Layout, monkeypatch: pytest
     calls = {"left": 3}
     rename = os.rename
 
-    def failing(source: t.Any, target: t.Any) -> None:
+    def failing(source: t.Any, target: t.Any, **where: int) -> None:
         calls["left"] -= 1
         if calls["left"] < 0:
             raise KeyboardInterrupt
-        rename(source, target)
+        rename(source, target, **where)
 
-    monkeypatch.setattr(tree.os, "rename", failing)
+    monkeypatch.setattr(os, "rename", failing)
     with pytest.raises(KeyboardInterrupt):
         found.restore()
     monkeypatch.undo()

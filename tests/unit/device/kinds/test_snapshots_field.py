@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.fleet.ota.plugins.module_utils._device.base.errors import OtaError
 from ansible_collections.fleet.ota.plugins.module_utils._device.kinds import snapshots
-from ansible_collections.fleet.ota.plugins.module_utils._device.system import attributes, entries, tree
+from ansible_collections.fleet.ota.plugins.module_utils._device.system.files import attributes, entries, tree
 from ansible_collections.fleet.ota.plugins.module_utils._device.system.layout import Layout
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting file systems needs root")
@@ -72,6 +72,13 @@ def layout(disk: Path) -> Layout:
     return found
 
 
+def set_flags(path: Path, flags: int) -> None:
+    """Lock or unlock a file or directory, as chattr(1) does."""
+    fd = os.open(str(path), os.O_RDONLY)
+    attributes.set_flags(fd, flags)
+    os.close(fd)
+
+
 def everything(etc: Path) -> None:
     """A file of every kind that a device may have."""
     (etc / "sub").mkdir(parents=True)
@@ -105,8 +112,8 @@ def everything(etc: Path) -> None:
     os.setxattr(str(etc / "plain"), "system.posix_acl_access", (2).to_bytes(4, "little") + entry)
     capability = (0x02000001).to_bytes(4, "little") + (1 << 13).to_bytes(4, "little") + bytes(12)
     os.setxattr(str(etc / "tool"), "security.capability", capability)
-    attributes.set_flags(str(etc / "locked"), IMMUTABLE)
-    attributes.set_flags(str(etc / "sub"), IMMUTABLE)
+    set_flags(etc / "locked", IMMUTABLE)
+    set_flags(etc / "sub", IMMUTABLE)
 
 
 def test_every_kind_of_file_comes_back_on_every_file_system(layout: Layout) -> None:
@@ -116,13 +123,13 @@ def test_every_kind_of_file_comes_back_on_every_file_system(layout: Layout) -> N
     before = found.manifest()
     assert before["/etc/locked"]["fl"] == IMMUTABLE
     for name in ("locked", "sub"):
-        attributes.set_flags(str(etc / name), 0)
+        set_flags(etc / name, 0)
     shutil.rmtree(str(etc))
     etc.mkdir()
     (etc / "plain").mkdir()
     (etc / "new").write_text("x")
-    attributes.set_flags(str(etc / "new"), IMMUTABLE)
-    attributes.set_flags(str(etc), IMMUTABLE)
+    set_flags(etc / "new", IMMUTABLE)
+    set_flags(etc, IMMUTABLE)
 
     found.restore()
     assert found.remaining() == []
@@ -135,7 +142,7 @@ def test_every_kind_of_file_comes_back_on_every_file_system(layout: Layout) -> N
         (etc / "locked").write_text("x")
     assert not (etc / "new").exists()
     for name in ("locked", "sub"):
-        attributes.set_flags(str(etc / name), 0)
+        set_flags(etc / name, 0)
 
 
 @pytest.mark.long

@@ -103,7 +103,7 @@ def test_one_that_fails_refuses_the_update_untouched(
     assert DB in reply["message"] and "nothing was touched" in reply["message"]
     assert device.tree() == before
     states = [json.loads(line)["state"] for line in (device.state / "history.jsonl").read_text().splitlines()]
-    assert states == ["staged", "verified", "refused"]
+    assert states == ["staged", "verified", "rehearsed", "refused"]
     elsewhere.run("init")
     assert apply(device, publisher)["state"] == "unconfirmed", "it says nothing against the release"
 

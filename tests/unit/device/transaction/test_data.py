@@ -166,7 +166,7 @@ def test_an_engine_killed_while_all_is_quiet_leaves_nothing_quiet(device: Device
     while said(device) != ["stop", "go"] and time.monotonic() < end:
         time.sleep(0.02)  # nobody asks the device anything
     assert said(device) == ["stop", "go"]
-    assert device.call("info")["transaction"]["state"] == "verified"
+    assert device.call("info")["transaction"]["state"] == "rehearsed"
 
 
 def test_what_is_wrong_with_data_is_told_before_anything(publisher: Publisher) -> None:

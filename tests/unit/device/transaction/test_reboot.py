@@ -113,7 +113,7 @@ def at(layout: Layout, state: State, reboot: str) -> Transaction:
     entry: protocol.Release = {"name": "app", "version": "1", "counter": 1, "digest": "d"}
     found = Transaction(layout, kind="update", release=entry, reboot=reboot, guard="none", deadline=60)
     found.begin()
-    for one in (State.VERIFIED, State.SNAPSHOTTED, State.ARMED, State.INSTALLING):
+    for one in (State.VERIFIED, State.REHEARSED, State.SNAPSHOTTED, State.ARMED, State.INSTALLING):
         found.advance(one)
         if one is state:
             break

@@ -178,6 +178,7 @@ def test_history_tells_every_state(device: Device, publisher: Publisher) -> None
     assert states == [
         "staged",
         "verified",
+        "rehearsed",
         "snapshotted",
         "armed",
         "installing",

@@ -13,6 +13,7 @@ Anything else that goes wrong in it is unhealthy too: inconclusive is not health
 
 from __future__ import annotations
 
+import re
 import types
 import typing as t
 
@@ -72,6 +73,8 @@ def module(kind: object) -> types.ModuleType | None:
     return registry.module(__name__, __path__, kind)
 
 
+#: What a dollar sign may be: one for itself, or the begin of a label.
+_DOLLAR = re.compile(r"\$\$|\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 _TIMES: dict[str, schema.Rule] = {
     "passes": schema.whole(1),
     "interval": schema.number(0.05),
@@ -80,8 +83,16 @@ _TIMES: dict[str, schema.Rule] = {
 }
 
 
-def validate(where: str, health: object, problems: schema.Problems) -> None:
-    """Add to ``problems`` every mistake of a ``health`` section."""
+def _stray_dollar(value: object) -> str | None:
+    """The first text in ``value`` with a dollar sign that is neither ``$$`` nor the begin of ``${word}``."""
+    if isinstance(value, str):
+        return value if "$" in _DOLLAR.sub("", value) else None
+    parts: t.Iterable[object] = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return next((text for part in parts for text in [_stray_dollar(part)] if text), None)
+
+
+def validate(where: str, health: object, problems: schema.Problems, *, author: bool = False) -> None:
+    """Add to ``problems`` every mistake of a ``health`` section; ``author``: also what only a publisher is refused."""
     if not problems.mapping(where, health, dict(_TIMES, checks=schema.list_of(schema.anything))):
         return
     names = set()
@@ -100,6 +111,10 @@ def validate(where: str, health: object, problems: schema.Problems) -> None:
         wrong = implementation.complete(check) if hasattr(implementation, "complete") else None
         if wrong:
             problems.add(here, wrong)
+        stray = _stray_dollar(check) if author else None
+        if stray:
+            message = "%r has a $ that begins no label; write ${word} for a label of the device, $$ for a dollar sign"
+            problems.add(here, message % stray)
         if check.get("name") in names:
             problems.add(here + ".name", "%r is taken by an earlier check; names are unique" % check.get("name"))
         names.add(check.get("name"))

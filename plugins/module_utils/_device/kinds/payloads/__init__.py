@@ -25,8 +25,10 @@ from ... import kinds
 from ...base import schema
 from ...base.errors import OtaError
 from ...base.typed import TypedDict
-from ...system import hashing
+from ...system.files import hashing
 from ...system.layout import Layout
+from ...system.overlay import Need, Step
+from ..snapshots import Terms
 
 _COMMON: dict[str, schema.Rule] = {
     "name": schema.matching(schema.NAME),
@@ -83,11 +85,13 @@ class Scope(t.NamedTuple):
     """What a change touches: single ``paths`` (content, or a directory's own attributes) and whole ``trees``.
 
     ``volatile`` paths within them hold no state (caches of open databases): never kept, put back or compared.
+    ``terms`` say what is special about some of them.
     """
 
     paths: frozenset[str]
     trees: frozenset[str]
     volatile: frozenset[str] = frozenset()
+    terms: Terms = Terms()
 
 
 class Base:
@@ -112,12 +116,29 @@ class Base:
     def require_installable(self) -> None:
         """Raise OtaError (``REQUIREMENT``, ``UNSUPPORTED``, ``UNLISTED_FILE`` ...) if this cannot be installed here."""
 
-    def scope(self) -> Scope:
-        """What :meth:`install` will touch."""
+    def hold(self, wait: float) -> None:
+        """Keep other programs from changing what :meth:`install` changes, until :meth:`release` or this process ends.
+
+        Waits ``wait`` seconds for one that is at it, and ends none. OtaError ``PACKAGE_LOCK`` after that.
+        """
+
+    def release(self) -> None:
+        """Give up what :meth:`hold` took."""
+
+    def rehearsal(self) -> list[Step]:
+        """Programs that show in a copy of the device what :meth:`install` does; none if that is known without them."""
+        return []
+
+    def common_files(self) -> t.Collection[str]:
+        """Files that :meth:`install` changes and of which others' records stay (``terms.forms`` of the scope)."""
+        return ()
+
+    def scope(self, touched: t.Collection[str] | None = None) -> Scope:
+        """What :meth:`install` will touch; ``touched`` is what its rehearsal touched, None if there was none."""
         raise NotImplementedError
 
-    def space(self) -> int:
-        """Bytes that :meth:`install` will need."""
+    def needs(self) -> dict[str, Need]:
+        """What :meth:`install` will need, by a path on the file system that must have it."""
         raise NotImplementedError
 
     def observe(self) -> Shown:
@@ -141,6 +162,13 @@ class Base:
 
     def activate(self) -> None:
         """Make running services use what is installed now; called after install and after a way back."""
+
+    def foreign(self, paths: t.Sequence[str]) -> set[str]:
+        """Those of ``paths`` that belong to something which others installed, with the directories above them."""
+        return set()
+
+    def regenerate(self, paths: t.Sequence[str]) -> None:
+        """Have files that are made of what several packages bring made anew, after a way back left ``paths`` alone."""
 
     def prune(self, versions: t.Collection[str]) -> None:
         """Remove what no way back needs any more, given the ``versions`` that stay; called after a confirm."""

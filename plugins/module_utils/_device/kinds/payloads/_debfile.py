@@ -82,3 +82,9 @@ def contents(path: str) -> list[tuple[str, bool]]:
                 if name != "/":
                     paths.append((name.rstrip("/"), info.isdir()))
     return paths
+
+
+def sums(path: str) -> list[str]:
+    """The lines of the package's ``md5sums``, sorted; none if it has no such file."""
+    done = command.run(["dpkg-deb", "--info", path, "md5sums"])
+    return sorted(done.out.splitlines()) if done.rc == 0 else []

@@ -19,11 +19,17 @@ import typing as t
 from ...base.errors import OtaError
 from ...base.typed import TypedDict
 from ...system import command, units
-from . import Base, Description, File, Scope
+from ...system.files import tree
+from ...system.overlay import Need
+from . import Base, Description, File, Scope, _locks
 
 #: Below these a directory that belongs to the packages alone is code and goes back whole; elsewhere it may hold data.
 _CODE = ("/usr/", "/opt/", "/lib/")
 _SHARED_DEPTH = 3
+#: What package tools say when the disk is the reason; their exit code does not.
+_FULL = re.compile("No space left on device|Disk quota exceeded")
+#: What a rehearsal touches below these is no state that anybody would have back.
+_NOT_KEPT = ("/var/log/", "/var/cache/apt/", "/var/lib/apt/lists/", "/var/tmp/", "/var/lib/fleet-ota/")  # noqa: S108
 _UNIT_FOLDER = "/systemd/system"
 _UNIT = re.compile(r"^[^@]+\.(service|socket|timer|path)$")
 
@@ -74,8 +80,8 @@ class PackageInstaller(Base):
         """The architectures whose packages can be installed here."""
         raise NotImplementedError
 
-    def locked(self) -> str | None:
-        """Who holds the package database now, for people; None if it is free."""
+    def locks(self) -> tuple[str, ...]:
+        """The lock files by which the package tools keep each other out."""
         raise NotImplementedError
 
     def trouble(self) -> Trouble | None:
@@ -115,7 +121,14 @@ class PackageInstaller(Base):
         raise NotImplementedError
 
     def state(self) -> Scope:
-        """Where the package tools keep their state: all of it belongs to "exactly what it was"."""
+        """Where the package tools keep their state: all of it belongs to "exactly what it was".
+
+        Its ``trees`` are what has to be kept where nothing was rehearsed; then they are ``wide``.
+        """
+        raise NotImplementedError
+
+    def is_generated(self, path: str) -> bool:
+        """Whether ``path`` is made anew by triggers of the package tools, out of what several packages bring."""
         raise NotImplementedError
 
     @property
@@ -128,9 +141,9 @@ class PackageInstaller(Base):
     def require_ready(self, *, repair: bool) -> None:
         """Refuse a device whose package manager others hold (``PACKAGE_LOCK``) or left broken (``PACKAGE_STATE``)."""
         self._supported()
-        holder = self.locked()
+        holder = _locks.holder(self.locks())
         if holder:
-            raise OtaError("PACKAGE_LOCK", "the package database is held by %s; it comes again" % holder)
+            raise OtaError("PACKAGE_LOCK", "the package database is held by %s; the next run retries it" % holder)
         trouble = self.trouble()
         if trouble and not repair:
             message = "the package database was left broken: %s; run '%s' there, or set repair"
@@ -150,6 +163,17 @@ class PackageInstaller(Base):
             raise OtaError(
                 "PACKAGE_STATE", message % (trouble.command, result.tail or left.reason), command=left.command
             )
+
+    def hold(self, wait: float) -> None:
+        """Take the package tools' own locks: nobody else installs anything until they are given up."""
+        holder = _locks.take(self.locks(), wait)
+        if holder:
+            message = "the package database was held by %s for more than %d s; the next run retries it"
+            raise OtaError("PACKAGE_LOCK", message % (holder, wait))
+
+    def release(self) -> None:
+        """Give the locks up."""
+        _locks.release(self.locks())
 
     def require_installable(self) -> None:
         """Refuse what could not be installed from these files alone, before anything is touched."""
@@ -177,8 +201,9 @@ class PackageInstaller(Base):
                 message = "this device has no %s; payload type %s needs %s"
                 raise OtaError("UNSUPPORTED", message % (program, self.payload["type"], self.SYSTEM))
 
-    def scope(self) -> Scope:
-        """Files of the old and the new packages, their directories, and the state of the package tools."""
+    def scope(self, touched: t.Collection[str] | None = None) -> Scope:
+        """Files of the old and the new packages, their directories, what the rehearsal touched besides, and the state
+        of the package tools; without a rehearsal everything that scripts may be expected to touch."""
         paths: dict[str, bool] = {}
         for entry in self.packages:
             paths.update(self.contents(self.path(entry)))
@@ -187,9 +212,19 @@ class PackageInstaller(Base):
             for name in names:
                 paths[name] = paths.get(name, False)
         private = self._private(paths, installed)
-        singles = {name for name in paths if not any(name.startswith(tree + "/") for tree in private)} - private
         state = self.state()
-        return Scope(frozenset(singles | state.paths), frozenset(private | state.trees), state.volatile)
+        singles = set(paths) | state.paths
+        terms = state.terms._replace(packages=tuple(entry["package"] for entry in self.packages))
+        trees = set(private)
+        if touched is None:
+            trees |= state.trees
+            terms = terms._replace(wide=tuple(sorted(state.trees)))
+        else:
+            beside = {path for path in touched if not path.startswith(_NOT_KEPT)}
+            singles |= beside
+            terms = terms._replace(generated=tuple(sorted(filter(self.is_generated, beside - set(paths)))))
+        singles = {name for name in singles - private if not tree.covers(private, name)}
+        return Scope(frozenset(singles), frozenset(trees), state.volatile | frozenset(terms.forms), terms)
 
     def _private(self, paths: t.Mapping[str, bool], mine: t.Collection[str]) -> set[str]:
         """Directories of code that no other package has a part in: their whole content comes and goes with these."""
@@ -203,11 +238,11 @@ class PackageInstaller(Base):
         }
         if folders:
             folders -= self.shared(folders, mine)
-        return {name for name in folders if not any(name.startswith(other + "/") for other in folders)}
+        return {name for name in folders if not tree.covers(folders - {name}, os.path.dirname(name))}
 
-    def space(self) -> int:
+    def needs(self) -> dict[str, Need]:
         """Installed sizes, once more for the backups that package tools keep while they unpack."""
-        return 2 * sum(int(entry["installed_size"]) for entry in self.packages)
+        return {"/usr": Need(2 * sum(int(entry["installed_size"]) for entry in self.packages), 0)}
 
     def observe(self) -> dict[str, str | None]:
         """``{package: version}`` of this payload's packages, None where it is not installed."""
@@ -222,10 +257,13 @@ class PackageInstaller(Base):
     def install(self) -> None:
         """One run for all packages; their scripts run without questions, edited configuration stays."""
         result = self.put()
-        self.log(result.out)
+        self.log("%s\n%s" % (result.out, result.err))
         program = self.PROGRAMS[0]
         if result.rc != 0:
-            raise OtaError("INSTALL", "%s failed with %d: %s" % (program, result.rc, result.tail))
+            full = _FULL.search(result.out + result.err)
+            raise OtaError(
+                "NO_SPACE" if full else "INSTALL", "%s failed with %d: %s" % (program, result.rc, result.tail)
+            )
         now = self.observe()
         wrong = [name for name, version in self.wanted().items() if now[name] != version]
         if wrong:

@@ -13,148 +13,67 @@ old one. Extraction is driven by the members that the signed document lists, nev
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
-import pathlib
 import re
-import shutil
+import stat
 import tarfile
 import typing as t
 
-from ...base import schema
 from ...base.errors import OtaError
-from ...base.typed import TypedDict
-from ...system import command, durable, hashing, units
+from ...system import command, durable, units
+from ...system.files import hashing
+from ...system.files.descriptors import Files
+from ...system.files.paths import resolve, unsafe_owner
+from ...system.files.remove import remove, remove_members
 from ...system.layout import Layout
-from . import Base, Description, Log, Payload, Release, Scope
+from ...system.mounts import within
+from ...system.overlay import Need
+from . import Base, Log, Payload, Release, Scope
+from ._tarfile import (
+    FILE_RULES,
+    REQUIRED,
+    RULES,
+    SIGNED_REQUIRED,
+    SIGNED_RULES,
+    ArchivePayload,
+    Member,
+    describe,
+    normal,
+)
 
+__all__ = ["FILE_RULES", "REQUIRED", "RULES", "SIGNED_REQUIRED", "SIGNED_RULES", "Installer", "describe"]
 
-class _Member(TypedDict):
-    path: str
-    type: str
-    mode: str
-
-
-class Member(_Member, total=False):
-    """A member as the signed document lists it; ``length`` and ``sha256`` of a file, ``target`` of a link."""
-
-    length: int
-    sha256: str
-    target: str
-
-
-class ArchivePayload(Payload, total=False):
-    """The payload's own keys."""
-
-    destination: str
-    activate: list[str]
-    deactivate: list[str]
-    members: list[Member]
-
-
-REQUIRED = ("destination",)
-SIGNED_REQUIRED = ("members",)
-FILE_RULES: dict[str, schema.Rule] = {}
 #: What the link is called before it takes the old one's place; a killed run may leave it.
 _NEW = ".new"
-_MODE = schema.matching(re.compile(r"^0[0-7]{3}$"))
-_MEMBERS: dict[str, tuple[dict[str, schema.Rule], tuple[str, ...]]] = {
-    "file": ({"length": schema.whole(0), "sha256": schema.matching(schema.SHA256)}, ("length", "sha256")),
-    "directory": ({}, ()),
-    "symlink": ({"target": schema.text}, ("target",)),
-}
-
-
-def _members(value: object) -> str | None:
-    """The rule for ``members``."""
-    if not isinstance(value, list) or not value:
-        return "must be a list of at least one member"
-    seen = set()
-    for entry in value:
-        kind = entry.get("type") if isinstance(entry, dict) else None
-        if kind not in _MEMBERS:
-            return "every member needs a type of %s" % ", ".join(_MEMBERS)
-        problems = schema.Problems()
-        rules, required = _MEMBERS[kind]
-        rules = dict(rules, path=schema.relative, type=schema.anything, mode=_MODE)
-        problems.mapping(str(entry.get("path")), entry, rules, required=("path", "mode", *required))
-        if problems.found:
-            return problems.found[0]
-        if entry["path"] in seen:
-            return "%r is listed twice" % entry["path"]
-        seen.add(entry["path"])
-        if kind == "symlink" and _leaves(entry["path"], entry["target"]):
-            return "the link %r points out of the release (%r)" % (entry["path"], entry["target"])
-    return None
-
-
-RULES: dict[str, schema.Rule] = {
-    "destination": schema.absolute,
-    "activate": schema.list_of(schema.text, least=1),
-    "deactivate": schema.list_of(schema.text, least=1),
-}
-SIGNED_RULES: dict[str, schema.Rule] = {"members": _members}
-
-
-def _leaves(path: str, target: str) -> bool:
-    """Whether a link at ``path`` with ``target`` points outside the directory it is extracted to."""
-    if target.startswith("/"):
-        return True
-    return os.path.normpath(os.path.join(os.path.dirname(path), target)).split("/")[0] == ".."
-
-
-def _normal(name: str) -> str:
-    """A member's path as the document writes it: without ``./`` in front and ``/`` behind."""
-    return os.path.normpath(name)
-
-
-def describe(payload: Payload, files: list[pathlib.Path]) -> Description:
-    """List the members of the one tar file, sorted by path, with what the device will make of each."""
-    if len(files) != 1:
-        raise ValueError("an archive payload has exactly one file, not %d" % len(files))
-    members: dict[str, Member] = {}
-    try:
-        with tarfile.open(str(files[0])) as archive:
-            for info in archive:
-                path = _normal(info.name)
-                if path == ".":
-                    continue
-                entry: Member = {"path": path, "mode": "%04o" % (info.mode & 0o777), "type": "directory"}
-                if info.isfile():
-                    content = t.cast("t.IO[bytes]", archive.extractfile(info))
-                    entry.update({"type": "file", "length": info.size, "sha256": hashing.of_stream(content)})
-                elif info.issym():
-                    entry.update({"type": "symlink", "target": info.linkname})
-                elif not info.isdir():
-                    raise ValueError("%s: member %s is neither file, directory nor link" % (files[0].name, info.name))
-                if path in members:
-                    raise ValueError("%s: member %s is there twice" % (files[0].name, path))
-                members[path] = entry
-    except tarfile.TarError as error:
-        raise ValueError("%s is not a tar file that can be read (%s)" % (files[0].name, error)) from None
-    return {"members": [members[path] for path in sorted(members)]}, [{}]
+#: What a second document of one version gets behind it, while the first one runs.
+_SUFFIX = re.compile(r"\+[0-9a-f]{8}$")
 
 
 class Installer(Base):
-    """An archive on a device."""
+    """An archive on a device. All of it is done by descriptor (:mod:`files.descriptors`)."""
 
     payload: ArchivePayload
 
     def __init__(self, layout: Layout, document: Release, payload: Payload, log: Log) -> None:
         super().__init__(layout, document, payload, log)
-        self.base = self.payload["destination"].rstrip("/")
+        base = os.path.normpath(self.payload["destination"])
+        self.base = resolve(base) if layout.is_real else base
         self.link = self.base + "/current"
         self.directory = "%s/releases/%s" % (self.base, self.document["version"])
-        if os.path.lexists(self.layout.real(self.directory)) and self.observe() == self.document["version"]:
+        if self._exists(self.directory) and self.observe() == self.document["version"]:
             # Another document of the same version is what runs: never unpack over it.
             self.directory += "+" + self.payload["files"][0]["sha256"][:8]
 
     def require_installable(self) -> None:
         """Refuse an archive whose members are not exactly the listed ones, before anything is touched."""
+        self._require_place()
         listed = {entry["path"]: entry for entry in self.payload["members"]}
         try:
             with self._open() as archive:
                 for info in archive:
-                    path = _normal(info.name)
+                    path = normal(info.name)
                     if path != "." and path not in listed:
                         raise OtaError("UNLISTED_FILE", "the archive holds %r, which the release does not list" % path)
                     listed.pop(path, None)
@@ -164,13 +83,26 @@ class Installer(Base):
             ) from None
         if listed:
             raise OtaError("RELEASE", "the archive lacks %r, which the release lists" % sorted(listed)[0])
-        current = self.layout.real(self.link)
-        if os.path.lexists(current) and not os.path.islink(current):
+
+    def _require_place(self) -> None:
+        """Refuse a destination that cannot be written to, is our own, or in which a user can exchange programs."""
+        if within(self.base, self.layout.state_dir) or within(self.layout.state_dir, self.base):
+            message = "destination %s of payload %s lies in the engine's state directory %s; name another"
+            raise OtaError("RELEASE", message % (self.base, self.payload["name"], self.layout.state_dir))
+        with self._device() as device:
+            link = device.exists(self.link) and device.lstat(self.link)
+        if link and not stat.S_ISLNK(link.st_mode):
             raise OtaError(
                 "REQUIREMENT", "%s is not a link; move it away, the release's link must go there" % self.link
             )
+        owned = unsafe_owner(self.layout.real(self.base))
+        if owned and self.layout.is_real and (self.payload.get("activate") or self.payload.get("deactivate")):
+            message = "%s belongs to others than root, who could exchange the programs of payload %s that root runs; "
+            raise OtaError(
+                "UNSAFE_PATH", message % (owned, self.payload["name"]) + "give it to root (chown, chmod go-w)"
+            )
 
-    def scope(self) -> Scope:
+    def scope(self, touched: t.Collection[str] | None = None) -> Scope:
         """The link, the new directory, and the directories above them that may not exist yet."""
         above = set()
         parent = os.path.dirname(self.directory)
@@ -179,17 +111,21 @@ class Installer(Base):
             parent = os.path.dirname(parent)
         return Scope(frozenset(above | {self.link, self.link + _NEW}), frozenset({self.directory}))
 
-    def space(self) -> int:
-        """Bytes of the extracted files, with a block for each member."""
-        return sum(entry.get("length", 0) + 4096 for entry in self.payload["members"])
+    def needs(self) -> dict[str, Need]:
+        """The extracted files, with a block and an inode for each member, where the destination is."""
+        members = self.payload["members"]
+        size = sum(entry.get("length", 0) + 4096 for entry in members)
+        return {self.base: Need(size, len(members) + 4)}
 
     def observe(self) -> str | None:
         """The version that the link points to, or None."""
         try:
-            target = os.readlink(self.layout.real(self.link))
+            with self._device() as device:
+                name = os.path.basename(device.readlink(self.link))
         except OSError:
             return None
-        return os.path.basename(target).split("+")[0]
+        version = self.document["version"]
+        return version if _is_of(name, version) else _SUFFIX.sub("", name)
 
     def wanted(self) -> str:
         """The version of the release."""
@@ -197,58 +133,76 @@ class Installer(Base):
 
     def install(self) -> None:
         """Extract into a fresh directory, make it durable, switch the link, activate."""
-        directory = self.layout.real(self.directory)
-        if os.path.isdir(directory) and not os.path.islink(directory):
-            shutil.rmtree(directory)  # an earlier attempt that did not come to its end
-        durable.make_directory(os.path.dirname(directory), 0o755)
-        try:
-            self._extract(directory)
-        except (OSError, tarfile.TarError) as error:
-            raise OtaError(
-                "INSTALL", "extracting %s to %s failed: %s" % (self.payload["name"], directory, error)
-            ) from None
-        durable.sync_tree(directory)
-        self.quiesce()
-        link = self.layout.real(self.link)
-        temporary = link + _NEW
-        if os.path.lexists(temporary):
-            os.unlink(temporary)
-        os.symlink(os.path.relpath(directory, os.path.dirname(link)), temporary)
-        os.rename(temporary, link)
-        durable.sync_directory(os.path.dirname(link))
-        self.log("%s -> %s" % (self.link, os.readlink(link)))
+        with self._device() as device:
+            try:
+                remove(device, self.directory)  # an earlier attempt that did not come to its end
+                self._make_directories(device, os.path.dirname(self.directory))
+                self._extract(device)
+            except (OSError, tarfile.TarError) as error:
+                message = "extracting %s to %s failed: %s" % (self.payload["name"], self.directory, error)
+                full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+                raise OtaError("NO_SPACE" if full else "INSTALL", message) from None
+            device.sync(self.directory)
+            durable.make_directory(self.layout.file("archives"))
+            durable.write_json(self._record(self.directory), [entry["path"] for entry in self.payload["members"]])
+            self.quiesce()
+            temporary = self.link + _NEW
+            remove(device, temporary)
+            device.symlink(os.path.relpath(self.directory, self.base), temporary)
+            device.rename(temporary, self.link)
+            device.sync(self.base)
+            self.log("%s -> %s" % (self.link, device.readlink(self.link)))
         self.activate()
 
     def _open(self) -> tarfile.TarFile:
-        return tarfile.open(self.files[self.payload["files"][0]["sha256"]])
+        return tarfile.open(self.files[self.payload["files"][0]["sha256"]], encoding="utf-8")
 
-    def _extract(self, directory: str) -> None:
+    def _device(self) -> Files:
+        return Files(self.layout.root, (self.base,))
+
+    def _exists(self, path: str) -> bool:
+        with self._device() as device:
+            return device.exists(path)
+
+    def _record(self, directory: str) -> str:
+        """Where the engine keeps what it put into a directory: it removes nothing else there."""
+        return self.layout.file("archives", hashlib.sha256(directory.encode()).hexdigest() + ".json")
+
+    @staticmethod
+    def _make_directories(device: Files, path: str) -> None:
+        missing = []
+        while path != "/" and not device.is_directory(path):
+            missing.append(path)
+            path = os.path.dirname(path)
+        for folder in reversed(missing):
+            device.mkdir(folder, 0o755)
+
+    def _extract(self, device: Files) -> None:
         listed = {entry["path"]: entry for entry in self.payload["members"]}
-        os.mkdir(directory, 0o755)
+        device.mkdir(self.directory, 0o755)
         modes: list[tuple[str, int]] = []
         with self._open() as archive:
             for info in archive:
-                entry = listed.get(_normal(info.name))
+                entry = listed.get(normal(info.name))
                 if entry is None:  # only "." gets here, see require_installable()
                     continue
-                path = os.path.join(directory, entry["path"])
-                os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+                path = os.path.join(self.directory, entry["path"])
+                self._make_directories(device, os.path.dirname(path))
                 if entry["type"] == "directory":
-                    os.makedirs(path, exist_ok=True)
+                    self._make_directories(device, path)
                     modes.append((path, int(entry["mode"], 8)))
                 elif entry["type"] == "symlink":
-                    os.symlink(entry["target"], path)
+                    device.symlink(entry["target"], path)
                 else:
-                    self._file(archive, info, entry, path)
+                    self._file(device, archive, info, entry)
         for path, mode in modes:
-            os.chmod(path, mode)
+            device.chmod(path, mode)
 
-    def _file(self, archive: tarfile.TarFile, info: tarfile.TarInfo, entry: Member, path: str) -> None:
-        content = archive.extractfile(info) if info.isfile() else None
+    def _file(self, device: Files, archive: tarfile.TarFile, info: tarfile.TarInfo, entry: Member) -> None:
+        content = archive.extractfile(info) if info.isfile() or info.islnk() else None
         if content is None:
             raise OtaError("UNLISTED_FILE", "%r is a file in the release but not in the archive" % entry["path"])
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(fd, "wb") as copy:
+        with os.fdopen(device.create(os.path.join(self.directory, entry["path"])), "wb") as copy:
             digest = hashing.of_stream(content, copy)
             os.fchmod(copy.fileno(), int(entry["mode"], 8))
         if digest != entry["sha256"]:
@@ -257,33 +211,67 @@ class Installer(Base):
     def quiesce(self) -> None:
         """Stop what runs from the directory in use, by its own command; a release without one has nothing to stop."""
         argv = self.payload.get("deactivate")
-        if argv and os.path.lexists(os.path.join(self._current(), argv[0])):
-            self._own(argv)
+        directory = self._current()
+        if argv and directory and os.path.lexists(os.path.join(self.layout.real(directory), argv[0])):
+            self._own(directory, argv)
 
     def activate(self) -> None:
         """Run the release's own command in the directory the link points to now, then restart its units."""
         argv = self.payload.get("activate")
-        if argv and os.path.isdir(self._current()):
-            self._own(argv)
+        directory = self._current()
+        if argv and directory:
+            self._own(directory, argv)
         if self.layout.is_real:
             units.restart(self.payload.get("units", []))
 
-    def _current(self) -> str:
-        return os.path.realpath(self.layout.real(self.link))
+    def _current(self) -> str | None:
+        """The directory that the link leads to, if it is one of ours."""
+        with self._device() as device:
+            try:
+                path = os.path.normpath(os.path.join(self.base, device.readlink(self.link)))
+            except OSError:
+                return None
+            return path if within(path, self.base) and device.is_directory(path) else None
 
-    def _own(self, argv: list[str]) -> None:
+    def _own(self, directory: str, argv: list[str]) -> None:
         environment = {"FLEET_OTA_ROOT": self.layout.root, "FLEET_OTA_IDENTITY": self.layout.file("identity.json")}
-        program = os.path.join(self._current(), argv[0])  # an absolute argv[0] stays itself
-        result = command.run([program, *argv[1:]], cwd=self._current(), environment=environment, timeout=120)
+        folder = self.layout.real(directory)
+        program = os.path.join(folder, argv[0])  # an absolute argv[0] stays itself
+        result = command.run([program, *argv[1:]], cwd=folder, environment=environment, timeout=120)
         if result.rc != 0:
             raise OtaError("INSTALL", "%s failed with %d: %s" % (" ".join(argv), result.rc, result.tail))
 
     def prune(self, versions: t.Collection[str]) -> None:
-        """Remove the directories of releases that are neither in use nor among ``versions``."""
-        releases = self.layout.real(self.base + "/releases")
-        if not os.path.isdir(releases):
+        """Remove what was installed of releases that are neither in use nor among ``versions``.
+
+        Files that came into their directories since are nobody's to delete: they stay, with the directories that hold
+        them, and the log names them. The same goes for what is mounted there.
+        """
+        releases = self.base + "/releases"
+        current = self._current()
+        with self._device() as device:
+            for name in device.names(releases) if device.is_directory(releases) else []:
+                path = os.path.join(releases, name)
+                if path != current and not any(_is_of(name, version) for version in versions):
+                    self._remove_release(device, path)
+
+    def _remove_release(self, device: Files, path: str) -> None:
+        record = self._record(path)
+        members = durable.read_json(record)
+        try:
+            if members is None:  # an older engine kept no record: all of it, but never through a mount
+                remove(device, path)
+            else:
+                left = remove_members(device, path, members)
+                if left:
+                    self.log("%s stays: it holds %s, which no release brought" % (path, ", ".join(left[:5])))
+                    return
+        except OSError as error:
+            self.log("%s stays: %s" % (path, error))
             return
-        for name in os.listdir(releases):
-            path = os.path.join(releases, name)
-            if path != self._current() and name.split("+")[0] not in versions:
-                shutil.rmtree(path, ignore_errors=True)
+        durable.remove(record)
+
+
+def _is_of(name: str, version: str) -> bool:
+    """Whether a directory of that name holds ``version``: under its own name, or with the engine's suffix."""
+    return name == version or (name.startswith(version) and bool(_SUFFIX.fullmatch(name[len(version) :])))

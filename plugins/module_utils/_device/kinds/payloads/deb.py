@@ -19,7 +19,10 @@ import typing as t
 
 from ...base import schema
 from ...system import command
-from . import Description, Payload, Scope, _debfile, _lockholder, _packages
+from ...system.mounts import within
+from ...system.overlay import REHEARSAL_TIMEOUT, Step
+from ..snapshots import Form, Terms
+from . import Description, Payload, Scope, _debfile, _locks, _packages
 
 REQUIRED = ()
 SIGNED_REQUIRED = ()
@@ -44,7 +47,28 @@ STATE_TREES = (
     "/var/lib/pam",
     "/var/cache/debconf",
 )
-STATE_PATHS = ("/var/lib/apt/extended_states",)
+STATE_PATHS = ()
+#: dpkg's lock of frontends, and its own.
+LOCKS = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock")
+_DEBCONF = "/var/cache/debconf/%s.dat"
+_BY_PACKAGE = Form("stanzas", ("Package", "Architecture"))
+#: Files of which the records of other packages, and of other people, stay as they are.
+FORMS: dict[str, Form] = {
+    "/var/lib/dpkg/status": _BY_PACKAGE,
+    "/var/lib/apt/extended_states": _BY_PACKAGE,
+    "/var/lib/dpkg/diversions": Form("groups", size=3),
+    "/var/lib/dpkg/statoverride": Form("lines", (-1,)),
+    "/var/lib/dpkg/triggers/File": Form("lines"),
+    "/var/lib/ucf/hashfile": Form("lines", (-1,)),
+    "/var/lib/ucf/registry": Form("lines", (-1,)),
+    "/etc/shells": Form("lines"),
+    **{_DEBCONF % name: Form("stanzas", ("Name",)) for name in ("config", "passwords", "templates")},
+    **{"/etc/" + name: Form("accounts") for name in ("passwd", "group", "shadow", "gshadow", "subuid", "subgid")},
+}
+#: Locks, and what the tools write whenever they run.
+VOLATILE = (*LOCKS, "/var/lib/dpkg/triggers/Lock", "/var/cache/apt/archives/lock", "/etc/.pwd.lock")
+#: What an interrupted dpkg leaves beside the files of packages.
+_LEFTOVERS = (".dpkg-new", ".dpkg-tmp")
 _MEND = "dpkg --configure -a"
 _APT = (
     "-o=APT::Sandbox::User=root",
@@ -52,13 +76,19 @@ _APT = (
     "-o=Dir::Etc::SourceParts=/dev/null",
     "-o=Dir::Cache::pkgcache=",
     "-o=Dir::Cache::srcpkgcache=",
-    "-o=DPkg::Lock::Timeout=60",
+    "-o=Debug::NoLocking=true",  # the locks are held by us
     "-o=Dpkg::Use-Pty=0",
     "-o=Dpkg::Options::=--force-confdef",
     "-o=Dpkg::Options::=--force-confold",
     "-o=APT::Install-Recommends=false",
 )
-_ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "UCF_FORCE_CONFFOLD": "1", "NEEDRESTART_MODE": "a"}
+_PUT = ("--yes", "--allow-downgrades", "--allow-change-held-packages")
+_ENVIRONMENT = {
+    "DPKG_FRONTEND_LOCKED": "true",
+    "DEBIAN_FRONTEND": "noninteractive",
+    "UCF_FORCE_CONFFOLD": "1",
+    "NEEDRESTART_MODE": "a",
+}
 _INFO = "/var/lib/dpkg/info"
 
 
@@ -92,9 +122,39 @@ class Installer(_packages.PackageInstaller):
         foreign = command.run(["dpkg", "--print-foreign-architectures"]).out.split()
         return {"all", command.run(["dpkg", "--print-architecture"]).out.strip(), *foreign}
 
-    def locked(self) -> str | None:
-        """Held by an apt (frontend) or by a bare dpkg."""
-        return _lockholder.of("/var/lib/dpkg/lock-frontend") or _lockholder.of("/var/lib/dpkg/lock")
+    def locks(self) -> tuple[str, ...]:
+        """Of apt and its like, and of dpkg. dpkg takes the second one itself: :meth:`put` gives it up for that."""
+        return LOCKS
+
+    def is_generated(self, path: str) -> bool:
+        """Caches, what lies where packages have an interest in files (deb-triggers(5)), and the images of kernels."""
+        if path.startswith(("/var/cache/", "/boot/initrd", "/etc/ld.so.cache")):
+            return True
+        return any(within(path, folder) for folder in _interests())
+
+    def foreign(self, paths: t.Sequence[str]) -> set[str]:
+        """From dpkg's lists of all other packages."""
+        mine = {entry["package"] for entry in self.packages}
+        left, found = set(paths), set()
+        for file_name in os.listdir(_INFO) if left else []:
+            name, ending = os.path.splitext(file_name)
+            if ending == ".list" and name.split(":")[0] not in mine:
+                with open(os.path.join(_INFO, file_name), encoding="utf-8", errors="surrogateescape") as handle:
+                    found.update(left.intersection(handle.read().splitlines()))
+        return found
+
+    def regenerate(self, paths: t.Sequence[str]) -> None:
+        """Trigger those packages that have an interest in ``paths``, as dpkg itself would."""
+        folders = sorted({folder for folder in _interests() for path in paths if within(path, folder)})
+        for folder in folders:
+            command.run(["dpkg-trigger", "--by-package=dpkg", "--no-await", folder])
+        if "/etc/ld.so.cache" in paths:
+            command.run(["ldconfig"], timeout=300)
+        if any(path.startswith("/boot/initrd") for path in paths):
+            command.run(["dpkg-trigger", "--by-package=dpkg", "--no-await", "update-initramfs"])
+        _locks.release(LOCKS[1:])
+        result = command.run(["dpkg", "--triggers-only", "--pending"], timeout=900, environment=_ENVIRONMENT)
+        self.log("made anew: %s\n%s" % (", ".join(paths), result.tail))
 
     def trouble(self) -> _packages.Trouble | None:
         """A dpkg that was interrupted left ``updates/``; the audit names packages that are not wholly there."""
@@ -126,9 +186,14 @@ class Installer(_packages.PackageInstaller):
         """By dpkg-deb."""
         return _debfile.contents(path)
 
+    def common_files(self) -> t.Collection[str]:
+        """The package database, the accounts, and what helpers remember."""
+        return FORMS
+
     def state(self) -> Scope:
-        """``/etc``, the package database, and what its helpers remember."""
-        return Scope(frozenset(STATE_PATHS), frozenset(STATE_TREES))
+        """The package database and what its helpers remember; without a rehearsal all of ``/etc`` as well."""
+        terms = Terms(endings=_LEFTOVERS, forms={path: form for path, form in FORMS.items() if os.path.exists(path)})
+        return Scope(frozenset(STATE_PATHS), frozenset(STATE_TREES), frozenset(VOLATILE), terms)
 
     def installed(self) -> dict[str, list[str]]:
         """From dpkg's own lists, named ``PACKAGE`` or ``PACKAGE:ARCHITECTURE``."""
@@ -162,16 +227,65 @@ class Installer(_packages.PackageInstaller):
         return {
             parts[0]: parts[1]
             for parts in (line.split() for line in lines)
-            if len(parts) == 3 and parts[2].startswith("ii")
+            if len(parts) == 3 and parts[2][1:2] == "i"  # wholly installed, whether it is held or not
         }
 
     def put(self) -> command.Result:
-        """By apt, without network."""
-        return self._apt("--yes", "--allow-downgrades", "--allow-change-held-packages", timeout=None)
+        """By apt, without network; what an administrator holds at its version is held again afterwards.
+
+        apt would take the frontend's lock, which is held here, and is told so; dpkg takes its own.
+        """
+        options = _PUT if not self._is_rebuilt() else (*_PUT, "--reinstall")
+        held = command.run(["dpkg-query", "--show", "--showformat=${db:Status-Want} ${binary:Package}\\n"]).out
+        _locks.release(LOCKS[1:])
+        result = self._apt(*options, timeout=None)
+        names = {entry["package"] for entry in self.packages}
+        kept = [words[1] for words in map(str.split, held.splitlines()) if words[:1] == ["hold"]]
+        again = [name for name in kept if name.split(":")[0] in names]
+        if again:
+            text = "".join("%s hold\n" % name for name in again)
+            command.run(["dpkg", "--set-selections"], data=text.encode())
+            self.log("still on hold: %s" % ", ".join(again))
+        return result
+
+    def rehearsal(self) -> list[Step]:
+        """The same call of apt that :meth:`put` makes."""
+        options = _PUT if not self._is_rebuilt() else (*_PUT, "--reinstall")
+        return [Step(self._call(*options), _ENVIRONMENT, REHEARSAL_TIMEOUT)]
+
+    def _is_rebuilt(self) -> bool:
+        """Whether a package is here in its version with other content: apt takes it for the newest already."""
+        versions = self.versions()
+        return any(
+            versions.get(entry["package"]) == entry["version"] and self._sums(entry) != _debfile.sums(self.path(entry))
+            for entry in self.packages
+        )
+
+    @staticmethod
+    def _sums(entry: _packages.Package) -> list[str]:
+        for name in (entry["package"], "%s:%s" % (entry["package"], entry["architecture"])):
+            try:
+                with open("%s/%s.md5sums" % (_INFO, name), encoding="utf-8", errors="surrogateescape") as handle:
+                    return sorted(handle.read().splitlines())
+            except FileNotFoundError:
+                continue
+        return []
 
     def _apt(self, *options: str, timeout: float | None = 300) -> command.Result:
+        return command.run(self._call(*options), timeout=timeout, environment=_ENVIRONMENT)
+
+    def _call(self, *options: str) -> list[str]:
         files = self.linked("deb")
         lists = os.path.join(os.path.dirname(files[0]), "lists")
         os.makedirs(os.path.join(lists, "partial"), exist_ok=True)
         argv = ["apt-get", "install", *options, *_APT, "-o=Dir::State::Lists=%s" % lists]
-        return command.run([*argv, "--no-remove", *files], timeout=timeout, environment=_ENVIRONMENT)
+        return [*argv, "--no-remove", *files]
+
+
+def _interests() -> set[str]:
+    """The paths in whose files some package has an interest."""
+    try:
+        with open("/var/lib/dpkg/triggers/File", encoding="utf-8", errors="surrogateescape") as handle:
+            return {line.rpartition(" ")[0] for line in handle.read().splitlines() if line.startswith("/")}
+    except OSError:
+        return set()

@@ -20,7 +20,8 @@ import typing as t
 from ...base import schema
 from ...base.errors import OtaError
 from ...system import command
-from . import Description, Payload, Scope, _lockholder, _packages, _rpmfile
+from ...system.overlay import REHEARSAL_TIMEOUT, Step
+from . import Description, Payload, Scope, _packages, _rpmfile
 
 REQUIRED = ()
 SIGNED_REQUIRED = ()
@@ -67,9 +68,17 @@ class Installer(_packages.PackageInstaller):
         match = re.search(r"^compatible archs\s*:(.*)$", command.run(["rpm", "--showrc"]).out, re.M)
         return {"noarch", *(match.group(1).split() if match else ())}
 
-    def locked(self) -> str | None:
+    def locks(self) -> tuple[str, ...]:
         """The lock of the database; tools above rpm hold it too while they change something."""
-        return _lockholder.of(os.path.join(_database(), ".rpm.lock"))
+        return (os.path.join(_database(), ".rpm.lock"),)
+
+    def is_generated(self, path: str) -> bool:
+        """Caches that file triggers make."""
+        return path.startswith("/var/cache/") or path in ("/etc/ld.so.cache",)
+
+    def rehearsal(self) -> list[Step]:
+        """The same call of rpm that :meth:`put` makes."""
+        return [Step(self._call(), {}, REHEARSAL_TIMEOUT)]
 
     def trouble(self) -> _packages.Trouble | None:
         """A database that cannot be read. (Two versions of a package, after an interrupted run, end with the next.)"""
@@ -128,17 +137,24 @@ class Installer(_packages.PackageInstaller):
         return {name: ", ".join(sorted(versions)) for name, versions in installed.items()}
 
     def put(self) -> command.Result:
-        """By rpm; a script that failed once the files are there is an error here, where rpm only warns."""
+        """By rpm; a script that failed once the files are there is an error here, where rpm only warns.
+
+        rpm takes its lock itself, and cannot be told that it is held for it.
+        """
+        self.release()
         result = self._rpm()
         if result.rc == 0 and _SCRIPT_FAILED.search(result.err):
             return result._replace(rc=1)
         return result
 
     def _rpm(self, *options: str) -> command.Result:
+        return command.run(self._call(*options), timeout=None)
+
+    def _call(self, *options: str) -> list[str]:
         argv = ["rpm", "--upgrade", "--oldpackage", "--replacepkgs", *options]
         if os.path.exists("/etc/debian_version"):
             argv.append("--force-debian")  # Debian's rpm asks whether one means it
-        return command.run([*argv, *self.linked("rpm")], timeout=None)
+        return [*argv, *self.linked("rpm")]
 
 
 def _database() -> str:

@@ -12,19 +12,24 @@ A kind's module has a class ``Snapshot`` (subclass of :class:`Base`) and ``PREFE
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import json
 import os
-import shutil
 import time
 import typing as t
 
 from ...base.errors import OtaError
 from ...base.typed import TypedDict
 from ...kinds import names
-from ...system import durable, entries, tree
+from ...system import durable
+from ...system.files import entries, put_back, tree
+from ...system.files.remove import remove_own
 from ...system.layout import Layout
+from ._shared import AFTER, BEFORE, EXPECTED, Form, Shared
+
+__all__ = ["AFTER", "BEFORE", "EXPECTED", "Form", "Shared", "Terms"]
 
 FORMAT = 1
 
@@ -37,15 +42,38 @@ class Listed(TypedDict):
     created: str
 
 
+class Terms(t.NamedTuple):
+    """What is special about some of what a snapshot holds.
+
+    ``wide`` trees are not the change's own: there only what the change made goes back, once that is known.
+    ``generated`` files are made of what several packages bring (caches): one that was made anew by somebody else since
+    is left as it is, and told by :attr:`Base.left`. ``endings`` are those of files that an interrupted package manager
+    leaves beside the real ones. ``forms`` are files of which only some records belong to the change, and ``packages``
+    the names by which they are known.
+    """
+
+    wide: tuple[str, ...] = ()
+    generated: tuple[str, ...] = ()
+    endings: tuple[str, ...] = ()
+    forms: t.Mapping[str, Form] = {}
+    packages: tuple[str, ...] = ()
+
+
 class Base:
     """One snapshot of a :class:`tree.Selection`, kept in ``STATE/snapshots/ID``."""
 
     kind = ""
 
-    def __init__(self, layout: Layout, identifier: str, selection: tree.Selection) -> None:
+    def __init__(self, layout: Layout, identifier: str, selection: tree.Selection, terms: Terms | None = None) -> None:
         self.layout = layout
         self.identifier = identifier
         self.selection = selection
+        self.terms = terms or Terms()
+        #: Generated files that the last :meth:`restore` left as somebody else made them.
+        self.left: list[str] = []
+        #: Which of the paths that came since belong to others (packages that they installed) and so stay.
+        self.foreign: t.Callable[[list[str]], t.Collection[str]] = lambda paths: ()
+        self._spared: set[str] = set()
         self.folder = layout.file("snapshots", identifier)
 
     # -- what a kind implements ---------------------------------------------------------------------------------
@@ -84,7 +112,8 @@ class Base:
     def remove(self) -> None:
         """Delete it; it may be half there or gone."""
         self._drop()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # what does not go now goes with the next call
+            remove_own(self.folder)
 
     # -- what all kinds share -----------------------------------------------------------------------------------
 
@@ -100,15 +129,22 @@ class Base:
                 raise
             message = "the disk filled up while the snapshot was taken in %s; make room and run again"
             raise OtaError("NO_SPACE", message % self.folder) from None
+        self.shared.keep(BEFORE)
         about = {
             "format": FORMAT,
             "kind": self.kind,
             "paths": self.selection.paths,
             "trees": self.selection.trees,
             "exclude": self.selection.exclude,
+            "terms": {**self.terms._asdict(), "forms": dict(self.terms.forms)},
             "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
         durable.write_json(os.path.join(self.folder, "snapshot.json"), about)
+
+    @property
+    def shared(self) -> Shared:
+        """The files of which only some records go back."""
+        return Shared(self.layout, os.path.join(self.folder, "shared"), self.terms.forms, self.terms.packages)
 
     def restore(self, paths: t.Iterable[str] | None = None) -> list[str]:
         """Put back what differs (of ``paths``, if given) and return what did; interruptible and repeatable.
@@ -117,18 +153,49 @@ class Base:
         """
         self.make_room()
         self.prove()
-        tree.sweep(self.layout, self.selection)
+        put_back.sweep(self.layout, self.selection, self.terms.endings)
         before = self.manifest()
         if paths is None:
-            paths = entries.differences(before, tree.observe(self.layout, self.selection))
-        changed = sorted(paths)
-        tree.put_back(self.layout, before, changed, self._open)
-        tree.tidy(self.layout, changed)
+            paths = self._differences(before)
+        changed = sorted(path for path in paths if path not in self.terms.forms)
+        put_back.put_back(
+            self.layout,
+            before,
+            changed,
+            self._open,
+            trees=self.selection.trees,
+            keep={*self.selection.exclude, *self._spared},
+        )
+        changed += self.shared.restore()
+        put_back.tidy(self.layout, changed)
         return changed
 
     def remaining(self) -> list[str]:
         """The proof of a restore: paths that still differ, after reading everything again."""
-        return entries.differences(self.manifest(), tree.observe(self.layout, self.selection))
+        return self._differences(self.manifest()) + self.shared.remaining()
+
+    def _differences(self, before: entries.Manifest) -> list[str]:
+        """The paths that are to go back: whatever differs, but in ``wide`` trees only what the change made."""
+        now = tree.observe(self.layout, self.selection)
+        paths = entries.differences(before, now)
+        self._spared = set(self.foreign([path for path in paths if before.get(path, entries.ABSENT)["t"] == "-"]))
+        paths = [path for path in paths if path not in self._spared]
+        after = self._after()
+        if after is None:
+            return paths
+        generated = set(self.terms.generated)
+        self.left = [
+            path
+            for path in paths
+            if path in generated and not entries.same(after.get(path) or before.get(path, entries.ABSENT), now[path])
+        ]
+        wide = frozenset(self.terms.wide)
+        return [path for path in paths if path not in self.left and (path in after or not tree.covers(wide, path))]
+
+    def _after(self) -> entries.Manifest | None:
+        """What the change made, by path; None until that is known."""
+        path = os.path.join(self.folder, "after.jsonl")
+        return read_manifest(path) if os.path.exists(path) else None
 
     def record_after(self) -> None:
         """Keep what the change made of the selection, so that a later way back undoes the change and nothing else."""
@@ -139,16 +206,40 @@ class Base:
     def undo(self) -> tuple[list[str], list[str]]:
         """What a later way back would put back, and which of these paths were changed by others since.
 
-        Both lists are of paths. What the change created as a whole is not compared below its top.
+        Both lists are of paths. What came into a directory that the change created is among the changes of others,
+        but for what an interpreter keeps beside its programs.
         """
         after = read_manifest(os.path.join(self.folder, "after.jsonl"))
         before = self.manifest()
         now = tree.observe(self.layout, self.selection)
         created = {path for path in after if before.get(path, entries.ABSENT)["t"] == "-"}
-        tops = {path for path in created if os.path.dirname(path) not in created}
-        changed = [path for path in after if path not in created or path in tops]
+        tops = frozenset(path for path in created if os.path.dirname(path) not in created)
+        generated = set(self.terms.generated)
+        changed = [
+            path
+            for path in after
+            if (path not in created or path in tops)
+            and not (path in generated and not entries.same(after[path], now.get(path, entries.ABSENT)))
+        ]
         conflicts = [p for p in changed if p not in tops and not entries.same(after[p], now.get(p, entries.ABSENT))]
-        return changed, conflicts
+        conflicts += [path for path in self._came_since(after, tops) if not _is_bytecode(path)]
+        return changed, [*conflicts, *self.shared.conflicts()]
+
+    def _came_since(self, after: entries.Manifest, tops: frozenset[str]) -> list[str]:
+        """Files below what the change created that it did not create, or that are not as it made them."""
+        exclude = tuple(path for path in self.selection.exclude if tree.covers(tops, path))
+        inside = tree.observe(self.layout, tree.Selection((), tuple(sorted(tops)), exclude))
+        return [
+            path
+            for path, entry in inside.items()
+            if tree.covers(tops, path)
+            and entry["t"] not in ("-", "d", "s")
+            and not entries.same(after.get(path, entries.ABSENT), entry)
+        ]
+
+
+def _is_bytecode(path: str) -> bool:
+    return path.endswith((".pyc", ".pyo")) and os.path.basename(os.path.dirname(path)) == "__pycache__"
 
 
 def kinds() -> list[str]:
@@ -157,7 +248,7 @@ def kinds() -> list[str]:
 
 
 def choose(layout: Layout, selection: tree.Selection, kind: str = "auto") -> type[Base]:
-    """The class of the best kind that works here, or of ``kind``; OtaError ``UNSUPPORTED`` otherwise."""
+    """The class of the best kind that works here, or of the ``wanted`` one; OtaError ``UNSUPPORTED`` otherwise."""
     if kind != "auto":
         chosen = by_kind(kind)
         reason = chosen.probe(layout, selection)
@@ -177,7 +268,14 @@ def load(layout: Layout, identifier: str) -> Base:
     if about is None:
         raise OtaError("NO_PREVIOUS", "there is no snapshot %s on this device" % identifier)
     selection = tree.Selection(*(tuple(about[key]) for key in ("paths", "trees", "exclude")))
-    return by_kind(about["kind"])(layout, identifier, selection)
+    return by_kind(about["kind"])(layout, identifier, selection, _terms(about.get("terms") or {}))
+
+
+def _terms(value: t.Mapping[str, t.Any]) -> Terms:
+    """From ``snapshot.json``; an older engine wrote none."""
+    forms = {path: Form(kind, tuple(by), size) for path, (kind, by, size) in value.get("forms", {}).items()}
+    others = {name: tuple(value.get(name, ())) for name in ("wide", "generated", "endings", "packages")}
+    return Terms(forms=forms, **others)
 
 
 def remove(layout: Layout, identifier: str) -> None:
@@ -186,7 +284,8 @@ def remove(layout: Layout, identifier: str) -> None:
     if os.path.isdir(folder):
         for kind in kinds():
             by_kind(kind)(layout, identifier, tree.Selection((), (), ()))._drop()
-        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            remove_own(folder)
 
 
 def by_kind(kind: str) -> type[Base]:

@@ -17,7 +17,9 @@ import os
 import typing as t
 
 from ...base.errors import OtaError
-from ...system import entries, mounts, tree
+from ...system import mounts
+from ...system.files import entries, tree
+from ...system.files.descriptors import Files
 from ...system.layout import Layout
 from . import Base, files
 
@@ -71,7 +73,8 @@ class Volume(Base):
     def _open(self, path: str, entry: entries.Entry) -> t.IO[bytes]:
         if "o" in entry:
             return self._outside()._open(path, entry)
-        return open(self._view().real(path), "rb")
+        with Files(self._view().root) as snapshot:
+            return snapshot.open(path)
 
     def make_room(self) -> None:
         """Give up what the rest holds in reserve."""

@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 
 from ...base.errors import OtaError
-from ...system import command, durable, mounts, tree
+from ...system import command, durable, mounts
+from ...system.files import tree
 from ...system.layout import Layout
 from ._volume import Volume
 

@@ -19,11 +19,15 @@ import os
 import typing as t
 
 from ...base.errors import OtaError
-from ...system import durable, entries, hashing, tree
+from ...system import durable
+from ...system.files import entries, hashing, put_back, tree
+from ...system.files.descriptors import Files
 from ...system.layout import Layout
 from . import Base, read_manifest, write_manifest
 
 PREFERENCE = 0
+#: What opening says of a file that is no file, or not there, any more.
+_GONE = (errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENXIO, errno.EINVAL, errno.ESTALE, errno.EBUSY)
 
 
 class Snapshot(Base):
@@ -40,11 +44,11 @@ class Snapshot(Base):
         """Twice the content: the pack and the reserve."""
         present = tree.observe(self.layout, self.selection, content=False).values()
         sizes: list[int] = [entry["a"] if "a" in entry else entry.get("s", 0) for entry in present if "hl" not in entry]
-        return 2 * sum(sizes) + (1 << 20)
+        return 2 * sum(sizes) + self.shared.size() + (1 << 20)
 
     def _create(self) -> None:
         manifest = tree.observe(self.layout, self.selection, content=False)
-        with open(self._file("content"), "wb") as pack:
+        with open(self._file("content"), "wb") as pack, Files(self.layout.root, self.selection.trees) as device:
             for path in sorted(manifest, key=lambda path: ("hl" in manifest[path], path)):
                 entry = manifest[path]
                 first = manifest.get(entry.get("hl", ""), entries.ABSENT)
@@ -52,14 +56,14 @@ class Snapshot(Base):
                     entry.update({"h": first["h"], "o": first["o"], "s": first["s"]})
                 elif entry["t"] == "f":
                     entry.pop("hl", None)
-                    manifest[path] = self._add(path, entry, pack)
+                    manifest[path] = self._add(device, path, entry, pack)
             pack.flush()
             os.fsync(pack.fileno())
             size = os.fstat(pack.fileno()).st_blocks * 512
         write_manifest(self._file("manifest.jsonl"), manifest)
         _reserve(self._file("reserve"), size + (1 << 20))
 
-    def _add(self, path: str, entry: entries.Entry, pack: t.IO[bytes]) -> entries.Entry:
+    def _add(self, device: Files, path: str, entry: entries.Entry, pack: t.IO[bytes]) -> entries.Entry:
         """The entry with its content in the pack; what went away or became something else meanwhile is looked at again.
 
         Whatever it is then, it was there while the snapshot was taken.
@@ -67,12 +71,12 @@ class Snapshot(Base):
         while entry["t"] == "f":
             offset = pack.tell()
             try:
-                size, digest = _copy(self.layout.real(path), pack, sparse="a" in entry)
+                size, digest = _copy(device, path, pack, sparse="a" in entry)
                 return {**entry, "o": offset, "s": size, "h": digest}
             except OSError as error:
-                if error.errno not in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENXIO):
+                if error.errno not in _GONE:
                     raise
-            entry = tree.observe(self.layout, tree.Selection((path,), (), ()), content=False)[path]
+            entry = tree.observe(self.layout, tree.Selection((path,), (), ()), content=False).get(path, entries.ABSENT)
         return entry
 
     def prove(self) -> None:
@@ -129,13 +133,13 @@ class _Part(io.RawIOBase):
         super().close()
 
 
-def _copy(real: str, pack: t.IO[bytes], *, sparse: bool) -> tuple[int, str]:
+def _copy(device: Files, path: str, pack: t.IO[bytes], *, sparse: bool) -> tuple[int, str]:
     """Append a file to the pack; its size and hash are of the bytes that were copied, even if it grows meanwhile."""
     start = pack.tell()
-    with os.fdopen(os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as handle:
+    with device.open(path) as handle:
         if sparse:
             through = _Hashed(handle)
-            tree.copy_sparse(t.cast("t.IO[bytes]", through), pack)
+            put_back.copy_sparse(t.cast("t.IO[bytes]", through), pack)
             return pack.tell() - start, through.digest.hexdigest()
         digest = hashing.of_stream(handle, pack)
     return pack.tell() - start, digest

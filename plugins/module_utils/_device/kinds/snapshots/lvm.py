@@ -15,7 +15,8 @@ from __future__ import annotations
 import os
 
 from ...base.errors import OtaError
-from ...system import command, mounts, tree
+from ...system import command, mounts
+from ...system.files import tree
 from ...system.layout import Layout
 from ._volume import Volume
 

@@ -12,15 +12,16 @@ An entry is a small mapping, so that a manifest is one line of JSON per path:
 ``m`` mode bits; ``u``/``g`` owner and group ids; ``mt`` modification time (ns); ``s`` size; ``h`` SHA-256;
 ``x`` extended attributes (base64; ACLs and capabilities are among them); ``l`` link target; ``r`` device number;
 ``fl`` flags of chattr that lock it; ``a`` bytes on disk where that is less than the size (sparse);
-``hl`` the first path of a group of hard links; ``o`` where the content lies in a pack. Paths that are not UTF-8 pass
-through as surrogate escapes.
+``hl`` the first path of a group of hard links; ``o`` where the content lies in a pack; ``up`` 1 for a directory that is
+only on the way to a selected path: that it is a directory is all that matters. Paths that are not UTF-8 pass through
+as surrogate escapes.
 """
 
 from __future__ import annotations
 
 import typing as t
 
-from ..base.typed import TypedDict
+from ...base.typed import TypedDict
 
 
 class Entry(TypedDict, total=False):
@@ -40,6 +41,7 @@ class Entry(TypedDict, total=False):
     a: int
     hl: str
     o: int
+    up: int
 
 
 Manifest = t.Dict[str, Entry]
@@ -50,12 +52,15 @@ def same(one: Entry, other: Entry) -> bool:
     """Whether two entries are the same in type, content, owner, mode and attributes.
 
     A directory's modification time is left out: naming a temporary file in it changes that, and nothing depends on it.
-    A socket comes and goes with its process: there or not is the same.
+    A socket comes and goes with its process: there or not is the same. Of a directory that is only on the way to
+    something selected its being one is all that counts.
     """
     if {one["t"], other["t"]} == {"s", "-"}:
         return True
     if one["t"] != other["t"]:
         return False
+    if "up" in one or "up" in other:
+        return True
     keys = ["m", "u", "g", "h", "l", "r", "x", "fl"]
     if one["t"] == "f":
         keys.append("mt")
@@ -66,5 +71,5 @@ def same(one: Entry, other: Entry) -> bool:
 
 def differences(before: Manifest, now: Manifest) -> list[str]:
     """The paths at which ``now`` is not ``before``, sorted."""
-    paths = set(before) | set(now)
+    paths = set(before) | {path for path, entry in now.items() if "up" not in entry}
     return sorted(path for path in paths if not same(before.get(path, ABSENT), now.get(path, ABSENT)))

@@ -29,3 +29,14 @@ def of_file(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file, in hex; a link is an error, not followed."""
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as handle:
         return of_stream(handle)
+
+
+def of_descriptor(fd: int) -> str:
+    """SHA-256 of the file that ``fd`` is open on, from its first byte, in hex; ``fd`` stays open."""
+    state, offset = hashlib.sha256(), 0
+    while True:
+        block = os.pread(fd, _BLOCK, offset)
+        if not block:
+            return state.hexdigest()
+        state.update(block)
+        offset += len(block)

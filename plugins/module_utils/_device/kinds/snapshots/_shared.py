@@ -1,0 +1,213 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""Files of which only some records belong to a change: a package database, a list of diversions.
+
+Putting such a file back whole would take away what others entered since: a package that unattended-upgrades brought
+while the release was not confirmed yet, or in the weeks before a rollback. So the file is kept as it was, and going
+back exchanges the records that the change made, changed or removed, and no others.
+"""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from ...system import durable
+from ...system.layout import Layout
+
+#: What the records of a package database are known by.
+_PACKAGE = ("Package", "Architecture")
+#: Records of one file by their keys, in the order of the file.
+Records = t.Dict[str, str]
+#: What is kept of each file: as it was before the change, as the rehearsal says it will be, and as the change made it.
+BEFORE, EXPECTED, AFTER = "before", "expected", "after"
+
+
+class Form(t.NamedTuple):
+    """How a file is made of records.
+
+    ``kind``: ``stanzas`` (RFC 822, between blank lines), known by the values of the fields ``by``; ``lines``, known by
+    the words at the places ``by``, the whole line without any; ``groups`` of ``size`` lines, known by their first;
+    ``accounts`` (passwd(5)), known by what stands before the first colon.
+    """
+
+    kind: str
+    by: tuple[t.Any, ...] = ()
+    size: int = 1
+
+    def parse(self, text: str) -> Records:
+        """The records of ``text``; of two with one key the last."""
+        if self.kind == "stanzas":
+            blocks = [block.strip("\n") for block in text.split("\n\n")]
+            return {self._name(block): block for block in blocks if block.strip()}
+        lines = [line for line in text.split("\n") if line.strip()]
+        if self.kind == "groups":
+            groups = ["\n".join(lines[start : start + self.size]) for start in range(0, len(lines), self.size)]
+            return {group.split("\n", 1)[0]: group for group in groups}
+        return {self._key(line): line for line in lines}
+
+    def write(self, records: Records) -> str:
+        """The inverse of :meth:`parse`."""
+        between = "\n\n" if self.kind == "stanzas" else "\n"
+        return "".join(record + between for record in records.values())
+
+    def _name(self, block: str) -> str:
+        values: dict[str, str] = {}
+        for line in block.split("\n"):
+            name, colon, value = line.partition(":")
+            if colon and name in self.by:
+                values.setdefault(name, value.strip())
+        return " ".join(values.get(name, "") for name in self.by)
+
+    def _key(self, line: str) -> str:
+        if self.kind == "accounts":
+            return line.partition(":")[0]
+        words = line.split()
+        return " ".join(words[number] for number in self.by if -len(words) <= number < len(words)) or line
+
+
+class Shared:
+    """The shared files of one snapshot: ``forms`` says what each is made of; copies lie in ``folder``.
+
+    ``packages`` are the names of what changes; records of theirs belong to the change also where no copy says so,
+    because it was interrupted before it was known what it made.
+    """
+
+    def __init__(
+        self, layout: Layout, folder: str, forms: t.Mapping[str, Form], packages: t.Collection[str] = ()
+    ) -> None:
+        self.layout, self.folder, self.forms = layout, folder, dict(forms)
+        self._packages = frozenset(packages)
+
+    def size(self) -> int:
+        """Bytes that the copies take."""
+        sizes = []
+        for path in self.forms:
+            try:
+                sizes.append(os.stat(self.layout.real(path)).st_size)
+            except OSError:
+                sizes.append(0)
+        return 3 * sum(sizes)
+
+    def keep(self, which: str, read: t.Callable[[str], str | None] | None = None) -> None:
+        """Keep all files as ``which``, read by ``read`` (from the device's own paths unless given), durably."""
+        if self.forms:
+            durable.make_directory(os.path.join(self.folder, which))
+        for path in self.forms:
+            text = (read or self._read)(path)
+            if text is not None:
+                durable.write(self._copy(which, path), _bytes(text))
+                if read is None:
+                    info = os.stat(self.layout.real(path))
+                    os.chown(self._copy(which, path), info.st_uid, info.st_gid)
+                    os.chmod(self._copy(which, path), info.st_mode & 0o7777)
+                    os.utime(self._copy(which, path), ns=(info.st_mtime_ns, info.st_mtime_ns))
+
+    def restore(self) -> list[str]:
+        """Exchange what the change made by what was before; the files that changed. Can be run again."""
+        changed = []
+        for path in self.forms:
+            now = self._records(self._read(path), path)
+            wanted, kept = self._merged(path, now), self._kept(BEFORE, path)
+            if wanted == self._records(kept, path) and kept != self._read(path):
+                self._write(path, kept)  # nobody else entered anything: to the last byte
+            elif wanted != now:
+                self._write(path, self.forms[path].write(wanted))
+            else:
+                continue
+            changed.append(path)
+        return changed
+
+    def remaining(self) -> list[str]:
+        """The proof: files in which a record of the change is not as it was before."""
+        found = []
+        for path in self.forms:
+            now = self._records(self._read(path), path)
+            if self._merged(path, now) != now:
+                found.append(path)
+        return found
+
+    def conflicts(self) -> list[str]:
+        """Records of the change that somebody else has changed since, as ``PATH: KEY``."""
+        found = []
+        for path in self.forms:
+            after, before = self._kept(AFTER, path), self._kept(BEFORE, path)
+            if after is None:
+                continue
+            made, was, now = (self._records(text, path) for text in (after, before, self._read(path)))
+            for key in self._changed(was, made):
+                if now.get(key) not in (made.get(key), was.get(key)):
+                    found.append("%s: %s" % (path, key))
+        return found
+
+    # -- steps --------------------------------------------------------------------------------------------------------
+
+    def _merged(self, path: str, now: Records) -> Records:
+        """``now`` with each record of the change as it was before."""
+        before = self._records(self._kept(BEFORE, path), path)
+        wanted = dict(now)
+        for key in self._keys(path, before, now):
+            if key in before:
+                wanted[key] = before[key]
+            else:
+                wanted.pop(key, None)
+        return wanted
+
+    def _keys(self, path: str, before: Records, now: Records) -> list[str]:
+        """The keys of the records that the change made, changed or removed."""
+        after = self._kept(AFTER, path)
+        if after is not None:
+            return self._changed(before, self._records(after, path))
+        expected = self._kept(EXPECTED, path)
+        keys = self._changed(before, self._records(expected, path)) if expected is not None else []
+        own = [key for key in {**before, **now} if self.forms[path].by == _PACKAGE and key.split()[0] in self._packages]
+        return list(dict.fromkeys([*keys, *own]))
+
+    @staticmethod
+    def _changed(before: Records, after: Records) -> list[str]:
+        return [key for key in {**before, **after} if before.get(key) != after.get(key)]
+
+    def _records(self, text: str | None, path: str) -> Records:
+        return self.forms[path].parse(text or "")
+
+    def _read(self, path: str) -> str | None:
+        return _text(self.layout.real(path))
+
+    def _kept(self, which: str, path: str) -> str | None:
+        return _text(self._copy(which, path))
+
+    def _copy(self, which: str, path: str) -> str:
+        return os.path.join(self.folder, which, path.strip("/").replace("/", "-"))
+
+    def _write(self, path: str, text: str | None) -> None:
+        """Put ``text`` in the file's place, with owner, mode and, where it is what was kept, time of then."""
+        real, kept = self.layout.real(path), self._copy(BEFORE, path)
+        if text is None:
+            durable.remove(real)
+            return
+        try:
+            info = os.stat(kept)
+        except FileNotFoundError:
+            info = os.stat(real)
+        durable.write(real, _bytes(text), info.st_mode & 0o7777)
+        if (info.st_uid, info.st_gid) != (os.geteuid(), os.getegid()):
+            os.chown(real, info.st_uid, info.st_gid)
+            os.chmod(real, info.st_mode & 0o7777)
+        if text == self._kept(BEFORE, path):
+            os.utime(real, ns=(info.st_mtime_ns, info.st_mtime_ns))
+
+
+def _text(path: str) -> str | None:
+    try:
+        with open(path, "rb") as handle:
+            return handle.read().decode("utf-8", "surrogateescape")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

@@ -1,0 +1,210 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""Make a part of a file system what it was, from a manifest (:mod:`tree`) and the content that was kept."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import stat
+import typing as t
+
+from .. import durable
+from ..layout import Layout
+from . import attributes, hashing
+from .descriptors import Files
+from .entries import ABSENT, Entry, Manifest
+from .remove import remove
+from .tree import TYPES, Selection, Source
+
+_BLOCK = 64 << 10
+
+
+def put_back(
+    layout: Layout,
+    before: Manifest,
+    paths: t.Iterable[str],
+    source: Source,
+    *,
+    trees: t.Iterable[str] = (),
+    keep: t.Collection[str] = (),
+) -> None:
+    """Make each of ``paths`` what it is in ``before``; absent there means removed with all below, except ``keep``.
+
+    Can be interrupted and run again any number of times. Removes first, so that it frees space before it needs some.
+    Below ``trees`` no mount is entered.
+    """
+    with Files(layout.root, trees) as files:
+        _Way(files, before, source).back(sorted(paths), keep)
+
+
+def sweep(layout: Layout, selection: Selection, endings: t.Iterable[str] = ()) -> None:
+    """Remove what an interrupted :func:`put_back` left beside single paths, and files that a package manager left
+    there under names with ``endings``; in trees it shows as a difference."""
+    with Files(layout.root, selection.trees) as files:
+        for path in selection.paths:
+            for left in (_temporary(path), *(path + ending for ending in endings)):
+                if files.exists(left) and not files.is_directory(left):
+                    remove(files, left)
+
+
+def tidy(layout: Layout, paths: t.Iterable[str]) -> None:
+    """fsync what :func:`put_back` changed: one flush for each file system that holds one of ``paths``."""
+    devices = set()
+    with Files(layout.root) as files:
+        for folder in sorted({os.path.dirname(path) for path in paths}):
+            while folder != "/" and not files.is_directory(folder):
+                folder = os.path.dirname(folder)
+            device = files.lstat(folder).st_dev
+            if device not in devices:
+                devices.add(device)
+                fd, _info = files.handle(folder)
+                try:
+                    durable.sync_file_system(fd)
+                finally:
+                    os.close(fd)
+
+
+def copy_sparse(content: t.IO[bytes], copy: t.IO[bytes]) -> None:
+    """Copy, leaving a hole wherever there are only zeros."""
+    block = content.read(_BLOCK)
+    while block:
+        if block.count(0) == len(block):
+            copy.seek(len(block), os.SEEK_CUR)
+        else:
+            copy.write(block)
+        block = content.read(_BLOCK)
+    copy.truncate(copy.tell())
+
+
+def _temporary(path: str) -> str:
+    """What a file is called before it takes the old one's place."""
+    return os.path.join(os.path.dirname(path), ".fleet-ota.%s" % hashlib.sha256(os.fsencode(path)).hexdigest()[:16])
+
+
+class _Way:
+    """One way back: every step by the descriptors of ``files``."""
+
+    def __init__(self, files: Files, before: Manifest, source: Source) -> None:
+        self.files, self.before, self.source = files, before, source
+
+    def back(self, paths: t.Sequence[str], keep: t.Collection[str]) -> None:
+        """All steps, in the order that frees space first and links what is there already."""
+        files, kinds = self.files, {path: self.before.get(path, ABSENT)["t"] for path in paths}
+        with self._unlocked({os.path.dirname(path) for path in paths} - set(paths)):
+            for path in paths:  # also what is only changed inside: from the outside in, or nothing below can be reached
+                files.unlock(path)
+            for path in reversed(paths):
+                if kinds[path] == "-":
+                    remove(files, path, keep=keep)
+            present = [path for path in paths if kinds[path] != "-"]
+            linked = [path for path in present if "hl" in self.before[path]]
+            for path in [*(path for path in present if "hl" not in self.before[path]), *linked]:
+                self._put(path, self.before[path])
+            for path in reversed(present):  # from the inside out: filling a directory changes its time
+                entry = self.before[path]
+                if entry["t"] == "d" and "up" not in entry:
+                    self._on(path, lambda fd, entry=entry: files.own(fd, entry))  # type: ignore[misc]
+                if entry.get("fl"):
+                    files.set_flags(path, entry["fl"])
+
+    @contextlib.contextmanager
+    def _unlocked(self, folders: t.Iterable[str]) -> t.Iterator[None]:
+        """Directories that do not change themselves, open for changes of what is in them."""
+        locked: dict[str, int] = {}
+        try:
+            for folder in sorted(folders):
+                if self.files.is_directory(folder):
+                    flags = self._on(folder, lambda fd: attributes.flags(fd, os.fstat(fd).st_mode))
+                    if flags:
+                        locked[folder] = flags
+                        self.files.set_flags(folder, 0)
+            yield
+        finally:
+            for folder, flags in locked.items():
+                if self.files.is_directory(folder):
+                    self.files.set_flags(folder, flags)
+
+    def _on(self, path: str, step: t.Callable[[int], int | None]) -> int | None:
+        fd, _info = self.files.handle(path)
+        try:
+            return step(fd)
+        finally:
+            os.close(fd)
+
+    def _put(self, path: str, entry: Entry) -> None:
+        files, kind = self.files, entry["t"]
+        self._make_parents(path)
+        present = files.exists(path) and TYPES[stat.S_IFMT(files.lstat(path).st_mode)]
+        if present and present != kind:
+            remove(files, path)
+            present = False
+        if kind == "s":
+            return  # a socket lives with its process; nothing of it can be kept
+        if kind == "d":
+            if not present:
+                files.mkdir(path)
+                self._on(path, lambda fd: files.own(fd, entry))
+            return  # one that is there gets its owner and mode when all in it is done
+        temporary = _temporary(path)
+        remove(files, temporary)
+        try:
+            self._make(temporary, path, entry)
+        except OSError:  # no space beside the old one: its own space must do
+            remove(files, temporary)
+            remove(files, path)
+            self._make(temporary, path, entry)
+        files.rename(temporary, path)
+
+    def _make_parents(self, path: str) -> None:
+        """Directories above that are gone, or something else by now."""
+        missing = []
+        folder = os.path.dirname(path)
+        while folder != "/" and not self.files.is_directory(folder):
+            missing.append(folder)
+            folder = os.path.dirname(folder)
+        for folder in reversed(missing):
+            remove(self.files, folder)
+            self.files.mkdir(folder, 0o755)
+            entry = self.before.get(folder)
+            if entry is not None and entry["t"] == "d":
+                self._on(folder, lambda fd, entry=entry: self.files.own(fd, entry))  # type: ignore[misc]
+
+    def _make(self, temporary: str, path: str, entry: Entry) -> None:
+        files, kind = self.files, entry["t"]
+        if kind == "f" and "hl" in entry and self._has_content(entry["hl"], entry):
+            files.link(entry["hl"], temporary)
+            return
+        if kind == "f":
+            fd = files.create(temporary)
+            with self.source(path, entry) as content, os.fdopen(fd, "wb") as copy:
+                copy_sparse(content, copy) if "a" in entry else shutil.copyfileobj(content, copy, 1 << 20)
+                copy.flush()
+                files.own(fd, entry)
+            return
+        if kind == "l":
+            files.symlink(entry["l"], temporary)
+        elif kind == "p":
+            files.mknod(temporary, stat.S_IFIFO | 0o600)
+        else:
+            files.mknod(temporary, 0o600 | (stat.S_IFCHR if kind == "c" else stat.S_IFBLK), entry["r"])
+        fd, info = files.handle(temporary)
+        try:
+            if TYPES[stat.S_IFMT(info.st_mode)] != kind or info.st_nlink != 1 or info.st_uid != os.geteuid():
+                raise OSError("%s was exchanged while it was made" % temporary)
+            files.own(fd, entry)
+        finally:
+            os.close(fd)
+
+    def _has_content(self, path: str, entry: Entry) -> bool:
+        try:
+            with self.files.open(path) as handle:
+                return os.fstat(handle.fileno()).st_size == entry["s"] and hashing.of_stream(handle) == entry["h"]
+        except OSError:
+            return False
