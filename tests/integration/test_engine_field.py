@@ -89,7 +89,5 @@ def test_packages_of_others_stay_when_a_release_goes_back(fleet: Fleet) -> None:
     assert reply["state"] == "restored", reply
     assert fleet.say(f"{TOOL}; cat /usr/share/schemas/compiled") == "tool 1\nnew\ntool 1"
     assert fleet.say("dpkg-query -W tool new | tr '\\t\\n' '  '") == "new 1 tool 1"
-    assert (
-        fleet.say(
     assert fleet.say("dpkg --verify tool new compiler wrapper; dpkg --audit") == ""
     assert fleet.say("getent passwd tool; getent passwd guest | cut -d: -f1") == "guest"
