@@ -202,7 +202,7 @@ def _is_opaque(path: str) -> bool:
 
 
 def _all_below(path: str) -> list[str]:
-    found: list[str] = []
+    paths: list[str] = []
     for folder, folders, names in os.walk(path):
-        found.extend(os.path.join(folder, name) for name in (*folders, *names))
-    return found
+        paths.extend(os.path.join(folder, name) for name in (*folders, *names))
+    return paths

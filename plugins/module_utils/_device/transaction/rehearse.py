@@ -97,8 +97,8 @@ def _is_wanted(transaction: Transaction) -> bool:
 
 def _add(sums: dict[str, Need], more: t.Mapping[str, Need]) -> None:
     for path, need in more.items():
-        known = sums.get(path, Need(0, 0))
-        sums[path] = Need(known.bytes + need.bytes, known.inodes + need.inodes)
+        so_far = sums.get(path, Need(0, 0))
+        sums[path] = Need(so_far.bytes + need.bytes, so_far.inodes + need.inodes)
 
 
 def _present(path: str) -> str:

@@ -135,13 +135,13 @@ class Installer(_packages.PackageInstaller):
     def foreign(self, paths: t.Sequence[str]) -> set[str]:
         """From dpkg's lists of all other packages."""
         mine = {entry["package"] for entry in self.packages}
-        left, found = set(paths), set()
+        left, others = set(paths), set()
         for file_name in os.listdir(_INFO) if left else []:
             name, ending = os.path.splitext(file_name)
             if ending == ".list" and name.split(":")[0] not in mine:
                 with open(os.path.join(_INFO, file_name), encoding="utf-8", errors="surrogateescape") as handle:
-                    found.update(left.intersection(handle.read().splitlines()))
-        return found
+                    others.update(left.intersection(handle.read().splitlines()))
+        return others
 
     def regenerate(self, paths: t.Sequence[str]) -> None:
         """Trigger those packages that have an interest in ``paths``, as dpkg itself would."""

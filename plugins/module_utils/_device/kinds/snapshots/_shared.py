@@ -124,25 +124,25 @@ class Shared:
 
     def remaining(self) -> list[str]:
         """The proof: files in which a record of the change is not as it was before."""
-        found = []
+        differing = []
         for path in self.forms:
             now = self._records(self._read(path), path)
             if self._merged(path, now) != now:
-                found.append(path)
-        return found
+                differing.append(path)
+        return differing
 
     def conflicts(self) -> list[str]:
         """Records of the change that somebody else has changed since, as ``PATH: KEY``."""
-        found = []
+        conflicts = []
         for path in self.forms:
             after, before = self._kept(AFTER, path), self._kept(BEFORE, path)
             if after is None:
                 continue
-            made, was, now = (self._records(text, path) for text in (after, before, self._read(path)))
-            for key in self._changed(was, made):
-                if now.get(key) not in (made.get(key), was.get(key)):
-                    found.append("%s: %s" % (path, key))
-        return found
+            then, was, now = (self._records(text, path) for text in (after, before, self._read(path)))
+            for key in self._changed(was, then):
+                if now.get(key) not in (then.get(key), was.get(key)):
+                    conflicts.append("%s: %s" % (path, key))
+        return conflicts
 
     # -- steps --------------------------------------------------------------------------------------------------------
 

@@ -74,10 +74,10 @@ class Files:
     def folder(self, path: str) -> Folder:
         """The open directory ``path``; valid until the next call of any method."""
         path = os.path.normpath(path)
-        known = self._folders.get(path)
-        if known is not None:
+        opened = self._folders.get(path)
+        if opened is not None:
             self._folders.move_to_end(path)
-            return known
+            return opened
         if path == "/":
             fd = os.open(self.root, _TRAVERSE & ~os.O_NOFOLLOW)
             return self._keep(path, Folder(fd, _mount(fd)))
@@ -305,8 +305,8 @@ class Files:
     def forget(self, path: str) -> None:
         """Close what is open at and below ``path``: it goes, or becomes something else."""
         path = os.path.normpath(path)
-        for known in [known for known in self._folders if within(known, path)]:
-            os.close(self._folders.pop(known).fd)
+        for opened in [opened for opened in self._folders if within(opened, path)]:
+            os.close(self._folders.pop(opened).fd)
 
 
 def _opened(call: t.Callable[..., int], name: str, flags: int, parent: int, path: str) -> int:

@@ -52,7 +52,7 @@ def remove_members(files: Files, path: str, members: t.Iterable[str]) -> list[st
 
     Returns the files that are left; what an interpreter keeps beside its programs is not counted and goes too.
     """
-    known, left = set(members), []
+    listed, left = set(members), []
     with files.inside(path) as inside:
         for folder, names in reversed(list(inside.walk(path))):
             inside.unlock(folder)
@@ -60,7 +60,7 @@ def remove_members(files: Files, path: str, members: t.Iterable[str]) -> list[st
                 file = os.path.join(folder, name)
                 if inside.is_directory(file) or not inside.exists(file):
                     continue
-                if os.path.relpath(file, path) in known or os.path.basename(folder) == "__pycache__":
+                if os.path.relpath(file, path) in listed or os.path.basename(folder) == "__pycache__":
                     inside.unlock(file)
                     inside.unlink(file)
                 else:

@@ -143,8 +143,8 @@ class _Look:
 
     def _add(self, path: str, device: int | None = None) -> os.stat_result | None:
         """Note ``path``; None if it is not there, or a directory of another file system than ``device``."""
-        known = self.manifest.get(path)
-        if known is not None and "up" not in known:
+        noted = self.manifest.get(path)
+        if noted is not None and "up" not in noted:
             return None
         try:
             fd, info = self.files.handle(path)
@@ -186,5 +186,5 @@ class _Look:
         if first != path:
             entry["hl"] = first
         if self.content:
-            known = self.manifest.get(first, {}) if first != path else {}
-            entry["h"] = known["h"] if "h" in known else hashing.of_descriptor(fd)
+            noted = self.manifest.get(first, {}) if first != path else {}
+            entry["h"] = noted["h"] if "h" in noted else hashing.of_descriptor(fd)
