@@ -62,6 +62,7 @@ HANDED = frozenset(
         "snapshot",
         "protect",
         "keep_snapshots",
+        "rehearsal",
         "data",
         "interlocks",
         "repair",
