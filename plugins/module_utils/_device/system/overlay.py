@@ -125,6 +125,8 @@ def _inside(folder: str) -> dict[str, t.Any]:
     _end_others()
     touched, needs = _changes(uppers, root)
     touched = sorted({*touched, *copies.changed()})
+    if result.rc != 0 and copies.fixed and "Read-only file system" in result.out + result.err:
+        raise Unavailable("the kernel lays no overlay over %s" % ", ".join(copies.fixed))
     if result.rc != 0 and _is_full(stage):
         raise Unavailable("its changes take more than %d bytes of memory" % work["room"])
     texts = {path: text for path in work["collect"] for text in _text(root + path)}

@@ -95,6 +95,8 @@ class Copies:
         self._folder = os.path.join(stage, "files")
         os.mkdir(self._folder)
         self._paths: dict[str, str] = {}
+        #: Mount points over which no overlay could be laid (vfat), and which are read-only in the copy alone.
+        self.fixed: list[str] = []
 
     def make(self, path: str, target: str) -> None:
         """Mount a copy of the file ``path`` at ``target``; what is no file stays as it is below the mount."""
@@ -148,6 +150,7 @@ def layers(stage: str, table: t.Sequence[Mount], copies: Copies) -> dict[str, st
         else:
             _try_mount("none", target, None, "bind", source=entry.point)
             _try_mount("none", target, None, "remount,bind,ro")
+            copies.fixed += [entry.point] if "ro" not in entry.options else []
     return uppers
 
 
