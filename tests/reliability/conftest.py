@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.fleet.ota.plugins.module_utils._device.records import transaction
 from ansible_collections.fleet.ota.plugins.module_utils._device.system import background, boot, bytecode
 from ansible_collections.fleet.ota.plugins.plugin_utils._targets.engine import zipapp
 
@@ -66,4 +65,4 @@ def seed() -> int:
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> None:
     """This process sees the boot clock half a minute ahead: what was begun by a killed program is no news any more."""
-    monkeypatch.setattr(transaction, "clock", lambda: CLOCK() + 30)
+    monkeypatch.setattr(boot, "clock", lambda: CLOCK() + 30)

@@ -14,11 +14,12 @@ import typing as t
 
 
 class Mount(t.NamedTuple):
-    """One mounted file system: where, its type, and its device."""
+    """One mounted file system: where, its type, its device, and its options (of the mount and of the file system)."""
 
     point: str
     kind: str
     source: str
+    options: frozenset[str] = frozenset()
 
 
 def table() -> list[Mount]:
@@ -28,7 +29,9 @@ def table() -> list[Mount]:
         for line in handle:
             before, _separator, after = line.partition(" - ")
             words = after.split()
-            mounts.append(Mount(_plain(before.split()[4]), words[0], _plain(words[1])))
+            fields = before.split()
+            options = frozenset((*fields[5].split(","), *words[2].split(",")))
+            mounts.append(Mount(_plain(fields[4]), words[0], _plain(words[1]), options))
     return mounts
 
 

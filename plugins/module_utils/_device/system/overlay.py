@@ -19,6 +19,7 @@ import contextlib
 import errno
 import json
 import os
+import signal
 import stat
 import time
 import typing as t
@@ -111,19 +112,36 @@ def _inside(folder: str) -> dict[str, t.Any]:
     table = rootcopy.system_mounts()
     stage = os.path.join(folder, "stage")
     rootcopy.mount("tmpfs", stage, "tmpfs", "size=%d,mode=0700" % work["room"])
-    uppers = rootcopy.layers(stage, table)
+    copies = rootcopy.Copies(stage)
+    uppers = rootcopy.layers(stage, table, copies)
     root = os.path.join(stage, "root")
-    rootcopy.furnish(root, stage)
+    rootcopy.furnish(root)
+    rootcopy.restrict(root, table)
     result = Result(0, "", "")
     for step in work["steps"]:
         result = rootcopy.run(root, Step(**step), work["room"])
         if result.rc != 0:
             break
-    touched, needs = _changes(uppers)
+    _end_others()
+    touched, needs = _changes(uppers, root)
+    touched = sorted({*touched, *copies.changed()})
+    if result.rc != 0 and copies.fixed and "Read-only file system" in result.out + result.err:
+        raise Unavailable("the kernel lays no overlay over %s" % ", ".join(copies.fixed))
     if result.rc != 0 and _is_full(stage):
         raise Unavailable("its changes take more than %d bytes of memory" % work["room"])
     texts = {path: text for path in work["collect"] for text in _text(root + path)}
     return {"texts": texts, "result": result, "touched": touched, "needs": needs, "seconds": time.monotonic() - began}
+
+
+def _end_others() -> None:
+    """Daemons that the steps left behind: what they change is no part of the change, and must hold still to be seen."""
+    if os.getpid() != 1:  # only the first process of these namespaces may: elsewhere it would be everybody
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(-1, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()
 
 
 def _text(path: str) -> list[str]:
@@ -142,7 +160,7 @@ def _is_full(stage: str) -> bool:
 # -- what they did ---------------------------------------------------------------------------------------------------
 
 
-def _changes(uppers: t.Mapping[str, str]) -> tuple[list[str], dict[str, Need]]:
+def _changes(uppers: t.Mapping[str, str], root: str) -> tuple[list[str], dict[str, Need]]:
     """Every path whose entry the overlays hold: changed, made or (as a whiteout) removed."""
     touched: list[str] = []
     needs: dict[str, Need] = {}
@@ -155,17 +173,20 @@ def _changes(uppers: t.Mapping[str, str]) -> tuple[list[str], dict[str, Need]]:
                 name = os.path.join(below, entry.name)
                 path = os.path.join(point, name)
                 info = entry.stat(follow_symlinks=False)
-                if path == rootcopy.POLICY and not os.path.lexists(path):
+                if rootcopy.is_stand_in(entry.path):
                     continue
                 if stat.S_ISDIR(info.st_mode):
                     pending.append(name)
                     if not _is_copied_up(entry.path, path, info):
                         touched.append(path)
                         inodes += 1
-                    if _is_opaque(entry.path):
+                    if _mark(entry.path, "redirect"):  # it was renamed: its content comes from elsewhere
+                        touched.extend(below[len(root) :] for below in _all_below(root + path))
+                    if _mark(entry.path, "opaque") == b"y":
                         touched.extend(_all_below(path))
                     continue
                 touched.append(path)
+                touched.extend(_all_below(path))  # a directory that is gone now, or a link or file in its place
                 if not (stat.S_ISCHR(info.st_mode) and info.st_rdev == 0):
                     size += info.st_blocks * 512
                     inodes += 1
@@ -191,18 +212,21 @@ def _attributes(path: str) -> dict[str, bytes]:
         return {}
 
 
-def _is_opaque(path: str) -> bool:
-    """Whether the directory was removed and made anew: nothing of the lower one shows through."""
+def _mark(path: str, name: str) -> bytes:
+    """What overlay keeps of a directory: ``opaque`` is ``y`` for one that was removed and made anew, so that nothing of
+    the lower one shows through; ``redirect`` is what one that was renamed was called."""
     try:
-        return os.getxattr(path, "trusted.overlay.opaque") == b"y"
+        return os.getxattr(path, "trusted.overlay." + name)
     except OSError as error:
         if error.errno in (errno.ENODATA, errno.EOPNOTSUPP):
-            return False
+            return b""
         raise
 
 
 def _all_below(path: str) -> list[str]:
     paths: list[str] = []
+    if os.path.islink(path):
+        return paths
     for folder, folders, names in os.walk(path):
         paths.extend(os.path.join(folder, name) for name in (*folders, *names))
     return paths

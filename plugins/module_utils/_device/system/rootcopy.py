@@ -8,8 +8,10 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 import resource
+import shutil
 import stat
 import typing as t
 
@@ -19,7 +21,7 @@ from .mounts import Mount, within
 
 #: File systems that hold no files of the system: the copy gets its own, or none.
 _VIRTUAL = frozenset(
-    """proc sysfs devtmpfs devpts tmpfs ramfs cgroup cgroup2 mqueue hugetlbfs debugfs tracefs securityfs pstore bpf
+    """proc sysfs devtmpfs devpts cgroup cgroup2 mqueue hugetlbfs debugfs tracefs securityfs pstore bpf
     configfs efivarfs fusectl binfmt_misc autofs rpc_pipefs nsfs selinuxfs""".split()  # noqa: SIM905
 )
 #: Others may hang whoever looks at them; the copy has an empty directory there.
@@ -40,11 +42,22 @@ _IDLE = (
     "/usr/sbin/flash-kernel",
     "/usr/bin/udevadm",
     "/bin/udevadm",
+    "/usr/sbin/sysctl",
+    "/sbin/sysctl",
+    "/usr/sbin/modprobe",
+    "/sbin/modprobe",
+    "/usr/sbin/insmod",
+    "/sbin/insmod",
+    "/usr/sbin/rmmod",
+    "/sbin/rmmod",
 )
-_IDLE_TEXT = "#!/bin/sh\nexit 0\n"
+_MARK = "# stands in for a program while packages are rehearsed (fleet.ota)\n"
+_IDLE_TEXT = "#!/bin/sh\n" + _MARK + "exit 0\n"
 #: Enabling and masking are links, which the real systemctl makes without a running systemd; running units are not.
-_SYSTEMCTL_TEXT = """#!/bin/sh
-verb=
+_SYSTEMCTL_TEXT = (
+    "#!/bin/sh\n"
+    + _MARK
+    + """verb=
 for word in "$@"; do case $word in -*) ;; *) verb=$word; break ;; esac; done
 case $verb in
 enable|disable|reenable|preset|preset-all|mask|unmask|link|revert|is-enabled|get-default|set-default|add-wants|add-requires)
@@ -53,8 +66,9 @@ is-active|is-failed|status) exit 3 ;;
 esac
 exit 0
 """
+)
 POLICY = "/usr/sbin/policy-rc.d"
-POLICY_TEXT = "#!/bin/sh\nexit 101\n"
+POLICY_TEXT = "#!/bin/sh\n" + _MARK + "exit 101\n"
 
 
 class Unavailable(Exception):
@@ -78,7 +92,36 @@ def system_mounts() -> list[Mount]:
     return [seen[point] for point in points if not any(within(point, own) for own in _OWN)]
 
 
-def layers(stage: str, table: t.Sequence[Mount]) -> dict[str, str]:
+class Copies:
+    """Files on which others are mounted: no overlay lies over a file, so the copy has a copy of each."""
+
+    def __init__(self, stage: str) -> None:
+        self._folder = os.path.join(stage, "files")
+        os.mkdir(self._folder)
+        self._paths: dict[str, str] = {}
+        #: Mount points over which no overlay could be laid (vfat), and which are read-only in the copy alone.
+        self.fixed: list[str] = []
+
+    def make(self, path: str, target: str) -> None:
+        """Mount a copy of the file ``path`` at ``target``; what is no file stays as it is below the mount."""
+        if not os.path.isfile(path):
+            return
+        copy = os.path.join(self._folder, str(len(self._paths)))
+        try:
+            shutil.copy2(path, copy)
+            info = os.stat(path)
+            os.chown(copy, info.st_uid, info.st_gid)
+        except OSError as error:
+            raise Unavailable("%s cannot be copied (%s)" % (path, error)) from None
+        if _try_mount("none", target, None, "bind", source=copy) is None:
+            self._paths[path] = copy
+
+    def changed(self) -> list[str]:
+        """Those that are not any more what they were."""
+        return [path for path, copy in self._paths.items() if not filecmp.cmp(path, copy, shallow=False)]
+
+
+def layers(stage: str, table: t.Sequence[Mount], copies: Copies) -> dict[str, str]:
     """Mount the overlays; ``{mount point: the folder of its changes}``."""
     root = os.path.join(stage, "root")
     os.mkdir(root)
@@ -91,13 +134,16 @@ def layers(stage: str, table: t.Sequence[Mount]) -> dict[str, str]:
             if entry.point != "/":
                 continue
         if not os.path.isdir(entry.point):
-            _try_mount("none", target, None, "bind", source=entry.point)
+            copies.make(entry.point, target)
             continue
         upper, work = (os.path.join(stage, "%s%d" % (kind, number)) for kind in "uw")
         os.mkdir(upper)
         os.mkdir(work)
         options = "lowerdir=%s,upperdir=%s,workdir=%s" % (_escaped(entry.point), _escaped(upper), _escaped(work))
-        problem = _try_mount("overlay", target, "overlay", options)
+        # Without redirects directories of the device cannot be renamed in the copy; scripts do that.
+        problem = _try_mount("overlay", target, "overlay", options + ",redirect_dir=on")
+        if problem is not None:
+            problem = _try_mount("overlay", target, "overlay", options)
         if problem is None:
             info = os.stat(entry.point)
             os.chown(upper, info.st_uid, info.st_gid)
@@ -108,10 +154,11 @@ def layers(stage: str, table: t.Sequence[Mount]) -> dict[str, str]:
         else:
             _try_mount("none", target, None, "bind", source=entry.point)
             _try_mount("none", target, None, "remount,bind,ro")
+            copies.fixed += [entry.point] if "ro" not in entry.options else []
     return uppers
 
 
-def furnish(root: str, stage: str) -> None:
+def furnish(root: str) -> None:
     """Everything that is the copy's own: ``/proc``, ``/dev``, ``/run``, and the programs that stand in."""
     for point, kind, options in (
         ("/proc", "proc", ""),
@@ -137,33 +184,67 @@ def furnish(root: str, stage: str) -> None:
         os.symlink("pts/ptmx", root + "/dev/ptmx")
     for name in ("/dev/shm", "/run/lock", "/run/user", "/run/systemd/system"):  # noqa: S108 - of the copy
         os.makedirs(root + name, exist_ok=True)
-    tools = root + "/run/fleet-ota-rehearsal"
-    os.mkdir(tools)
+    _in_root(root, _stand_ins)
+
+
+def restrict(root: str, table: t.Sequence[Mount]) -> None:
+    """What cannot be written or run on the device cannot in the copy either; nor can the kernel's settings, which the
+    copy shares with the device. (A hook of the package manager that mounts it otherwise does so in the copy.)"""
+    for entry in table:
+        flags = sorted(entry.options & {"ro", "noexec", "nosuid", "nodev"})
+        target = os.path.normpath(root + entry.point)
+        if flags and os.path.isdir(entry.point) and os.path.ismount(target):
+            _try_mount("none", target, None, ",".join(["remount", "bind", *flags]))
+    for name in ("/proc/sys", "/proc/sysrq-trigger"):
+        if os.path.lexists(root + name):
+            _try_mount("none", root + name, None, "bind", source=root + name)
+            _try_mount("none", root + name, None, "remount,bind,ro")
+
+
+def is_stand_in(path: str) -> bool:
+    """Whether this file of the upper layer is ours, and no package's."""
+    try:
+        with open(path, "rb") as handle:
+            return handle.read(200).startswith(b"#!/bin/sh\n" + _MARK.encode())
+    except OSError:
+        return False
+
+
+def _stand_ins() -> None:
+    """Files of the copy, not mounts: a package that brings a newer one of these programs puts it in its place."""
+    real = "/run/fleet-ota-rehearsal/systemctl"
+    os.mkdir(os.path.dirname(real))
     for path in ("/usr/bin/systemctl", "/bin/systemctl"):
-        if os.path.isfile(root + path) and not os.path.islink(root + path):
-            real = "/run/fleet-ota-rehearsal/systemctl"
-            _hold(root + real, "")
-            if _try_mount("none", root + real, None, "bind", source=path) is None:
-                _stand_in(root, stage, path, _SYSTEMCTL_TEXT.replace("{real}", real))
+        if os.path.isfile(path) and not os.path.islink(path):
+            shutil.copy2(path, real)
+            _hold(path, _SYSTEMCTL_TEXT.replace("{real}", real))
             break
-    for path in _IDLE:  # not a link: what it leads to may be more than this program
-        if os.path.isfile(root + path) and not os.path.islink(root + path):
-            _stand_in(root, stage, path, _IDLE_TEXT)
-    if not os.path.lexists(root + POLICY):
-        os.makedirs(os.path.dirname(root + POLICY), exist_ok=True)
-        _hold(root + POLICY, POLICY_TEXT)
-    else:
-        _stand_in(root, stage, POLICY, POLICY_TEXT)
+    for path in _IDLE:
+        if os.path.isfile(path) and not is_stand_in(path):
+            _hold(path, _IDLE_TEXT)
+    os.makedirs(os.path.dirname(POLICY), exist_ok=True)
+    _hold(POLICY, POLICY_TEXT)
 
 
-def _stand_in(root: str, stage: str, path: str, text: str) -> None:
-    """Bind a script over the program ``path``, so that it is no change of the copy."""
-    script = os.path.join(stage, "stand-in%s" % path.replace("/", "-"))
-    _hold(script, text)
-    _try_mount("none", root + path, None, "bind", source=script)
+def _in_root(root: str, call: t.Callable[[], None]) -> None:
+    """Where a link is absolute it leads to the copy's own files, not to the device's."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            os.chroot(root)
+            os.chdir("/")
+            call()
+            code = 0
+        finally:
+            os._exit(code)
+    if os.waitpid(child, 0)[1] != 0:
+        raise Unavailable("programs of the copy cannot be exchanged for those that stand in")
 
 
 def _hold(path: str, text: str) -> None:
+    if os.path.lexists(path):
+        os.unlink(path)
     with open(path, "w", encoding="ascii") as handle:
         handle.write(text)
         os.fchmod(handle.fileno(), 0o755)

@@ -154,7 +154,8 @@ def _prepare_rollback(transaction: Transaction) -> None:
     quiesce.begin(transaction, left or {})
     try:
         concerned = transaction.leaving.get("units", []) if layout.is_real else []
-        _snapshot(transaction, source.selection, extra, concerned, source.terms, {})
+        expected = source.shared.expected()
+        snapshot = _snapshot(transaction, source.selection, extra, concerned, source.terms, expected)
     finally:
         quiesce.resume(transaction)
     document = releases.of_transaction(transaction)
@@ -166,7 +167,10 @@ def _prepare_rollback(transaction: Transaction) -> None:
     if layout.is_real:
         units.stop(transaction.units or [])
     migrate.back(transaction, left.get("data", []) if left else [])
-    source.restore(changed)
+    try:
+        source.restore(changed)
+    finally:
+        snapshot.shared.keep(AFTER)
     if source.left:
         for payload in leaving:
             payload.regenerate(source.left)

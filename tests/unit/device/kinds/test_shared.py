@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 import pytest
+from ansible_collections.fleet.ota.plugins.module_utils._device.kinds.payloads import deb
 from ansible_collections.fleet.ota.plugins.module_utils._device.kinds.snapshots._shared import (
     AFTER,
     BEFORE,
@@ -103,3 +104,47 @@ def test_a_file_that_was_not_there_goes_again(tmp_path: Path) -> None:
     files.restore()
     assert not (tmp_path / "diversions").exists()
     assert files.remaining() == []
+
+
+def test_an_account_keeps_all_of_its_ranges(tmp_path: Path) -> None:
+    layout, form = Layout(str(tmp_path)), deb.FORMS["/etc/subuid"]
+    files = Shared(layout, str(tmp_path / "kept"), {"/subuid": form})
+    write(layout, "/subuid", "a:1:9\na:20:9\n")
+    files.keep(BEFORE)
+    write(layout, "/subuid", "a:1:9\na:20:9\nmeter:30:9\n")
+    files.keep(AFTER)
+    write(layout, "/subuid", "a:1:9\na:20:9\nmeter:30:9\nb:40:9\n")
+    files.restore()
+    assert read(files, "/subuid") == "a:1:9\na:20:9\nb:40:9\n"
+
+
+def test_a_file_that_came_with_the_change_keeps_what_others_entered(tmp_path: Path) -> None:
+    layout = Layout(str(tmp_path))
+    files = Shared(layout, str(tmp_path / "kept"), {PASSWD: Form("lines")})
+    files.keep(BEFORE)
+    write(layout, PASSWD, "meter\n")
+    files.keep(AFTER)
+    write(layout, PASSWD, "meter\nadmin\n")
+    files.restore()
+    assert read(files, PASSWD) == "admin\n"
+    write(layout, PASSWD, "meter\n")
+    files.restore()
+    assert not os.path.exists(layout.real(PASSWD))
+
+
+def test_a_stanza_without_a_name_is_nobodys(shared: Shared) -> None:
+    write(shared.layout, STATUS, "Odd: 1\n\n" + stanza("app", "2"))
+    shared.restore()
+    assert "Odd: 1" in read(shared, STATUS) and stanza("app", "1") in read(shared, STATUS)
+
+
+def test_what_a_way_back_takes_away_can_be_brought_back(shared: Shared, tmp_path: Path) -> None:
+    shared.keep(AFTER)
+    forward = Shared(shared.layout, str(tmp_path / "forward"), FORMS, ["app", "codec"])
+    forward.keep(BEFORE)
+    forward.keep(EXPECTED, shared.expected().get)
+    shared.restore()
+    assert "meter" not in read(shared, PASSWD)
+    forward.restore()  # this rollback did not come to be healthy
+    assert "meter:x:999" in read(shared, PASSWD)
+    assert not forward.remaining()

@@ -160,3 +160,36 @@ def test_a_bind_mount_of_the_same_file_system_is_never_entered(top: Path) -> Non
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (top / "etc/profile.d/file").read_text() == "system"
+
+
+def test_a_tree_of_any_depth_can_be_removed(top: Path) -> None:
+    fd = os.open(top / "srv/app/z/deep", os.O_RDONLY)
+    for _level in range(1100):  # more than Python's limit of recursion: who owns a tree says how deep it is
+        os.mkdir("d", dir_fd=fd)
+        below = os.open("d", os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    os.close(fd)
+    with Files(str(top), ["/srv/app"]) as files:
+        remove(files, "/srv/app/z")
+    assert os.listdir(top / "srv/app") == []
+
+
+def test_who_holds_a_lease_is_waited_for(top: Path) -> None:
+    code = "import fcntl,os,signal,sys; signal.signal(signal.SIGIO, lambda *a: sys.exit());"
+    code += "fcntl.fcntl(os.open(sys.argv[1], os.O_RDWR), 1024, fcntl.F_WRLCK); print(flush=True); signal.pause()"
+    with subprocess.Popen([sys.executable, "-c", code, str(top / "srv/app/z/file")], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None and holder.stdout.readline()
+        with Files(str(top), ["/srv/app"]) as files, files.open("/srv/app/z/file") as handle:
+            assert handle.read() == b"old"
+
+
+def test_what_took_the_place_of_a_directory_gets_nobodys_owner(top: Path) -> None:
+    (top / "srv/app/d").hardlink_to(top / "etc/profile.d/file")
+    entry = {"t": "d", "m": 0o755, "u": os.geteuid(), "g": os.getegid(), "mt": 0}
+    with Files(str(top), ["/srv/app"]) as files:
+        fd, _info = files.handle("/srv/app/d")
+        with pytest.raises(Crossing):
+            files.own(fd, entry)
+        os.close(fd)
+    assert stat.S_IMODE((top / "etc/profile.d/file").stat().st_mode) != 0o755

@@ -63,7 +63,8 @@ FORMS: dict[str, Form] = {
     "/var/lib/ucf/registry": Form("lines", (-1,)),
     "/etc/shells": Form("lines"),
     **{_DEBCONF % name: Form("stanzas", ("Name",)) for name in ("config", "passwords", "templates")},
-    **{"/etc/" + name: Form("accounts") for name in ("passwd", "group", "shadow", "gshadow", "subuid", "subgid")},
+    **{"/etc/" + name: Form("accounts") for name in ("passwd", "group", "shadow", "gshadow")},
+    **{"/etc/" + name: Form("lines") for name in ("subuid", "subgid")},  # an account may have several ranges
 }
 #: Locks, and what the tools write whenever they run.
 VOLATILE = (*LOCKS, "/var/lib/dpkg/triggers/Lock", "/var/cache/apt/archives/lock", "/etc/.pwd.lock")
@@ -192,7 +193,7 @@ class Installer(_packages.PackageInstaller):
 
     def state(self) -> Scope:
         """The package database and what its helpers remember; without a rehearsal all of ``/etc`` as well."""
-        terms = Terms(endings=_LEFTOVERS, forms={path: form for path, form in FORMS.items() if os.path.exists(path)})
+        terms = Terms(endings=_LEFTOVERS, forms=FORMS)
         return Scope(frozenset(STATE_PATHS), frozenset(STATE_TREES), frozenset(VOLATILE), terms)
 
     def installed(self) -> dict[str, list[str]]:

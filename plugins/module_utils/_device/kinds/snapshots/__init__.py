@@ -187,7 +187,8 @@ class Base:
         self.left = [
             path
             for path in paths
-            if path in generated and not entries.same(after.get(path) or before.get(path, entries.ABSENT), now[path])
+            if path in generated
+            and not entries.same(after.get(path) or before.get(path, entries.ABSENT), now.get(path, entries.ABSENT))
         ]
         wide = frozenset(self.terms.wide)
         return [path for path in paths if path not in self.left and (path in after or not tree.covers(wide, path))]

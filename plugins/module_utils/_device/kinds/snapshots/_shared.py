@@ -17,6 +17,7 @@ import os
 import typing as t
 
 from ...system import durable
+from ...system.files.paths import resolve
 from ...system.layout import Layout
 
 #: What the records of a package database are known by.
@@ -122,6 +123,11 @@ class Shared:
             changed.append(path)
         return changed
 
+    def expected(self) -> dict[str, str]:
+        """What :meth:`restore` would make of the files: for a snapshot that leads back from that."""
+        merged = {path: self._merged(path, self._records(self._read(path), path)) for path in self.forms}
+        return {path: self.forms[path].write(records) for path, records in merged.items()}
+
     def remaining(self) -> list[str]:
         """The proof: files in which a record of the change is not as it was before."""
         differing = []
@@ -164,7 +170,9 @@ class Shared:
             return self._changed(before, self._records(after, path))
         expected = self._kept(EXPECTED, path)
         keys = self._changed(before, self._records(expected, path)) if expected is not None else []
-        own = [key for key in {**before, **now} if self.forms[path].by == _PACKAGE and key.split()[0] in self._packages]
+        own = [
+            key for key in {**before, **now} if self.forms[path].by == _PACKAGE and key.split(" ")[0] in self._packages
+        ]
         return list(dict.fromkeys([*keys, *own]))
 
     @staticmethod
@@ -186,6 +194,8 @@ class Shared:
     def _write(self, path: str, text: str | None) -> None:
         """Put ``text`` in the file's place, with owner, mode and, where it is what was kept, time of then."""
         real, kept = self.layout.real(path), self._copy(BEFORE, path)
+        if self.layout.is_real and os.path.islink(real):
+            real = resolve(real)  # the link stays; the file that it leads to is what has records
         if text is None:
             durable.remove(real)
             return

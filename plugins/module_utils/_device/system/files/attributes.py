@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import fcntl
 import os
 import stat
@@ -25,6 +26,17 @@ if struct.calcsize("l") == 4:
 def place(fd: int) -> str:
     """A path that leads to what ``fd`` is, whatever has its name by now; also to a link itself (``O_PATH``)."""
     return "/proc/self/fd/%d" % fd
+
+
+def opened_patiently(name: str, parent: int) -> int:
+    """A regular file for reading, waiting for who holds a lease of it; what waits longer (a fifo) is not opened."""
+    found = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        if not stat.S_ISREG(os.fstat(found).st_mode):
+            raise OSError(errno.ESTALE, "was exchanged while it was read", name)
+        return os.open(place(found), os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(found)
 
 
 def extended(fd: int) -> dict[str, str]:

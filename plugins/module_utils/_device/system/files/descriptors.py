@@ -28,6 +28,7 @@ import typing as t
 from .. import durable
 from ..mounts import within
 from . import attributes
+from .entries import TYPES
 
 #: Directories that are kept open; a tree of any size needs no more descriptors.
 _OPEN_AT_MOST = 96
@@ -74,15 +75,22 @@ class Files:
     def folder(self, path: str) -> Folder:
         """The open directory ``path``; valid until the next call of any method."""
         path = os.path.normpath(path)
-        opened = self._folders.get(path)
-        if opened is not None:
+        missing = []
+        while path not in self._folders and path != "/":  # in a loop: whoever owns a tree says how deep it is
+            missing.append(path)
+            path = os.path.dirname(path)
+        if path in self._folders:
             self._folders.move_to_end(path)
-            return opened
-        if path == "/":
+        else:
             fd = os.open(self.root, _TRAVERSE & ~os.O_NOFOLLOW)
-            return self._keep(path, Folder(fd, _mount(fd)))
-        above, name = os.path.split(path)
-        parent = self.folder(above)
+            self._keep(path, Folder(fd, _mount(fd)))
+        parent = self._folders[path]
+        for below in reversed(missing):
+            parent = self._step(parent, below)
+        return parent
+
+    def _step(self, parent: Folder, path: str) -> Folder:
+        name = os.path.basename(path)
         fd = _opened(os.open, name, _TRAVERSE, parent.fd, path)
         mount = _mount(fd)
         if mount != parent.mount and self._is_inside_tree(path):
@@ -114,6 +122,8 @@ class Files:
         if readable:
             try:
                 fd = os.open(name, _READ | os.O_NOATIME, dir_fd=parent.fd)
+            except BlockingIOError:  # it is leased (fcntl(2), Samba's oplocks): its holder is asked to give that up
+                fd = attributes.opened_patiently(name, parent.fd)
             except PermissionError:
                 with contextlib.suppress(PermissionError):  # not ours: its access time changes
                     fd = os.open(name, _READ, dir_fd=parent.fd)
@@ -183,6 +193,16 @@ class Files:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         return os.open(name, flags, 0o600, dir_fd=parent.fd)
 
+    def overwrite(self, path: str) -> int:
+        """The regular file ``path``, which stays what it is, emptied for writing."""
+        parent, name = self.parent(path)
+        fd = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent.fd)
+        if not stat.S_ISREG(os.fstat(fd).st_mode) or os.fstat(fd).st_nlink > 1:
+            os.close(fd)
+            raise Crossing(errno.ESTALE, "was exchanged while it was put back", path)
+        os.ftruncate(fd, 0)
+        return fd
+
     def symlink(self, target: str, path: str) -> None:
         """Make the link ``path`` to ``target``."""
         parent, name = self.parent(path)
@@ -236,6 +256,8 @@ class Files:
         In this order, for a change of owner clears set-id bits and capabilities.
         """
         info, place = os.fstat(fd), attributes.place(fd)
+        if TYPES[stat.S_IFMT(info.st_mode)] != entry["t"]:
+            raise Crossing(errno.ESTALE, "was exchanged while it was put back", "%s" % entry["t"])
         if (info.st_uid, info.st_gid) != (entry["u"], entry["g"]):
             os.chown(place, entry["u"], entry["g"])
         if entry["t"] != "l":

@@ -19,6 +19,7 @@ as surrogate escapes.
 
 from __future__ import annotations
 
+import stat
 import typing as t
 
 from ...base.typed import TypedDict
@@ -44,6 +45,16 @@ class Entry(TypedDict, total=False):
     up: int
 
 
+TYPES = {
+    stat.S_IFREG: "f",
+    stat.S_IFDIR: "d",
+    stat.S_IFLNK: "l",
+    stat.S_IFIFO: "p",
+    stat.S_IFCHR: "c",
+    stat.S_IFBLK: "b",
+    stat.S_IFSOCK: "s",
+}
+
 Manifest = t.Dict[str, Entry]
 ABSENT: Entry = {"t": "-"}
 
@@ -53,14 +64,14 @@ def same(one: Entry, other: Entry) -> bool:
 
     A directory's modification time is left out: naming a temporary file in it changes that, and nothing depends on it.
     A socket comes and goes with its process: there or not is the same. Of a directory that is only on the way to
-    something selected its being one is all that counts.
+    something selected its being one is all that counts, and that it is locked where ``one`` is.
     """
     if {one["t"], other["t"]} == {"s", "-"}:
         return True
     if one["t"] != other["t"]:
         return False
     if "up" in one or "up" in other:
-        return True
+        return not one.get("fl", 0) & ~other.get("fl", 0)
     keys = ["m", "u", "g", "h", "l", "r", "x", "fl"]
     if one["t"] == "f":
         keys.append("mt")

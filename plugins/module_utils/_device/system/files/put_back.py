@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -19,9 +20,9 @@ from .. import durable
 from ..layout import Layout
 from . import attributes, hashing
 from .descriptors import Files
-from .entries import ABSENT, Entry, Manifest
+from .entries import ABSENT, TYPES, Entry, Manifest
 from .remove import remove
-from .tree import TYPES, Selection, Source
+from .tree import Selection, Source
 
 _BLOCK = 64 << 10
 
@@ -121,14 +122,15 @@ class _Way:
         try:
             for folder in sorted(folders):
                 if self.files.is_directory(folder):
-                    flags = self._on(folder, lambda fd: attributes.flags(fd, os.fstat(fd).st_mode))
+                    flags = self._on(folder, lambda fd: attributes.flags(fd, os.fstat(fd).st_mode)) or 0
+                    # one that was killed between these two lines and the last ones left it open: see before
+                    locked[folder] = flags | self.before.get(folder, ABSENT).get("fl", 0)
                     if flags:
-                        locked[folder] = flags
                         self.files.set_flags(folder, 0)
             yield
         finally:
             for folder, flags in locked.items():
-                if self.files.is_directory(folder):
+                if flags and self.files.is_directory(folder):
                     self.files.set_flags(folder, flags)
 
     def _on(self, path: str, step: t.Callable[[int], int | None]) -> int | None:
@@ -160,7 +162,13 @@ class _Way:
             remove(files, temporary)
             remove(files, path)
             self._make(temporary, path, entry)
-        files.rename(temporary, path)
+        try:
+            files.rename(temporary, path)
+        except OSError as error:  # something is mounted on the file itself: it can only be written, not exchanged
+            if error.errno != errno.EBUSY or kind != "f":
+                raise
+            remove(files, temporary)
+            self._fill(files.overwrite(path), path, entry)
 
     def _make_parents(self, path: str) -> None:
         """Directories above that are gone, or something else by now."""
@@ -182,11 +190,7 @@ class _Way:
             files.link(entry["hl"], temporary)
             return
         if kind == "f":
-            fd = files.create(temporary)
-            with self.source(path, entry) as content, os.fdopen(fd, "wb") as copy:
-                copy_sparse(content, copy) if "a" in entry else shutil.copyfileobj(content, copy, 1 << 20)
-                copy.flush()
-                files.own(fd, entry)
+            self._fill(files.create(temporary), path, entry)
             return
         if kind == "l":
             files.symlink(entry["l"], temporary)
@@ -201,6 +205,12 @@ class _Way:
             files.own(fd, entry)
         finally:
             os.close(fd)
+
+    def _fill(self, fd: int, path: str, entry: Entry) -> None:
+        with os.fdopen(fd, "wb") as copy, self.source(path, entry) as content:
+            copy_sparse(content, copy) if "a" in entry else shutil.copyfileobj(content, copy, 1 << 20)
+            copy.flush()
+            self.files.own(fd, entry)
 
     def _has_content(self, path: str, entry: Entry) -> bool:
         try:

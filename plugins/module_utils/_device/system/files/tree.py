@@ -16,20 +16,11 @@ from .. import mounts
 from ..layout import Layout
 from . import attributes, hashing
 from .descriptors import Crossing, Files
-from .entries import Entry, Manifest
+from .entries import TYPES, Entry, Manifest
 from .paths import resolve
 
 #: Opens the content of an entry for reading.
 Source = t.Callable[[str, Entry], t.IO[bytes]]
-TYPES = {
-    stat.S_IFREG: "f",
-    stat.S_IFDIR: "d",
-    stat.S_IFLNK: "l",
-    stat.S_IFIFO: "p",
-    stat.S_IFCHR: "c",
-    stat.S_IFBLK: "b",
-    stat.S_IFSOCK: "s",
-}
 
 
 class Selection(t.NamedTuple):
