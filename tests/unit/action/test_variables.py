@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import typing as t
 
@@ -53,6 +54,28 @@ class Echo(ControllerAction):
 def test_a_variable_stands_for_what_is_not_given(act: Act, given: Result, variables: Result, wanted: Result) -> None:
     nothing: Result = {"order": None, "other": None, "keys": None}
     assert act(Echo, variables, **given)["arguments"] == {**nothing, **wanted}
+
+
+def test_soak_goes_beside_conditions_that_came_as_a_text(play: Play) -> None:
+    """From a survey, or from C(-e name=value): what is wrong with them the validator says."""
+    task = {"fleet.ota.plan": {}, "run_once": True}
+    places = {"repository": "/nowhere", "trust_root": "/nowhere", "channel": "stable", "release": "latest"}
+    values = {"fleet_ota_soak": 5, **{f"fleet_ota_{name}": value for name, value in places.items()}}
+    for conditions, answer in (('{"on_halt": "stop"}', "trust root /nowhere"), ("[1]", "convert"), ([1], "convert")):
+        variables = {**values, "fleet_ota_conditions": conditions}
+        ran = play({"hosts": "all", "gather_facts": False, "vars": variables, "tasks": [task]})
+        assert ran.rc and answer in ran.text and "is not a mapping" not in ran.text, ran.text
+
+
+def test_a_hook_that_only_its_device_can_work_out_stops_no_gate(play: Play) -> None:
+    """The role works it out, and what comes of that is the device's."""
+    (play.folder / "host_vars").mkdir()
+    (play.folder / "host_vars/d2.json").write_text(json.dumps({"fleet_ota_hook_after": "{{ of_a_play }}/after.yml"}))
+    task = {"fleet.ota.gate": {"journal": "none", "point": "before"}, "register": "gate", "run_once": True}
+    plays = {"hosts": "all", "gather_facts": False, "vars": {"of_a_play": "/hooks"}}
+    steps_of = {"ansible.builtin.debug": {"msg": "steps: {{ gate.steps }}"}, "run_once": True}
+    ran = play({**plays, "tasks": [task, steps_of]}, hosts=["d1", "d2"], options=["--check"])
+    assert ran.rc == 0 and "steps: hooks" in ran.text, ran.text
 
 
 def test_templates_empty_texts_and_omit_in_real_variables(play: Play) -> None:
