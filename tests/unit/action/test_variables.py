@@ -12,6 +12,8 @@ import typing as t
 
 import pytest
 import yaml
+from ansible.errors import AnsibleActionFail
+from ansible_collections.fleet.ota.plugins.action import journal
 from ansible_collections.fleet.ota.plugins.plugin_utils._actions import options, settings, steps
 from ansible_collections.fleet.ota.plugins.plugin_utils._actions.base import Arguments, Options, Result, named
 from ansible_collections.fleet.ota.plugins.plugin_utils._actions.controller import ControllerAction
@@ -56,6 +58,12 @@ def test_a_variable_stands_for_what_is_not_given(act: Act, given: Result, variab
     assert act(Echo, variables, **given)["arguments"] == {**nothing, **wanted}
 
 
+@pytest.mark.parametrize("document", [{}, {"format": 1, "waves": []}, {"format": 2, "digest": "x"}])
+def test_what_is_not_a_plan_is_refused_by_name(act: Act, tmp_path: pathlib.Path, document: Result) -> None:
+    with pytest.raises(AnsibleActionFail, match="the plan cannot be used: it is not of format"):
+        act(journal.ActionModule, state="started", plan=document, journal_dir=str(tmp_path))
+
+
 def test_soak_goes_beside_conditions_that_came_as_a_text(play: Play) -> None:
     """From a survey, or from C(-e name=value): what is wrong with them the validator says."""
     task = {"fleet.ota.plan": {}, "run_once": True}
@@ -82,6 +90,7 @@ def test_templates_empty_texts_and_omit_in_real_variables(play: Play) -> None:
     """By the gate's action of a dry run, which needs no journal: ``workers`` decides ``steps``."""
     task = {"fleet.ota.gate": {"journal": "none", "point": "before"}, "register": "gate", "run_once": True}
     values: list[tuple[t.Any, bool]] = [("{{ omit }}", True), ("", True), ("{{ [] }}", True), ("{{ [1] }}", False)]
+    values.append((False, True))
     for value, works in values:
         plays = {"hosts": "all", "gather_facts": False, "vars": {"fleet_ota_workers": value}, "tasks": [task]}
         ran = play(plays, options=["--check"])
