@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import typing as t
 
 from ansible.inventory.manager import split_host_pattern
+from ansible.module_utils.common.validation import check_type_dict
 
 from ..plugin_utils._actions import options, settings
 from ..plugin_utils._actions.base import Arguments, Options, Result, named, plain
@@ -92,8 +94,12 @@ class ActionModule(ControllerAction):
             if f"fleet_ota_{option}" in own:
                 values.pop(option, None)
         soak = self.variable("fleet_ota_soak")
-        if "conditions" not in given and soak is not None:
-            values["conditions"] = {"soak": soak, **values.get("conditions", {})}
+        conditions = values.get("conditions", {})
+        if isinstance(conditions, str):  # of a survey, or of -e name=value; what is no mapping is left to the validator
+            with contextlib.suppress(TypeError):
+                conditions = check_type_dict(conditions)
+        if "conditions" not in given and soak is not None and isinstance(conditions, dict):
+            values["conditions"] = {"soak": soak, **conditions}
         tls = {option: self.variable(name) for option, name in _TLS.items()}
         values = {**journals, "tls": {name: path for name, path in tls.items() if path} or None, **values}
         return {option: value for option, value in values.items() if value is not None}

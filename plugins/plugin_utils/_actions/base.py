@@ -20,6 +20,12 @@ Result = dict[str, t.Any]
 #: Options by name, as Ansible's validator takes them.
 Options = dict[str, dict[str, t.Any]]
 
+#: Variables of which C(false) says "none", as an empty text does: playbooks read them so.
+_NONE = frozenset(
+    f"fleet_ota_{name}"
+    for name in ("workers", "worker_files", "approved_wave", "until_wave", "open_wave", "plan_digest")
+)
+
 
 class Action(ActionBase):
     """An action with validated arguments.
@@ -76,7 +82,7 @@ class Action(ActionBase):
                 value = plain(self._templar.template(value))
             except AnsibleValueOmittedError:
                 return None
-        return None if value == "" else value
+        return None if value == "" or (name in _NONE and not value) else value
 
     @property
     def check(self) -> bool:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible.errors import AnsibleError
+
 #: The files of the team's tasks.
 HOOKS = ("fleet_ota_hook_before", "fleet_ota_hook_installed", "fleet_ota_hook_after")
 #: One task applies and confirms: nothing of a team's comes in between.
@@ -34,6 +36,13 @@ def choose(
     if workers:
         return WORKERS
     hooked = any(task_vars.get(hook) for hook in HOOKS) or any(
-        inventory[name].get(hook) for name in hosts if name in inventory for hook in HOOKS
+        _is_set(inventory[name], hook) for name in hosts if name in inventory for hook in HOOKS
     )
     return HOOKED if hooked else DEVICES
+
+
+def _is_set(variables: t.Mapping[str, t.Any], hook: str) -> bool:
+    try:
+        return bool(variables.get(hook))
+    except AnsibleError:
+        return True  # it may need what only the device's own tasks know

@@ -6,11 +6,14 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import typing as t
 
 import pytest
 import yaml
+from ansible.errors import AnsibleActionFail
+from ansible_collections.fleet.ota.plugins.action import journal
 from ansible_collections.fleet.ota.plugins.plugin_utils._actions import options, settings, steps
 from ansible_collections.fleet.ota.plugins.plugin_utils._actions.base import Arguments, Options, Result, named
 from ansible_collections.fleet.ota.plugins.plugin_utils._actions.controller import ControllerAction
@@ -55,10 +58,39 @@ def test_a_variable_stands_for_what_is_not_given(act: Act, given: Result, variab
     assert act(Echo, variables, **given)["arguments"] == {**nothing, **wanted}
 
 
+@pytest.mark.parametrize("document", [{}, {"format": 1, "waves": []}, {"format": 2, "digest": "x"}])
+def test_what_is_not_a_plan_is_refused_by_name(act: Act, tmp_path: pathlib.Path, document: Result) -> None:
+    with pytest.raises(AnsibleActionFail, match="the plan cannot be used: it is not of format"):
+        act(journal.ActionModule, state="started", plan=document, journal_dir=str(tmp_path))
+
+
+def test_soak_goes_beside_conditions_that_came_as_a_text(play: Play) -> None:
+    """From a survey, or from C(-e name=value): what is wrong with them the validator says."""
+    task = {"fleet.ota.plan": {}, "run_once": True}
+    places = {"repository": "/nowhere", "trust_root": "/nowhere", "channel": "stable", "release": "latest"}
+    values = {"fleet_ota_soak": 5, **{f"fleet_ota_{name}": value for name, value in places.items()}}
+    for conditions, answer in (('{"on_halt": "stop"}', "trust root /nowhere"), ("[1]", "convert"), ([1], "convert")):
+        variables = {**values, "fleet_ota_conditions": conditions}
+        ran = play({"hosts": "all", "gather_facts": False, "vars": variables, "tasks": [task]})
+        assert ran.rc and answer in ran.text and "is not a mapping" not in ran.text, ran.text
+
+
+def test_a_hook_that_only_its_device_can_work_out_stops_no_gate(play: Play) -> None:
+    """The role works it out, and what comes of that is the device's."""
+    (play.folder / "host_vars").mkdir()
+    (play.folder / "host_vars/d2.json").write_text(json.dumps({"fleet_ota_hook_after": "{{ of_a_play }}/after.yml"}))
+    task = {"fleet.ota.gate": {"journal": "none", "point": "before"}, "register": "gate", "run_once": True}
+    plays = {"hosts": "all", "gather_facts": False, "vars": {"of_a_play": "/hooks"}}
+    steps_of = {"ansible.builtin.debug": {"msg": "steps: {{ gate.steps }}"}, "run_once": True}
+    ran = play({**plays, "tasks": [task, steps_of]}, hosts=["d1", "d2"], options=["--check"])
+    assert ran.rc == 0 and "steps: hooks" in ran.text, ran.text
+
+
 def test_templates_empty_texts_and_omit_in_real_variables(play: Play) -> None:
     """By the gate's action of a dry run, which needs no journal: ``workers`` decides ``steps``."""
     task = {"fleet.ota.gate": {"journal": "none", "point": "before"}, "register": "gate", "run_once": True}
     values: list[tuple[t.Any, bool]] = [("{{ omit }}", True), ("", True), ("{{ [] }}", True), ("{{ [1] }}", False)]
+    values.append((False, True))
     for value, works in values:
         plays = {"hosts": "all", "gather_facts": False, "vars": {"fleet_ota_workers": value}, "tasks": [task]}
         ran = play(plays, options=["--check"])

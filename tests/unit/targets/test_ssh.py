@@ -58,6 +58,15 @@ def test_a_connection_that_is_not_shared_stays_so(tmp_path: pathlib.Path, own: s
     assert place.action.seen == [f"{own or ''} {ALIVE}"]
 
 
+def test_another_plugin_gives_up_the_connection_that_it_keeps(tmp_path: pathlib.Path) -> None:
+    """One task applies and confirms: the process that confirms has a connection already."""
+    place = Place(tmp_path, Connection("paramiko"))
+    place.device.call("info")
+    assert place.connection.resets == 0
+    place.device.call("info", fresh=True)
+    assert place.connection.resets == 1
+
+
 def test_a_fresh_connection_is_shared_with_nothing_and_only_for_its_call(tmp_path: pathlib.Path) -> None:
     place = ssh(tmp_path, ssh_args=f"{SHARED} -o ControlPath=/run/mine-%C")
     place.device.call("info")

@@ -36,6 +36,7 @@ def start(arguments: Arguments, *, check: bool, warn: Warn) -> Result:
     Raises :class:`PlanError` for a plan that is not the wanted one or updates no device, before anything is recorded.
     """
     directory, plan = here(arguments["journal_dir"]), Plan.of(arguments["plan"])
+    rollout.path_of(directory, plan)  # first of all: what is not a plan cannot be asked
     _require_plan(plan, arguments)
     breaker.require_closed(directory, plan)
     notify.require_valid(arguments["notify"])

@@ -19,6 +19,7 @@ import json
 import os
 import pathlib
 import struct
+import sys
 import tempfile
 import typing as t
 import zlib
@@ -107,9 +108,16 @@ class Index:
             return False
         self.slice = bool(is_slice)
         self.count, self.covered, self._last, self._run, self.generation = numbers
-        self.head, self.first, self.since = (text.rstrip(b"\0").decode("ascii") for text in (head, first, since))
+        self.head, self.first, self.since = (
+            text.rstrip(b"\0").decode("ascii", "replace") for text in (head, first, since)
+        )
         if not self.count:
             return not self.covered
+        # a file that was cut off would say of devices that they were never touched
+        if os.fstat(self._file).st_size < _ENTRIES_AT + self.count * _ENTRY.size:
+            return False
+        if not self._last < self.covered <= os.fstat(self._journal).st_size:
+            return False
         line = self._bytes(self._last, self.covered)
         return line.endswith(b"\n") and b'"hash":"%s"' % head in line
 
@@ -196,7 +204,7 @@ def opened(path: pathlib.Path, journal: int) -> t.Iterator[Index]:
                 return
         finally:
             os.close(file)
-    with tempfile.TemporaryFile() as spare:
+    with _spare() as spare:
         yield _fit(path, journal, spare.fileno())
 
 
@@ -209,6 +217,13 @@ def discard(path: pathlib.Path) -> None:
 def place(path: pathlib.Path) -> pathlib.Path:
     """Where this machine's index of the journal ``path`` is: machines share a disk, and not what is in memory."""
     return path.with_name(f"{path.name}.index-{host.fingerprint()}")
+
+
+def _spare() -> t.IO[bytes]:
+    """A file for an index that nobody keeps: in memory where the kernel can, for the disk may be what is full."""
+    if sys.platform == "linux":
+        return os.fdopen(os.memfd_create("fleet-ota-index", os.MFD_CLOEXEC), "r+b")
+    return tempfile.TemporaryFile()
 
 
 def _open(path: pathlib.Path) -> int | None:

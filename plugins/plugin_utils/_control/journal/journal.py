@@ -299,7 +299,7 @@ class Journal:
             record = json.loads(line)
         except ValueError:
             raise self._error(f"{where} is not JSON; restore the file from a backup") from None
-        if not isinstance(record, dict) or record.get("v") != entries.VERSION:
+        if not isinstance(record, dict) or record.get("v") != entries.VERSION or not record.keys() >= entries.KEYS:
             raise self._error(
                 f"{where} is not a record of format {entries.VERSION}; update the collection or restore the file"
             )

@@ -17,6 +17,8 @@ from ..base.errors import JournalError
 from . import outcomes
 
 VERSION = 1
+#: What every record has.
+KEYS = frozenset({"v", "seq", "time", "rollout", "event", "data", "prev", "hash"})
 EVENTS = frozenset(
     {
         "rollout.started",

@@ -104,10 +104,20 @@ class State:
 
     @classmethod
     def of(cls, records: t.Iterable[Record]) -> State:
-        """The state after these records, oldest first."""
+        """The state after these records, oldest first.
+
+        Raises :class:`JournalError` for a record that lacks what belongs to its event: whoever passes over a ruined
+        journal can pass over this one too.
+        """
         state = cls()
-        for record in records:
-            state.feed(record)
+        for number, record in enumerate(records, 1):
+            try:
+                state.feed(record)
+            except (LookupError, TypeError, ValueError, AttributeError) as error:
+                raise JournalError(
+                    f"line {number} of the journal of {state.rollout or 'a rollout'} lacks what belongs to "
+                    f"{record.get('event')} ({type(error).__name__}: {error}); restore the file from a backup"
+                ) from error
         return state
 
     # -- asking --------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ import shlex
 import typing as t
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.plugins.connection import ConnectionBase
 from ansible.utils.path import unfrackpath
 
 from ..base import Link, Reply
@@ -239,10 +240,13 @@ class Device(Link):
     @contextlib.contextmanager
     def _fresh(self) -> t.Iterator[None]:
         """A connection that is shared with nothing: proof that the device can be reached anew."""
+        connection = self._action._connection
         if self._ssh_args is None:
+            # paramiko keeps one for as long as the process lives, which has applied what is confirmed now
+            if type(connection).reset is not ConnectionBase.reset:
+                self.forget_connection()
             yield
             return
-        connection = self._action._connection
         shared = connection.get_option("ssh_args")
         connection.set_option("ssh_args", f"-o ControlPath=none {self._ssh_args} {_ALIVE}")
         try:

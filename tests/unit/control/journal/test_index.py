@@ -11,6 +11,8 @@ import json
 import multiprocessing
 import os
 import pathlib
+import sys
+import tempfile
 import typing as t
 
 import pytest
@@ -68,6 +70,12 @@ def without(book: Journal) -> dict[str, t.Any]:
     }
 
 
+def _header(path: pathlib.Path, at: int, content: bytes) -> bytes:
+    """The index ``path`` with ``content`` in place of what its header has at ``at``."""
+    whole = path.read_bytes()
+    return whole[:at] + content + whole[at + len(content) :]
+
+
 def place(book: Journal) -> pathlib.Path:
     return index.place(book.path)
 
@@ -112,6 +120,11 @@ def test_it_reads_what_is_new_and_nothing_else(book: Journal, monkeypatch: pytes
         lambda path: path.write_bytes(b"x" * 300_000),
         lambda path: path.write_bytes(path.read_bytes()[:100]),
         lambda path: path.write_bytes(path.read_bytes()[:-30]),
+        lambda path: path.write_bytes(path.read_bytes()[:4000]),
+        lambda path: path.write_bytes(path.read_bytes()[: index._ENTRIES_AT]),
+        lambda path: path.write_bytes(_header(path, 56, b"\xff" * 7 + b"\x7f")),
+        lambda path: path.write_bytes(_header(path, 64, b"\xff" * 7 + b"\x7f")),
+        lambda path: path.write_bytes(_header(path, 88, b"\xff" * 64)),
         lambda path: path.write_bytes(path.read_bytes()[: index._ENTRIES_AT] + b"\xff" * 5000),
     ],
 )
@@ -224,6 +237,15 @@ def test_without_a_place_for_it_the_answers_are_the_same(book: Journal, monkeypa
     monkeypatch.setattr(host, "boot", lambda: None)
     assert answers(book) == wanted
     assert not place(book).exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there a temporary file is needed")
+def test_no_answer_needs_room_on_a_disk(book: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = answers(book)
+    place(book).unlink()
+    place(book).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", "/nonexistent")
+    assert answers(book) == wanted
 
 
 def _work(path: pathlib.Path, number: int) -> None:

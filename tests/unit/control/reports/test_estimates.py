@@ -61,8 +61,10 @@ def test_history_is_of_the_same_release_name_and_of_updates_that_succeeded(tmp_p
     book.outcome("d5", "restored", seconds=900)
     book.outcome("d6", "updated")
     (tmp_path / "gateway-9-00000000").mkdir()
-    (tmp_path / "gateway-9-00000000" / "journal.jsonl").write_text("ruined\n")
-    assert sorted(estimates.history(tmp_path, "gateway")) == [10, 20, 30]
+    first = book.path.read_text().splitlines()[0]
+    for ruined in ("ruined\n", '{"v":1}\n', first.replace('"waves"', '"wavez"') + "\n"):
+        (tmp_path / "gateway-9-00000000" / "journal.jsonl").write_text(ruined)
+        assert sorted(estimates.history(tmp_path, "gateway")) == [10, 20, 30]
 
 
 def test_turns_and_forks_follow_each_other(tmp_path: pathlib.Path) -> None:
