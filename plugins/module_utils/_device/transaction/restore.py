@@ -70,7 +70,8 @@ def _restore(transaction: Transaction) -> str:
         units.stop(transaction.units or [])
     if transaction.kind == "update":
         _migrate_back(transaction, leaving)
-    snapshot.foreign = lambda paths: {path for payload in leaving for path in payload.foreign(paths)}
+    others = snapshot.shared.packages_of_others()
+    snapshot.foreign = lambda paths: {path for payload in leaving for path in payload.foreign(paths, others)}
     changed = snapshot.restore()
     if snapshot.left:
         for payload in leaving:

@@ -66,8 +66,10 @@ def test_what_others_entered_since_stays(shared: Shared) -> None:
     write(shared.layout, STATUS, stanza("app", "2") + stanza("codec", "1") + stanza("other", "3") + stanza("new", "1"))
     write(shared.layout, PASSWD, "root:x:0\nadmin:changed:1000\nmeter:x:999\nguest:x:1001\n")
     assert shared.conflicts() == []
+    assert shared.packages_of_others() == {"other", "new"}
     shared.restore()
     assert shared.remaining() == []
+    assert shared.packages_of_others() == {"other", "new"}
     records = FORMS[STATUS].parse(read(shared, STATUS))
     assert [block.split("\n")[2] for block in records.values()] == ["Version: 1", "Version: 3", "Version: 1"]
     assert list(records) == ["app all", "other all", "new all"]

@@ -163,8 +163,8 @@ class Base:
     def activate(self) -> None:
         """Make running services use what is installed now; called after install and after a way back."""
 
-    def foreign(self, paths: t.Sequence[str]) -> set[str]:
-        """Those of ``paths`` that belong to something which others installed, with the directories above them."""
+    def foreign(self, paths: t.Sequence[str], packages: t.Collection[str]) -> set[str]:
+        """Those of ``paths`` that belong to ``packages``, which others installed, with the directories above them."""
         return set()
 
     def regenerate(self, paths: t.Sequence[str]) -> None:

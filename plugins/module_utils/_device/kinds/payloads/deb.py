@@ -133,13 +133,12 @@ class Installer(_packages.PackageInstaller):
             return True
         return any(within(path, folder) for folder in _interests())
 
-    def foreign(self, paths: t.Sequence[str]) -> set[str]:
-        """From dpkg's lists of all other packages."""
-        mine = {entry["package"] for entry in self.packages}
-        left, others = set(paths), set()
+    def foreign(self, paths: t.Sequence[str], packages: t.Collection[str]) -> set[str]:
+        """From dpkg's lists."""
+        left, others = set(paths) if packages else set(), set()
         for file_name in os.listdir(_INFO) if left else []:
             name, ending = os.path.splitext(file_name)
-            if ending == ".list" and name.split(":")[0] not in mine:
+            if ending == ".list" and name.split(":")[0] in packages:
                 with open(os.path.join(_INFO, file_name), encoding="utf-8", errors="surrogateescape") as handle:
                     others.update(left.intersection(handle.read().splitlines()))
         return others

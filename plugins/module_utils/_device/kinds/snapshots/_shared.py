@@ -150,6 +150,16 @@ class Shared:
                     conflicts.append("%s: %s" % (path, key))
         return conflicts
 
+    def packages_of_others(self) -> set[str]:
+        """The packages whose records others entered or changed since the files were kept."""
+        names: set[str] = set()
+        for path, form in self.forms.items():
+            if form.by == _PACKAGE:
+                before, now = (self._records(text, path) for text in (self._kept(BEFORE, path), self._read(path)))
+                ours = set(self._keys(path, before, now))
+                names.update(key.split(" ")[0] for key in self._changed(before, now) if key not in ours)
+        return names
+
     # -- steps --------------------------------------------------------------------------------------------------------
 
     def _merged(self, path: str, now: Records) -> Records:
