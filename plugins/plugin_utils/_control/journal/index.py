@@ -19,7 +19,6 @@ import json
 import os
 import pathlib
 import struct
-import sys
 import tempfile
 import typing as t
 import zlib
@@ -221,7 +220,7 @@ def place(path: pathlib.Path) -> pathlib.Path:
 
 def _spare() -> t.IO[bytes]:
     """A file for an index that nobody keeps: in memory where the kernel can, for the disk may be what is full."""
-    if sys.platform == "linux":
+    if hasattr(os, "memfd_create"):
         return os.fdopen(os.memfd_create("fleet-ota-index", os.MFD_CLOEXEC), "r+b")
     return tempfile.TemporaryFile()
 
