@@ -39,7 +39,7 @@ HOOK = """
 #: States that one run can pass with every device at once, the way back, and those that a run comes to on its own.
 SHORT = ("installing", "unconfirmed")
 TOGETHER = ("verified", "armed", "installing", "checking", "unconfirmed")
-MORE_TOGETHER = ("staged", "snapshotted", "installing", "checking", "unconfirmed")
+MORE_TOGETHER = ("staged", "rehearsed", "snapshotted", "checking", "unconfirmed")
 WAY_BACK = ("restoring", "restored")
 ALONE = ("rebooting", "confirmed")
 
