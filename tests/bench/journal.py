@@ -24,8 +24,6 @@ from ansible_collections.fleet.ota.plugins.plugin_utils._control.journal.state i
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.planning import plan
 from ansible_collections.fleet.ota.plugins.plugin_utils._targets.record import Record
 
-from tests import conftest  # noqa: F401 - makes the collection importable
-
 SIZES = (1_000, 10_000, 100_000)
 #: Records that a rollout leaves of each device.
 PER_DEVICE = 4

@@ -28,7 +28,7 @@ def waiting(
     records: list[dict[str, t.Any]], settings: dict[str, t.Any] | None, now: datetime.datetime
 ) -> dict[str, Deferral]:
     """Whether d1 waits after these records."""
-    return back_off.waiting(State.of(t.cast("list[Record]", records)), ["d1"], settings, now)
+    return back_off.waiting(State.of(t.cast(list[Record], records)), ["d1"], settings, now)
 
 
 def records(*runs: str | None) -> list[dict[str, t.Any]]:
