@@ -27,17 +27,11 @@ _PAUSE = 0.5
 def holder(paths: t.Sequence[str]) -> str | None:
     """The process that holds one of the locks ``paths``, for people; None if all are free, not there, or ours."""
     for path in paths:
-        if path in _held:
-            continue
-        descriptor = _open(path)
-        if descriptor is None:
-            continue
-        try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return _process(os.fstat(descriptor)) or "another process"
-        finally:
+        descriptor, reason = _lock(path)
+        if descriptor is not None:
             os.close(descriptor)  # which gives the lock back
+        if reason is not None:
+            return reason
     return None
 
 
@@ -67,19 +61,26 @@ def release(paths: t.Sequence[str]) -> None:
 
 def _take(paths: t.Sequence[str]) -> str | None:
     for path in paths:
-        if path in _held:
-            continue
-        descriptor = _open(path)
-        if descriptor is None:
-            continue
-        try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            reason = _process(os.fstat(descriptor)) or "another process"
-            os.close(descriptor)
+        descriptor, reason = _lock(path)
+        if descriptor is not None:
+            _held[path] = descriptor
+        if reason is not None:
             return reason
-        _held[path] = descriptor
     return None
+
+
+def _lock(path: str) -> tuple[int | None, str | None]:
+    """A descriptor that has the lock ``path``, or who has it; neither where it is ours already, or not there."""
+    descriptor = None if path in _held else _open(path)
+    if descriptor is None:
+        return None, None
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        reason = _process(os.fstat(descriptor)) or "another process"
+        os.close(descriptor)
+        return None, reason
+    return descriptor, None
 
 
 def _open(path: str) -> int | None:
