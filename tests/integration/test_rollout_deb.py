@@ -38,9 +38,13 @@ def test_the_same_command_again_touches_nothing(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "code"), [("3", "HEALTH"), ("4", "INSTALL"), ("5", "HEALTH")], ids=["silent", "postinst", "user"]
+    ("version", "outcome", "code"),
+    [("3", "restored", "HEALTH"), ("4", "refused", "REHEARSAL"), ("5", "restored", "HEALTH")],
+    ids=["silent", "postinst", "user"],
 )
-def test_a_bad_version_stops_after_the_canary_and_leaves_no_trace(site: Site, version: str, code: str) -> None:
+def test_a_bad_version_stops_after_the_canary_and_leaves_no_trace(
+    site: Site, version: str, outcome: str, code: str
+) -> None:
     before = look_at_all(site.devices)
     histories = {device.name: history(device) for device in site.devices}
     assert site.rollout(f"meter/{version}") != 0, site.said()
@@ -52,5 +56,5 @@ def test_a_bad_version_stops_after_the_canary_and_leaves_no_trace(site: Site, ve
     assert canary.run(["systemctl", "--failed", "--no-legend"]).stdout == ""
     for device in others:
         assert history(device) == histories[device.name]
-    assert site.outcomes() == {canary.name: ("restored", code)}
+    assert site.outcomes() == {canary.name: (outcome, code)}
     assert site.result() == "halted"
