@@ -74,7 +74,7 @@ class ActionModule(ControllerAction):
             untouched = state.gates.held
             decision = decide(plan, state.standings, wave=index, before=point == "before", untouched=untouched)
             if wanted:
-                why = f"wave {wave['name']} begins when somebody approves it (docs/gates.md)"
+                why = f"wave {wave['name']} begins when it is approved (docs/gates.md)"
                 decision = weigh(decision, [Finding(HOLD, why, "approval")])
             if point == "after":
                 decision, results = self._evidence(book, state, wave, decision, task_vars)

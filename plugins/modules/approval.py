@@ -15,7 +15,7 @@ description:
   - An approval is a rollout's plan that people sign. Devices take a release only with the approvals that the fleet's
     policy asks for, and check them themselves.
   - V(requested) lays the plan before the approvers of each role, V(shown) tells what waits for signatures and exactly
-    what would be signed, V(signed) adds signatures, V(denied) records that somebody does not want it, and why.
+    what would be signed, V(signed) adds signatures, V(denied) records a denial and its reason.
   - A signed approval is put in force as soon as enough people have signed and the keys of snapshot and timestamp are
     at hand.
 version_added: 0.1.0

@@ -32,13 +32,13 @@ options:
   point:
     description:
       - V(before) the wave touches its first device, or V(after) all of them.
-      - V(turn) before the devices of one turn of it are touched. Who must wait now is told in RV(deferred) and recorded
+      - V(turn) before the devices of one batch of it are updated. Which must wait is told in RV(deferred) and recorded
         as C(deferred), unless more is recorded of the device already.
     type: str
     choices: [before, turn, after]
     required: true
   turn:
-    description: Index of the turn within the wave, from 0.
+    description: Index of the batch within the wave, from 0.
     type: int
   wave:
     description: Index of the wave, from 0. The default is the wave that the hosts of the batch belong to.
@@ -47,7 +47,7 @@ options:
     description: The generation of this run. A gate refuses (C(STALE)) when a newer run follows the rollout.
     type: int
   hosts:
-    description: For V(turn). Those of the turn that are asked for, by default all.
+    description: For V(turn). Those of the batch that are asked for, by default all.
     type: list
     elements: str
   open_wave:
@@ -56,7 +56,7 @@ options:
     type: str
   workers:
     description:
-      - The machines that the turns are done by, as for M(fleet.ota.slices). Their forks decide how large turns are.
+      - The workers that update the batches, as for M(fleet.ota.slices). Their forks decide how large batches are.
     type: list
     elements: dict
     default: []
@@ -129,14 +129,14 @@ hosts:
   elements: str
 turns:
   description:
-    - The turns of the wave, each with its C(index) and its C(hosts), in pieces of as many hosts as Ansible, or
+    - The batches of the wave, each with its C(index) and its C(hosts), in pieces of as many hosts as Ansible, or
       all workers together, have forks.
   returned: O(point=before) and O(point=after)
   type: list
   elements: dict
 turn_of:
   description:
-    - For each host with a turn, in a list, the position of that in RV(turns). Empty after the wave.
+    - For each host with a batch, in a list, the position of that in RV(turns). Empty after the wave.
   returned: O(point=before) and O(point=after)
   type: dict
   sample: {"dev1": [0], "dev2": [0]}
@@ -150,7 +150,7 @@ steps:
 idle:
   description:
     - Whether nothing is to be done in this wave, because all of its devices are as planned and it passed its gate
-      before. Then it has no turns and no soak, and nothing is recorded.
+      before. Then it has no batches and no soak, and nothing is recorded.
   returned: O(point=before) and O(point=after)
   type: bool
 opened:
@@ -160,7 +160,7 @@ opened:
   returned: O(point=before) and O(point=after)
   type: bool
 approval_wanted:
-  description: Whether the wave waits for nothing but somebody's approval.
+  description: Whether the wave waits for nothing but an approval.
   returned: O(point=before) and O(point=after)
   type: bool
 roll_back:
@@ -178,12 +178,12 @@ soak:
   returned: O(point=before) and O(point=after)
   type: int
 go:
-  description: Hosts of the turn that may be touched now.
+  description: Hosts of the batch that may be updated now.
   returned: O(point=turn)
   type: list
   elements: str
 deferred:
-  description: Hosts of the turn that must wait, with C(device), C(code) and C(message).
+  description: Hosts of the batch that must wait, with C(device), C(code) and C(message).
   returned: O(point=turn)
   type: list
   elements: dict

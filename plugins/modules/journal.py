@@ -20,8 +20,8 @@ description:
   - V(concluded) seals the run, says what came of it, and hands a summary to ansible-runner and AWX as C(fleet_ota) in
     the artifacts. It succeeds whatever the result is; fail afterwards when RV(as_planned) is false.
   - V(read) verifies the chain and says what came of it so far.
-  - V(approved) records that somebody lets a wave begin. V(settled) records who went back meanwhile.
-  - V(reset) records that somebody closes the breaker of O(channel), or lets the rollout at O(path) try again the
+  - V(approved) records the approval of a wave. V(settled) records which devices went back meanwhile.
+  - V(reset) closes the breaker of O(channel), or lets the rollout at O(path) try again the
     devices that were taken back from it, and go on although devices witnessed more than its journal has (C(AHEAD)).
 version_added: 0.1.0
 author:
@@ -235,7 +235,7 @@ touched:
   elements: str
 checkpoint:
   description:
-    - C(rollout), C(size), C(head), C(journal) (hash of the first record), and C(since) if somebody went on with an
+    - C(rollout), C(size), C(head), C(journal) (hash of the first record), and C(since) if a run went on with an
       older copy of the journal. Devices keep it as witnesses. Null in check mode.
   returned: all states but V(joined) and V(left)
   type: dict

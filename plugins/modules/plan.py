@@ -53,7 +53,7 @@ options:
         says.
     type: dict
   order:
-    description: Groups, earliest first. Devices of a later group are in a later turn or wave than those of the earlier.
+    description: Groups, earliest first. Devices of a later group are in a later batch or wave than those of the earlier.
     type: list
     elements: str
   together:
@@ -167,7 +167,7 @@ plan:
     rollout: {description: The rollout's id., type: str, returned: success, sample: gateway-2.0-1a2b3c4d}
     release: {description: "Name, version, counter, digest and channel.", type: dict, returned: success}
     waves: {description: "C(index), C(name), C(hosts), C(turns).", type: list, elements: dict, returned: success}
-    empty: {description: Names of waves for which nobody was left., type: list, elements: str, returned: success}
+    empty: {description: Names of waves for which no device was left., type: list, elements: str, returned: success}
     skipped: {description: "Entries of C(host), C(reason).", type: list, elements: dict, returned: success}
     limits: {description: The limits with their defaults., type: dict, returned: success}
     conditions: {description: The conditions with their defaults., type: dict, returned: success}

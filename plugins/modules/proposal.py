@@ -58,7 +58,7 @@ options:
     type: str
   trust_root:
     description:
-      - The pinned root metadata. It makes sure that nothing is signed on top of a repository which somebody replaced as
+      - The pinned root metadata. It makes sure that nothing is signed on top of a repository that was replaced as
         a whole; without it the repository's own first root is believed.
     type: path
 seealso:

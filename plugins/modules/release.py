@@ -65,7 +65,7 @@ options:
   trust_root:
     description:
       - The pinned root metadata. Required for V(fetched).
-      - For the other states it makes sure that nothing is signed on top of a repository which somebody replaced as a
+      - For the other states it makes sure that nothing is signed on top of a repository that was replaced as a
         whole; without it the repository's own first root is believed.
     type: path
   cache:

@@ -179,7 +179,7 @@ options:
     description: With O(state=rolled_back), the release name to go back from; by default the one confirmed last.
     type: str
   overwrite:
-    description: With O(state=rolled_back), go back even where somebody else has changed since what would be put back.
+    description: With O(state=rolled_back), go back even where others have changed since what would be put back.
     type: bool
     default: false
   outcome:

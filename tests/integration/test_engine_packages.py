@@ -67,7 +67,7 @@ def test_what_a_repair_cannot_mend_is_refused(engine: Engine, project: Project, 
     engine.device.run(["dpkg", "--unpack", "/srv/other.deb"])
     reply = engine.update(project.fetch("meter/2"), repair=True, rollout="two")
     assert (reply["outcome"], reply["code"]) == ("refused", "PACKAGE_STATE"), reply
-    assert "did not mend it" in reply["message"] and "other" in reply["message"]
+    assert "did not repair it" in reply["message"] and "other" in reply["message"]
     assert evidence.http_json(engine.device, service.PORT, wait=5) is not None
 
 

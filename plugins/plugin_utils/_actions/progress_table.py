@@ -71,5 +71,5 @@ def _counts(wave: Wave) -> Text:
         colour = _COLOURS.get(name, "red" if name in outcomes.FAILURE else "")
         text.append(f"{number} {name}  ", colour)
     if wave.running:
-        text.append(f"{len(wave.running)} at work", "cyan")
+        text.append(f"{len(wave.running)} running", "cyan")
     return text

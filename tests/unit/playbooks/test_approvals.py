@@ -84,7 +84,7 @@ def test_nothing_begins_without_approval_and_everything_with_it(team: Team) -> N
     before = team.fleet.trees(state=True)
     refused = team.fleet.play("rollout")
     assert refused.rc != 0
-    assert "needs approval: 2 by approvals (nobody has signed); ask with fleet.ota.approve" in refused.text
+    assert "needs approval: 2 by approvals (no signatures yet); ask with fleet.ota.approve" in refused.text
     assert team.fleet.trees(state=True) == before
     assert team.fleet.records() == []
 

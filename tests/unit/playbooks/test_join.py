@@ -26,7 +26,7 @@ def test_a_wave_is_opened_joined_and_closed(make_fleet: MakeFleet) -> None:
     opened = fleet.play("rollout", fleet_ota_open_wave="rest")
     assert opened.rc == 0, opened.text
     assert fleet.running() == {"d1": "2", "d2": "1", "d3": "1", "d4": "1"}
-    assert "wave rest is open for those who join it" in opened.text
+    assert "wave rest is open for runs that join it" in opened.text
 
     rollout = fleet.records()[0]["rollout"]
     mine = {"fleet_ota_rollout_id": rollout, "fleet_ota_wave": "rest", "fleet_ota_release": "is read by nobody"}

@@ -70,7 +70,7 @@ def test_waves_wait_for_people_and_people_are_told(make_fleet: MakeFleet, down: 
         assert fleet.running() == {"d1": "2", "d2": "1", "d3": "1"}
         assert approved(fleet) == []
         assert [event for event, _text in told(server)] == ["started"] * 3 + ["approval_wanted"] + ["ended"]
-        assert "wave two: hold, approval: wave two begins when somebody approves it" in told(server)[3][1]
+        assert "wave two: hold, approval: wave two begins when it is approved" in told(server)[3][1]
         assert "held" in told(server)[4][1]
         assert sorted(notified(fleet)[:2]) == [
             ("notify.failed", "started", "cloudevents 127.0.0.1"),

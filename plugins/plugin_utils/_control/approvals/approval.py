@@ -111,7 +111,7 @@ def judge(
         if good:
             paths.append(max(good, key=lambda one: str(one.value["expires"])).path)
             continue
-        why = "; ".join(f"{path} {reason}" for path, reason in reasons.items()) or "nobody has signed"
+        why = "; ".join(f"{path} {reason}" for path, reason in reasons.items()) or "no signatures yet"
         missing.append(f"{count} by {role} ({why})")
     return Verdict(wanted, paths, ", ".join(missing) or None)
 

@@ -136,7 +136,7 @@ def _kind(standing: Standing) -> str:
 def _verdict(limits: Limits, failures: list[Standing], executed: int) -> tuple[str, str]:
     broken = [standing.device for standing in failures if standing.outcome == "broken"]
     if broken:
-        return HALT, f"{_some(broken)} could not be restored and needs hands"
+        return HALT, f"{_some(broken)} could not be restored and has to be repaired by hand"
     exceeded = bounds.exceeded(limits, collections.Counter(map(_kind, failures)), executed)
     if exceeded:
         named = ", ".join(f"{standing.device} {_kind(standing)}" for standing in failures[:5])

@@ -54,7 +54,7 @@ def require_alone(state: State, mine: Controller, soak: float, devices: t.Collec
 def _require_dead(state: State, other: Controller, mine: Controller, soak: float, what: str) -> None:
     """Raise :class:`JournalError` (``BUSY``) if the process ``other`` may still be at work."""
     place = ("host", "boot", "namespace")
-    who = f"{other.get('user', 'somebody')} on {other.get('host', 'another machine')}{what}"
+    who = f"{other.get('user', 'an unknown user')} on {other.get('host', 'another machine')}{what}"
     if all(other.get(key) == mine.get(key) for key in place):
         if other.get("pid") == mine.get("pid") or host.begun(other.get("pid")) != other.get("begun"):
             return
@@ -85,7 +85,7 @@ def require_newest(run: Run | None, generation: int | None) -> None:
     if generation is None or run is None or run.generation <= generation:
         return
     raise JournalError(
-        f"the rollout {run.rollout} was taken over by {run.controller.get('user', 'somebody')} on "
+        f"the rollout {run.rollout} was taken over by {run.controller.get('user', 'an unknown user')} on "
         f"{run.controller.get('host', 'another machine')} at {run.time}; this run ends here, follow that one",
         code="STALE",
     )

@@ -139,7 +139,7 @@ def _problems(where: str, wave: Given, groups: Groups, hosts: t.Collection[str])
     problems = [f"{where}.{key}: unknown; a wave has {names}" for key in sorted(map(str, set(wave) - _KEYS))]
     given = {key for key in _KEYS if wave.get(key) is not None}
     if not given & _SELECTING:
-        problems.append(f"{where}: selects nobody; give group, hosts, where, count, percent or grow")
+        problems.append(f"{where}: selects no device; give group, hosts, where, count, percent or grow")
     for clash in _CLASHES:
         if clash <= given:
             problems.append(f"{where}: {' and '.join(sorted(clash))} exclude each other; give one of them")

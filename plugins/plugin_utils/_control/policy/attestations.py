@@ -109,7 +109,7 @@ def require_custody(
         rule = rules.get(one.predicate)
         if rule is None:
             problems.append(
-                f"{one}: the fleet's policy trusts nobody for this predicate in channel {channel}; add it to custody"
+                f"{one}: the fleet's policy trusts no key for this predicate in channel {channel}; add it to custody"
             )
             continue
         wrong = _signed(one, rule)

@@ -66,7 +66,8 @@ def lines(rules: Policy | None) -> list[str]:
         who = " and ".join(f"{key} is {' or '.join(allowed)}" for key, allowed in sorted(rule.get("match", {}).items()))
         where = f", channels {', '.join(rule['channels'])}" if "channels" in rule else ""
         asked = " and ".join(f"{count} of {role}" for role, count in sorted(rule["approvals"].items()))
-        text.append(f"rule {rule['name']}: {who or 'every other device'}{where}: {asked or 'nobody'} approves")
+        verdict = f"{asked} approves" if asked else "needs no approval"
+        text.append(f"rule {rule['name']}: {who or 'every other device'}{where}: {verdict}")
     text.append(f"who asks may approve: {'yes' if rules.get('requester_may_approve', False) else 'no'}")
     for entry in rules.get("custody", []):
         where = f" in {', '.join(entry['channels'])}" if "channels" in entry else ""

@@ -116,7 +116,7 @@ def _row(device: str, info: Answer, checked: Answer, place: Place | None) -> Row
     return {
         "device": device,
         "reached": reached,
-        "problem": None if answered else _problem(device, str(info.get("msg") or "nobody asked it")),
+        "problem": None if answered else _problem(device, str(info.get("msg") or "was not asked")),
         "enrolled": info.get("enrolled") if answered else None,
         "releases": _versions(releases, "current"),
         "previous": _versions(releases, "previous"),

@@ -63,7 +63,7 @@ def join(
     or on one of these devices, unless ``take_over`` says that it is gone; :class:`PlanError` for a wave that is not in
     the plan or goes in several turns.
     """
-    name = f"{controller.get('user', 'somebody')}@{controller['host']}:{controller['pid']}"
+    name = f"{controller.get('user', 'an unknown user')}@{controller['host']}:{controller['pid']}"
     with files.lock(directory / ".lock"):
         joined, state = _look(directory, rollout, wave, hosts, name)
         if not take_over:

@@ -184,7 +184,7 @@ def result_of(state: State) -> Conclusion:
         final = decide(plan, standings, wave=gates.opened, before=True)
         result = HALTED if final.decision == HALT else HELD
         name = plan.waves[gates.opened]["name"]
-        reason = final.reason if final.stop else f"wave {name} is open for those who join it"
+        reason = final.reason if final.stop else f"wave {name} is open for runs that join it"
     elif gates.decision == PROMOTE:
         # No verdict of a gate is left standing alone: whatever the run ended with, the records decide.
         final = decide(plan, standings, wave=last, untouched=gates.held)

@@ -81,7 +81,7 @@ def test_a_rollout_needs_what_the_policy_asks_for(office: Office) -> None:
     made = office.planned()
     found = office.verdict(made)
     assert found.needed == {"approvals": 2}
-    assert "2 by approvals (nobody has signed)" in found.lines()[0]
+    assert "2 by approvals (no signatures yet)" in found.lines()[0]
     with pytest.raises(PlanError, match="needs approval") as error:
         found.require(made)
     assert error.value.code == "APPROVAL"

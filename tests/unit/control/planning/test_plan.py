@@ -119,8 +119,8 @@ def test_wave_of_finds_the_wave_of_a_batch() -> None:
 @pytest.mark.parametrize(
     ("wave", "part"),
     [
-        ({}, "selects nobody"),
-        ({"name": "x"}, "selects nobody"),
+        ({}, "selects no device"),
+        ({"name": "x"}, "selects no device"),
         ({"group": "nowhere"}, "no group 'nowhere'"),
         ({"group": ["north", "south"]}, "the name of one group"),
         ({"soak": 10**400}, "whole number of seconds"),

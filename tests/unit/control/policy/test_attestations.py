@@ -109,7 +109,7 @@ def test_a_copy_of_one_key_is_no_second_signer(build: Build) -> None:
 
 def test_a_predicate_that_nobody_is_trusted_for_is_refused(build: Build) -> None:
     sbom = build.attachment("builder", kind="https://spdx.dev/Document/v2.3")
-    refused(build, "trusts nobody for this predicate", build.attachment("builder"), sbom)
+    refused(build, "trusts no key for this predicate", build.attachment("builder"), sbom)
 
 
 def test_a_statement_about_other_files_is_refused(build: Build) -> None:

@@ -78,7 +78,7 @@ def test_every_kind_of_answer_has_its_row_and_counts_once() -> None:
 
 def test_a_host_that_nobody_asked_is_a_row() -> None:
     (found,) = fleet.rows(["d1"], {}, {}, {})
-    assert (found["reached"], found["releases"], found["problem"]) == (False, None, "nobody asked it")
+    assert (found["reached"], found["releases"], found["problem"]) == (False, None, "was not asked")
 
 
 def test_the_newest_rollout_that_has_a_device_says_where_it_is(tmp_path: pathlib.Path) -> None:

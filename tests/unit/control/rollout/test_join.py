@@ -63,7 +63,7 @@ def test_each_takes_its_own_devices_of_the_wave(opened: journal.Journal) -> None
 def test_a_wave_that_is_open_is_no_loss(opened: journal.Journal) -> None:
     end = rollouts.result_of(opened.state())
     assert (end.result, end.opened) == ("held", 1)
-    assert end.reason == "wave rest is open for those who join it"
+    assert end.reason == "wave rest is open for runs that join it"
     opened.outcome("d2", "broken", code="RESTORE")
     assert rollouts.result_of(opened.state()).result == "halted"
 

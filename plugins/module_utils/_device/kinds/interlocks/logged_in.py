@@ -79,7 +79,7 @@ def _by_logind(seconds: float) -> list[Session] | None:
             )
         else:
             idle = _untouched(value["TTY"])
-        sessions.append(Session(value.get("Name", "somebody"), value.get("TTY") or value["Type"], idle, screen))
+        sessions.append(Session(value.get("Name", "an unknown user"), value.get("TTY") or value["Type"], idle, screen))
     return sessions
 
 

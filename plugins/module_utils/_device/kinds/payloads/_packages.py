@@ -159,7 +159,7 @@ class PackageInstaller(Base):
         self.log(result.out)
         left = self.trouble()
         if left:
-            message = "the package database is broken and '%s' did not mend it: %s"
+            message = "the package database is broken and '%s' did not repair it: %s"
             raise OtaError(
                 "PACKAGE_STATE", message % (trouble.command, result.tail or left.reason), command=left.command
             )

@@ -175,7 +175,7 @@ class Proposals:
         edit = edit_of(self.session, state, proposal, ring)
         mine = _belonging(edit, proposal, ring)
         if not mine:
-            may = "; ".join(f"{need.role}: {', '.join(need.missing) or 'nobody'}" for need in proposal.needs)
+            may = "; ".join(f"{need.role}: {', '.join(need.missing) or 'no key'}" for need in proposal.needs)
             raise RepositoryError(
                 f"none of the keys at hand may sign the proposal {proposal.id}; these may still: {may}{ring.hint()}",
                 code="THRESHOLD",
