@@ -141,7 +141,7 @@ def main() -> int:
         return 1
     rollout = next(path.name for path in world.journals.iterdir() if path.name.startswith("gateway-2-"))
     ansible = Path("..") / ".venv" / "bin" / "ansible-playbook"
-    print(f"\nAs told, in {time.monotonic() - story.began:.0f} s: the canary went back, nobody else was touched.")
+    print(f"\nAs told, in {time.monotonic() - story.began:.0f} s: the canary went back, no other device was touched.")
     print(NEXT.format(folder=world.folder, ansible=ansible, rollout=rollout), end="")
     return 0
 

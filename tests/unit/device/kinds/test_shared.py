@@ -150,3 +150,20 @@ def test_what_a_way_back_takes_away_can_be_brought_back(shared: Shared, tmp_path
     forward.restore()  # this rollback did not come to be healthy
     assert "meter:x:999" in read(shared, PASSWD)
     assert not forward.remaining()
+
+
+def test_what_an_interrupted_dpkg_did_not_enter_yet_goes_back_too(tmp_path: Path) -> None:
+    layout = Layout(str(tmp_path / "root"))
+    updates = Path(layout.real("/updates"))
+    updates.mkdir(parents=True)
+    form = FORMS[STATUS]._replace(pending="/updates")
+    write(layout, STATUS, stanza("app", "1") + stanza("other", "1"))
+    files = Shared(layout, str(tmp_path / "kept"), {STATUS: form}, ["app", "codec"])
+    files.keep(BEFORE)
+    later = [stanza("app", "2"), stanza("codec", "1"), stanza("other", "2"), stanza("other", "3")]
+    for number, text in enumerate(later):
+        (updates / ("%04d" % number)).write_text(text)
+    assert files.remaining() == [STATUS] and files.packages_of_others() == {"other"}
+    assert files.restore() == [STATUS]
+    assert read(files, STATUS) == stanza("app", "1") + stanza("other", "3")
+    assert list(updates.iterdir()) == [] and files.remaining() == []

@@ -54,7 +54,7 @@ _DEBCONF = "/var/cache/debconf/%s.dat"
 _BY_PACKAGE = Form("stanzas", ("Package", "Architecture"))
 #: Files of which the records of other packages, and of other people, stay as they are.
 FORMS: dict[str, Form] = {
-    "/var/lib/dpkg/status": _BY_PACKAGE,
+    "/var/lib/dpkg/status": _BY_PACKAGE._replace(pending="/var/lib/dpkg/updates"),
     "/var/lib/apt/extended_states": _BY_PACKAGE,
     "/var/lib/dpkg/diversions": Form("groups", size=3),
     "/var/lib/dpkg/statoverride": Form("lines", (-1,)),

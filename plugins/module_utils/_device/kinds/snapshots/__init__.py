@@ -274,7 +274,7 @@ def load(layout: Layout, identifier: str) -> Base:
 
 def _terms(value: t.Mapping[str, t.Any]) -> Terms:
     """From ``snapshot.json``; an older engine wrote none."""
-    forms = {path: Form(kind, tuple(by), size) for path, (kind, by, size) in value.get("forms", {}).items()}
+    forms = {path: Form(kind, tuple(by), *rest) for path, (kind, by, *rest) in value.get("forms", {}).items()}
     others = {name: tuple(value.get(name, ())) for name in ("wide", "generated", "endings", "packages")}
     return Terms(forms=forms, **others)
 

@@ -17,6 +17,7 @@ import os
 import typing as t
 
 from ...system import durable
+from ...system.files import attributes
 from ...system.files.paths import resolve
 from ...system.layout import Layout
 
@@ -33,12 +34,15 @@ class Form(t.NamedTuple):
 
     ``kind``: ``stanzas`` (RFC 822, between blank lines), known by the values of the fields ``by``; ``lines``, known by
     the words at the places ``by``, the whole line without any; ``groups`` of ``size`` lines, known by their first;
-    ``accounts`` (passwd(5)), known by what stands before the first colon.
+    ``accounts`` (passwd(5)), known by what stands before the first colon. ``pending`` is a directory in which a program
+    that was interrupted left records that go before those in the file (dpkg's ``updates``): they are read as the file's,
+    and taken away where the file is written.
     """
 
     kind: str
     by: tuple[t.Any, ...] = ()
     size: int = 1
+    pending: str = ""
 
     def parse(self, text: str) -> Records:
         """The records of ``text``; of two with one key the last."""
@@ -193,7 +197,21 @@ class Shared:
         return self.forms[path].parse(text or "")
 
     def _read(self, path: str) -> str | None:
-        return _text(self.layout.real(path))
+        """The file as the program that owns it would read it."""
+        text = _text(self.layout.real(path))
+        pending = self._pending(path)
+        if not pending:
+            return text
+        records = self._records(text, path)
+        for later in pending:
+            records.update(self._records(_text(later), path))
+        return self.forms[path].write(records)
+
+    def _pending(self, path: str) -> list[str]:
+        """The files of records that were not entered yet, in the order in which they were written."""
+        folder = self.layout.real(self.forms[path].pending) if self.forms[path].pending else ""
+        names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+        return [os.path.join(folder, name) for name in names if name.isdigit()]
 
     def _kept(self, which: str, path: str) -> str | None:
         return _text(self._copy(which, path))
@@ -213,12 +231,27 @@ class Shared:
             info = os.stat(kept)
         except FileNotFoundError:
             info = os.stat(real)
+        extended = _extended(real)
         durable.write(real, _bytes(text), info.st_mode & 0o7777)
+        for later in self._pending(path):
+            durable.remove(later)  # what it said is in the file now
         if (info.st_uid, info.st_gid) != (os.geteuid(), os.getegid()):
             os.chown(real, info.st_uid, info.st_gid)
             os.chmod(real, info.st_mode & 0o7777)
+        if extended:
+            with open(real, "rb") as handle:
+                attributes.set_extended(handle.fileno(), extended)
         if text == self._kept(BEFORE, path):
             os.utime(real, ns=(info.st_mtime_ns, info.st_mtime_ns))
+
+
+def _extended(path: str) -> dict[str, str]:
+    """The extended attributes of the file, ACLs among them; none of a file that is not there."""
+    try:
+        with open(path, "rb") as handle:
+            return attributes.extended(handle.fileno())
+    except FileNotFoundError:
+        return {}
 
 
 def _text(path: str) -> str | None:
