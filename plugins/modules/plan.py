@@ -53,7 +53,7 @@ options:
         says.
     type: dict
   order:
-    description: Groups, earliest first. Devices of a later group are in a later batch or wave than those of the earlier.
+    description: Groups, earliest first. Devices of a later group are in a later batch or wave than those before.
     type: list
     elements: str
   together:

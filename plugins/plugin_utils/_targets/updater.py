@@ -166,7 +166,8 @@ class Updater:
                 transaction["outcome"], transaction.get("code"), transaction.get("message"), transaction
             )
         if asking and not ours and outcome == "lost":
-            return self._written("deferred", "MISSED", "gave no answer when its turn came; nothing was changed on it", {})
+            message = "gave no answer when its turn came; nothing was changed on it"
+            return self._written("deferred", "MISSED", message, {})
         releases = [entry["current"] for entry in (reply.get("releases") or {}).values() if entry["current"]]
         shown = ", ".join(f"{entry['name']} {entry['version']}" for entry in releases)
         if wanted and settled and wanted["digest"] not in [entry.get("digest") for entry in releases]:

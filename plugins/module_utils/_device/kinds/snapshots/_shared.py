@@ -34,9 +34,9 @@ class Form(t.NamedTuple):
 
     ``kind``: ``stanzas`` (RFC 822, between blank lines), known by the values of the fields ``by``; ``lines``, known by
     the words at the places ``by``, the whole line without any; ``groups`` of ``size`` lines, known by their first;
-    ``accounts`` (passwd(5)), known by what stands before the first colon. ``pending`` is a directory in which a program
-    that was interrupted left records that go before those in the file (dpkg's ``updates``): they are read as the file's,
-    and taken away where the file is written.
+    ``accounts`` (passwd(5)), known by what stands before the first colon. ``pending`` is a directory in which an
+    interrupted program left records that go before those in the file (dpkg's ``updates``): they are read as the
+    file's, and taken away where the file is written.
     """
 
     kind: str

@@ -147,5 +147,6 @@ def _stale(proposal: Proposal, state: State | None) -> str:
 def _ended(proposal: Proposal) -> str:
     for remark in proposal.remarks:
         if remark.action == proposal.closed:
-            return f"{remark.action} by {remark.by or 'an unknown user'} at {remark.at}: {remark.text or 'without a remark'}"
+            by = remark.by or "an unknown user"
+            return f"{remark.action} by {by} at {remark.at}: {remark.text or 'without a remark'}"
     return ""
