@@ -56,8 +56,11 @@ DOCS_TESTS = ("tests/unit/test_codes.py", "tests/unit/test_docs.py")
 #: A name, and what runs it: with the name, and where its output goes (None: where ours goes).
 Leg = tuple[str, Callable[[str, "Out"], None]]
 Out = IO[bytes] | None
-#: These use the lab and wait for devices most of the time; the others use processors. They run side by side.
+#: So many legs run side by side: those of the lab wait for devices most of the time, the others use processors.
+SIDE_BY_SIDE = 2
+#: These use the lab, one at a time.
 LAB = ("integration", "molecule")
+_lab = threading.Lock()
 _printing = threading.Lock()
 _seconds: dict[str, float] = {}
 
@@ -82,10 +85,8 @@ def run(only: list[str], *, long: bool = False, since: str | None = None) -> int
         except SystemExit as error:
             legs = []
             _fail("environment", str(error))
-        lanes = _lanes([(name, leg) for name, leg in legs if not only or any(name.startswith(start) for start in only)])
-        with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, len(lanes))) as pool:
-            for done in [pool.submit(_drive, lane, alone=len(lanes) == 1) for lane in lanes]:
-                done.result()
+        chosen = [(name, leg) for name, leg in legs if not only or any(name.startswith(start) for start in only)]
+        _run_side_by_side(chosen)
     total = results.count("test")
     print("\nseconds of each leg, and of its budget:", *_spent(), sep="\n", flush=True)
     if not only:
@@ -109,15 +110,17 @@ def _spent() -> list[str]:
     return lines
 
 
-def _lanes(legs: list[Leg]) -> list[list[Leg]]:
-    """Legs that run side by side, in their order."""
-    lab = [leg for leg in legs if leg[0] in LAB]
-    return [lane for lane in ([leg for leg in legs if leg not in lab], lab) if lane]
+def _run_side_by_side(legs: list[Leg]) -> None:
+    """Run ``legs``, the longest first, so that what is left at the end is short."""
+    legs = sorted(legs, key=lambda leg: -(_budget(leg[0]) or 0))
+    with concurrent.futures.ThreadPoolExecutor(max_workers=SIDE_BY_SIDE) as pool:
+        for done in [pool.submit(_drive, name, leg, alone=len(legs) == 1) for name, leg in legs]:
+            done.result()
 
 
-def _drive(lane: list[Leg], *, alone: bool) -> None:
-    """Run legs one after the other; beside another lane, each tells its story when it has ended."""
-    for name, leg in lane:
+def _drive(name: str, leg: Callable[[str, Out], None], *, alone: bool) -> None:
+    """Run a leg; beside another one, it tells its story when it has ended."""
+    with _lab if name in LAB else contextlib.nullcontext():
         log = results.path("test", name).with_suffix(".log")
         started = time.monotonic()
         with _printing:

@@ -75,18 +75,21 @@ def test_a_run_that_leaves_no_report_is_a_failure(tmp_path: Path) -> None:
     assert results.count().failed == 1
 
 
-def test_two_lanes_tell_each_leg_whole_and_none_is_lost(capsys: pytest.CaptureFixture[str]) -> None:
+def test_legs_side_by_side_tell_each_its_whole_output_and_none_is_lost(capsys: pytest.CaptureFixture[str]) -> None:
+    lab: list[str] = []
+
     def leg(name: str, out: testing.Out) -> None:
         assert out is not None
         out.write(f"{name} spoke".encode())
+        if name in testing.LAB:
+            assert testing._lab.locked()
+            lab.append(name)
         if name == "molecule":
             raise SystemExit("no environment")
         results.record("test", name)
 
-    lanes = testing._lanes([(name, leg) for name in ("unit", "integration", "demo", "molecule")])
-    assert [[name for name, _leg in lane] for lane in lanes] == [["unit", "demo"], ["integration", "molecule"]]
-    for lane in lanes:
-        testing._drive(lane, alone=False)
+    testing._run_side_by_side([(name, leg) for name in ("molecule", "unit", "demo", "integration")])
+    assert lab == ["integration", "molecule"], "the longest first, one at a time"
     assert str(results.count()) == "3 passed, 1 failed, 0 skipped"
     assert "=== demo\ndemo spoke" in capsys.readouterr().out
 

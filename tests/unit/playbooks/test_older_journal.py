@@ -88,6 +88,7 @@ def test_the_older_journal_knows_no_better_when_it_has_grown_and_the_newer_one_g
     assert transactions(fleet) == dict.fromkeys(fleet.devices, 2)
 
 
+@pytest.mark.long
 def test_a_journal_goes_on_in_another_folder_and_one_that_is_lost_is_begun_anew(make_fleet: MakeFleet) -> None:
     fleet = fleet_of(make_fleet, "d1", "d2", "d3", "d4")
     fleet.common["fleet_ota_waves"] = [WAVES[0], {"name": "second", "count": 2}, WAVES[2]]

@@ -139,6 +139,7 @@ def test_no_archive_at_all(setting: Setting, content: bytes) -> None:
     assert setting.refusal() == "RELEASE"
 
 
+@pytest.mark.long
 @pytest.mark.needs("tuf")  # one Python is enough for 4 GiB
 def test_bytes_past_two_and_four_gigabytes_count(tmp_path: Path) -> None:
     """CVE-2026-34155: an overflow made RAUC sign the first bytes only. The digest is that of sha256sum."""
