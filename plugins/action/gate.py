@@ -42,6 +42,10 @@ class ActionModule(ControllerAction):
     variables: t.ClassVar[t.Mapping[str, str]] = named("notify", "penalty", "open_wave", "workers")
     constraints: t.ClassVar[Arguments] = {"required_if": [("point", "turn", ("turn",))]}
 
+    def begins(self) -> bool:
+        """No: the plan has looked at the variables of all devices, and tasks of a team may have set facts since."""
+        return False
+
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """Read the journal, decide, and record the decision there."""
         path, point = here(arguments["journal"]), arguments["point"]

@@ -22,7 +22,7 @@ _RUN = named("journal_dir", "take_over")
 VARIABLES: dict[str, dict[str, str]] = {
     "started": {
         **_RUN,
-        **named("until_wave", "open_wave", "plan_digest", "penalty", "notify"),
+        **named("until_wave", "open_wave", "plan_digest", "penalty", "notify", "watch"),
         "wave": "fleet_ota_approved_wave",
     },
     "started back": _RUN,
@@ -65,6 +65,7 @@ class ActionModule(ControllerAction):
         "rollout": {"type": "str"},
         "slice": {"type": "str"},
         "plan_digest": {"type": "str"},
+        "watch": {"type": "float"},
         "penalty": {"type": "dict"},
         "notify": {"type": "list", "elements": "dict", "default": []},
     }
@@ -82,6 +83,10 @@ class ActionModule(ControllerAction):
         ],
         "required_by": {"channel": ["journal_dir"], "open_wave": ["bundle"]},
     }
+
+    def begins(self) -> bool:
+        """No: the plan has looked at the variables of all devices, and tasks of a team may have set facts since."""
+        return False
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """Bring the journal to the wanted state."""

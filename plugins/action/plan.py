@@ -13,7 +13,7 @@ import typing as t
 from ansible.inventory.manager import split_host_pattern
 from ansible.module_utils.common.validation import check_type_dict
 
-from ..plugin_utils._actions import options, settings
+from ..plugin_utils._actions import known, options, settings
 from ..plugin_utils._actions.base import Arguments, Options, Result, named, plain
 from ..plugin_utils._actions.controller import ControllerAction, forks, here, targets
 from ..plugin_utils._actions.hostvars import Inventory, registered
@@ -120,6 +120,7 @@ class ActionModule(ControllerAction):
             )
             explain: list[t.Mapping[str, object]] = [*the_plan.placed()]
         else:
+            known.require({host: self.inventory[host] for host in hosts if host in self.inventory})
             bundle = Bundle.load(here(arguments["bundle"])) if arguments["bundle"] else fetched(arguments)
             _insist_on_names(hosts)
             if arguments["info"] is None:

@@ -41,6 +41,10 @@ class ActionModule(ControllerAction):
     }
     constraints: t.ClassVar[Arguments] = {"required_if": [("state", "done", ("hosts", "journal", "bundle"))]}
 
+    def begins(self) -> bool:
+        """No: the plan has looked at the variables of all devices, and tasks of a team may have set facts since."""
+        return False
+
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """Look whether all of it can go to workers, or let them do it."""
         if importlib.util.find_spec("ansible_runner") is None:

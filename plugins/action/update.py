@@ -52,6 +52,7 @@ class ActionModule(device.DeviceAction):
         "peers": {"type": "int", "default": 1},
         "wanted": {"type": "dict"},
         "asking": {"type": "bool", "default": False},
+        "watching": {"type": "bool", "default": True},
     }
     constraints: t.ClassVar[Arguments] = options.DEVICE_RELEASE_RULES
     variables: t.ClassVar[t.Mapping[str, str]] = options.UPDATE_VARIABLES
@@ -69,6 +70,10 @@ class ActionModule(device.DeviceAction):
             result["remembered"] = {key: reply.get(key) for key in ("instance", "sequence")}
         return result
 
+    def begins(self) -> bool:
+        """Not in a rollout, whose plan has looked at the variables of all devices, and not after an update."""
+        return self.arguments["state"] == "applied" and not self.arguments["journal"]
+
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """One step of the transaction; see the module's documentation."""
         state = arguments["state"]
@@ -85,7 +90,9 @@ class ActionModule(device.DeviceAction):
         if state == "confirmed":
             return self._result(updater.confirm())
         if state == "observed":
-            return self._observation(updater.observe(arguments["wanted"], arguments["asking"]))
+            return self._observation(
+                updater.observe(arguments["wanted"], asking=arguments["asking"], watching=arguments["watching"])
+            )
         if arguments["outcome"] in SETTLED:
             return {"changed": False, "outcome": arguments["outcome"], "msg": "nothing to restore"}
         step = updater.restore("TEAM_CHECK", arguments["reason"] or "the team's own tasks failed")

@@ -119,6 +119,12 @@ options:
   plan_digest:
     description: For V(started), the digest of the plan that was approved elsewhere. Any other plan is refused.
     type: str
+  watch:
+    description:
+      - For V(started), the seconds after its completion for which a rollout is watched. Until then a device that looks
+        ill counts against the release; later it is told by M(fleet.ota.census) and takes nobody back.
+      - By default the soak of the last wave.
+    type: float
   penalty:
     description:
       - For V(started) and V(joined), what O(fleet.ota.gate#module:penalty) will be. What cannot be is refused before
@@ -228,6 +234,10 @@ done:
   returned: for V(started)
   type: list
   elements: str
+watching:
+  description: Whether a device that looks ill counts against the release, see O(watch).
+  returned: for V(started)
+  type: bool
 touched:
   description: Devices to be asked first, RV(unresolved), RV(done) and those that run it and looked unhealthy.
   returned: for V(started)

@@ -75,6 +75,12 @@ options:
         answer.
     type: bool
     default: false
+  watching:
+    description:
+      - For V(observed). Whether a device that looks ill is on record as such. Not once a rollout was complete for as
+        long as it is watched (O(fleet.ota.journal#module:watch)).
+    type: bool
+    default: true
   journal:
     description: The rollout's journal file on the controller; without it nothing is recorded.
     type: path

@@ -14,6 +14,7 @@ from ansible.errors import AnsibleValueOmittedError
 from ansible.plugins.action import ActionBase
 
 from .._control.base.urls import hidden, host_of
+from . import known
 
 Arguments = dict[str, t.Any]
 Result = dict[str, t.Any]
@@ -54,11 +55,17 @@ class Action(ActionBase):
         self._task.args = {**self.defaults(given), **given}
         _validation, arguments = self.validate_argument_spec(argument_spec=self.argument_spec, **self.constraints)
         self.arguments = plain(arguments)
+        if self.begins():
+            known.require({str(self.task_vars.get("inventory_hostname", "the play")): self.task_vars})
         self._task.args = hidden(self._task.args)
         if self.arguments.get("notify"):
             self._task.args["notify"] = hidden(self.arguments["notify"], host_of)
         result.update(self.attempt())
         return result
+
+    def begins(self) -> bool:
+        """Whether nothing has begun before this task: then a variable that nothing reads is refused."""
+        return True
 
     def attempt(self) -> Result:
         """:meth:`perform`, with its errors as Ansible shows them."""

@@ -57,10 +57,14 @@ class Record:
         if self._devices:
             devices.note(self._devices, self._device, reply or {})
 
-    def seen(self, healthy: bool, release: str | None) -> None:
-        """The device was looked at once more; the same sight twice is written once, or hourly runs fill the disk."""
+    def seen(self, healthy: bool | None, release: str | None, reason: str | None = None) -> None:
+        """The device was looked at once more; the same sight twice is written once, or hourly runs fill the disk.
+
+        ``healthy`` is None where the look said nothing of its health, and ``reason`` says why.
+        """
         if self._journal and self._journal.sight(self._device) != (healthy, release):
-            self.written.append(self._journal.seen(self._device, healthy=healthy, release=release))
+            more = {"reason": reason} if reason else {}
+            self.written.append(self._journal.seen(self._device, healthy=healthy, release=release, **more))
 
     def known(self) -> str | None:
         """The outcome on record, None if there is none since the device was last touched."""

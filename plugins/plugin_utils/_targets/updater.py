@@ -132,12 +132,15 @@ class Updater:
 
         return self._conclude(ask, untouched=(code, message))
 
-    def observe(self, wanted: t.Mapping[str, t.Any] | None = None, asking: bool = False) -> Step:
+    def observe(
+        self, wanted: t.Mapping[str, t.Any] | None = None, *, asking: bool = False, watching: bool = True
+    ) -> Step:
         """Look at the device once more: its health, and an outcome it came to that is not on record yet.
 
         With ``wanted`` (``name`` and ``digest`` of a release), a device that is on record as planned and runs another
         one since becomes ``deferred`` (``MOVED``). When ``asking``, at the begin of a run, a device on record as
-        planned that gives no answer stays so: devices are switched off, or this run has not their passwords.
+        planned that gives no answer stays so: devices are switched off, or this run has not their passwords. Unless
+        ``watching``, what falls ill says nothing of a release that was proven long ago, and is not on record.
         """
         outcome = self.record.known()
         settled = outcome in AS_PLANNED
@@ -149,10 +152,10 @@ class Updater:
                 return Step(outcome, self.record.known_code(), "no contact now", {})
             return self._written("lost", "UNREACHABLE", str(error), {})
         except DeviceRefusal as error:
-            if error.code == "LOGIN" and (asking or not settled):  # it says nothing of the device
-                return Step(outcome, error.code, error.message, {})
-            self.record.seen(False, None)  # a look that says nothing is not healthy
-            return Step("refused", error.code, error.message, {})
+            # The way to the device is not the device: how it is stays as it was known.
+            if not asking and settled:
+                self.record.seen(None, None, f"{error.code}: {error.message}")
+            return Step(outcome, error.code, error.message, {})
         kept = self.record.unknown(reply.get("witness") or [])
         if kept:  # what else it says of itself would hide that
             why = self.record.lacks(kept)
@@ -174,7 +177,8 @@ class Updater:
             release = shown or "nothing"
             message = f"runs {release} now, which this rollout did not bring; its next run updates it again"
             return self._written("deferred", "MOVED", message, {})
-        self.record.seen(bool(reply["healthy"]), shown or None)
+        if watching or reply["healthy"]:
+            self.record.seen(bool(reply["healthy"]), shown or None)
         return Step(None, None, shown, reply)
 
     # -- how they go ---------------------------------------------------------------------------------------------

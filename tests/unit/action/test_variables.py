@@ -48,7 +48,7 @@ class Echo(ControllerAction):
         ({"soak": 1}, {"fleet_ota_soak": 9}, {"soak": 1}),
         ({"soak": None}, {"fleet_ota_soak": 9}, {"soak": 9}),  # null means "not given"
         ({}, {"fleet_ota_soak": None}, {"soak": 7}),
-        ({}, {"fleet_ota_other": "x"}, {"soak": 7}),  # not among the variables of the action
+        ({}, {"fleet_ota_splay": "x"}, {"soak": 7}),  # not among the variables of the action
         ({}, {"fleet_ota_keys_dir": 5}, {"soak": 7, "keys": ["5"]}),
         ({}, {"fleet_ota_keys_dir": 5, "fleet_ota_soak": False}, {"soak": 0, "keys": ["5"]}),
     ],

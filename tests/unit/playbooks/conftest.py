@@ -41,6 +41,8 @@ class Publisher:
         self.folder = folder
         self.repository = folder / "repository"
         self.trust_root = self.repository / "metadata" / "1.root.json"
+        #: Where this file is, no device looks healthy.
+        self.ill = folder / "ill"
         holders = {name: Holders((ring.generate(folder / "keys" / f"{name}.pem"),)) for name in store.TOP}
         channel = Holders((ring.generate(folder / "keys" / "stable.pem"),))
         self._ring = ring.Ring.load([folder / "keys"])
@@ -55,6 +57,7 @@ class Publisher:
         made = cls.__new__(cls)
         made.folder, made.repository = folder, folder / "repository"
         made.trust_root = made.repository / "metadata" / "1.root.json"
+        made.ill = other.ill
         return made
 
     def bundle(self, version: int) -> Bundle:
@@ -80,7 +83,7 @@ class Publisher:
             entry.size, entry.mode = len(content), 0o755
             archive.addfile(entry, io.BytesIO(content))
         payload = {"name": "app", "type": "archive", "source": "app.tar.gz", "destination": "/opt/gateway"}
-        checks = [{"name": "runs", "type": "command", "argv": ["true"]}]
+        checks = [{"name": "runs", "type": "command", "argv": ["test", "!", "-e", str(self.ill)]}]
         document = {"format": 1, "name": "gateway", "version": str(version), "counter": version, "payloads": [payload]}
         document["health"] = {"passes": 1, "interval": 0.1, "timeout": 3, "checks": checks}
         document["compatible"] = {"hardware": [HARDWARE]}

@@ -37,6 +37,7 @@ def test_every_hour_for_ever(make_fleet: MakeFleet) -> None:
     fleet = make_fleet("d1", "d2", "d3")
     fleet.common["fleet_ota_waves"] = [{"count": 2}, {"percent": 100}]
     fleet.common["fleet_ota_limits"] = {"max_failures": 1}
+    fleet.common["fleet_ota_conditions"] = {"on_halt": "roll_back_all"}
     fleet.common["fleet_ota_first_contact"] = 2
     switch(fleet, "d2", on=False)
     ran = fleet.play("rollout")
@@ -55,11 +56,16 @@ def test_every_hour_for_ever(make_fleet: MakeFleet) -> None:
     assert ran.rc == 0, ran.text
     assert fleet.running() == {"d1": "2", "d2": "2", "d3": "2"}
 
-    # from now on each run asks, and writes that it ran; devices are not touched
+    # from now on each run asks, and writes that it ran; devices are not touched, and what falls ill later takes nobody
+    # back, though every failure would
     before, trees = events(fleet), fleet.trees(state=True)
     for device_is_on in (True, False):
         switch(fleet, "d3", on=device_is_on)
-        ran = fleet.play("rollout")
+        fleet.publisher.ill.touch()
+        try:
+            ran = fleet.play("rollout")
+        finally:
+            fleet.publisher.ill.unlink()
         assert ran.rc == 0, ran.text
     assert events(fleet)[len(before) :] == ["rollout.resumed", "rollout.ended"] * 2
     assert fleet.trees(state=True) == trees

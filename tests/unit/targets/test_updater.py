@@ -549,12 +549,29 @@ def test_a_device_that_was_off_in_its_turn_and_is_back_comes_again(
     assert found.code == ("MISSED" if "deferred" in events else None)
 
 
-def test_a_look_that_says_nothing_is_not_healthy(link: Link) -> None:
+@pytest.mark.parametrize("code", ["ENGINE", "LOGIN", "NO_PYTHON"])
+def test_a_look_that_says_nothing_is_unknown_and_neither_healthy_nor_unhealthy(link: Link, code: str) -> None:
     link.journal.outcome("dev1", "updated")
-    found = link.script(DeviceRefusal("ENGINE", "no answer")).updater.observe()
-    assert found.code == "ENGINE"
+    refusal = DeviceRefusal(code, "no answer")
+    found = link.script(refusal, refusal).updater.observe()
+    assert (found.outcome, found.code) == ("updated", code)
     assert link.events == ["updated", "device.seen"]
-    assert link.last["data"]["healthy"] is False
+    assert link.last["data"] == {"healthy": None, "release": None, "reason": f"{code}: no answer"}
+    standing = link.journal.state().standings["dev1"]
+    assert (standing.as_planned, standing.unseen) == (True, f"{code}: no answer")
+    link.updater.observe()
+    assert link.events == ["updated", "device.seen"], "the same again is written once"
+    link.script(look(True)).updater.observe()
+    assert link.journal.state().standings["dev1"].unseen is None
+
+
+def test_an_illness_after_the_watch_is_told_and_not_on_record(link: Link) -> None:
+    link.journal.outcome("dev1", "updated")
+    found = link.script(look(False), look(True)).updater.observe(asking=True, watching=False)
+    assert found.reply["healthy"] is False
+    assert link.events == ["updated"]
+    link.updater.observe(asking=True, watching=False)
+    assert link.events == ["updated", "device.seen"], "that it is well again is"
 
 
 # -- a login that is wrong -----------------------------------------------------------------------------------------

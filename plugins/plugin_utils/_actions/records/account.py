@@ -103,6 +103,7 @@ def _line(row: t.Mapping[str, t.Any]) -> str:
     if row["outcome"] is None:
         return f"{row['device']} ({row['wave']}): untouched"
     health = "" if row["healthy"] else ", unhealthy when last seen"
+    health += f", could not be asked since ({row['unseen']})" if row["unseen"] else ""
     runs = _release(row["after"])
     cause = ": ".join(part for part in (row["code"], row["message"]) if part)
     return (

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import datetime
 import getpass
 import os
 import pathlib
@@ -45,8 +46,12 @@ def start(arguments: Arguments, *, check: bool, warn: Warn) -> Result:
     else:
         run = rollout.start(directory, plan, _controller(), take_over=arguments["take_over"])
         _record_circumstances(directory, run, plan, arguments, warn)
+    watch = arguments["watch"]
+    if watch is None:
+        watch = plan.waves[-1].get("soak", plan.conditions["soak"])
     return {
         "changed": True,
+        "watching": run.is_watched(watch, datetime.datetime.now(datetime.UTC)),
         "rollout": run.rollout,
         "generation": run.generation,
         "path": str(run.path),

@@ -106,6 +106,9 @@ def decide(
             f"{_some(ahead)} witnessed more than this journal has, which is an older copy; bring the newer one back, "
             "or reset the rollout to go on with this one (docs/codes/AHEAD.md)"
         )
+    unseen = [standing for standing in judged if standing.outcome in outcomes.AS_PLANNED and standing.unseen]
+    if verdict == PROMOTE and unseen:
+        verdict, reason = _with_unseen(plan.limits, failures, unseen, executed, reason)
     if verdict == PROMOTE and finished and not _has_evidence(finished[-1], standings):
         verdict = HOLD
         reason = (
@@ -113,6 +116,22 @@ def decide(
             "the release; run the rollout again later"
         )
     return Decision(verdict, reason, counts, failures)
+
+
+def _with_unseen(
+    limits: Limits, failures: list[Standing], unseen: list[Standing], executed: int, reason: str
+) -> tuple[str, str]:
+    """Hold where the limits allow what is known to have failed, but not if ``unseen`` devices had failed too.
+
+    Nobody is taken back because of them: a password or an engine that is missing says nothing of the release.
+    """
+    kinds = collections.Counter(map(_kind, failures))
+    kinds["unhealthy"] += len(unseen)
+    if not bounds.exceeded(limits, kinds, executed):
+        return PROMOTE, reason
+    named = "; ".join(f"{standing.device}: {standing.unseen}" for standing in unseen[:3])
+    more = f"; and {len(unseen) - 3} more" if len(unseen) > 3 else ""
+    return HOLD, f"{len(unseen)} could not be asked how they are, so that is unknown ({named}{more}); run again"
 
 
 def _some(names: list[str]) -> str:

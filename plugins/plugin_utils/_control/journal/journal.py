@@ -83,8 +83,8 @@ class Journal:
         """Record what came of ``device``; the latest counts. ``data``: transaction, before, after, seconds."""
         return self.append("device.outcome", device=device, outcome=outcome, code=code, message=message, data=data)
 
-    def seen(self, device: str, *, healthy: bool, release: str | None = None, **data: object) -> Record:
-        """Record that ``device`` was looked at once more."""
+    def seen(self, device: str, *, healthy: bool | None, release: str | None = None, **data: object) -> Record:
+        """Record that ``device`` was looked at once more; ``healthy`` is None if it could not be told (``reason``)."""
         return self.append("device.seen", device=device, data={"release": release, "healthy": healthy, **data})
 
     @classmethod
@@ -191,12 +191,12 @@ class Journal:
         last = self.latest_record(device)
         return last is not None and last.get("outcome", "pending") in outcomes.UNRESOLVED
 
-    def sight(self, device: str) -> tuple[bool, str | None] | None:
+    def sight(self, device: str) -> tuple[bool | None, str | None] | None:
         """How the device looked (healthy, release) if it was looked at since it was touched; None if it was not."""
         last = self._ask(lambda places: places.latest(device, (index.STANDING, index.LOOK)))
         if last is None or not entries.is_look(last):
             return None
-        return bool(last["data"].get("healthy")), last["data"].get("release")
+        return last["data"].get("healthy"), last["data"].get("release")
 
     def of_slice(self) -> bool:
         """Whether this is the journal of a slice, whose records another machine adopts."""

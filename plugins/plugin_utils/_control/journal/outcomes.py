@@ -41,6 +41,8 @@ class Standing(t.NamedTuple):
     healthy: bool = True
     #: ``data`` of the record: ``transaction``, ``before``, ``after``, ``seconds``
     data: Data = types.MappingProxyType({})
+    #: why the last look at it said nothing of its health (no login, no sudo, no engine), None if it did
+    unseen: str | None = None
 
     @property
     def taken_back(self) -> bool:

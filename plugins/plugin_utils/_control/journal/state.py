@@ -93,6 +93,8 @@ class State:
         self.result: str | None = None
         #: when and how (complete or halted) the newest run that came to one of these did; None for neither
         self.end: tuple[str, str] | None = None
+        #: when the rollout was completed, if it has been complete ever since
+        self.complete_since: str | None = None
         self._hashes: list[str] = []
         self._since: str | None = None
         self._attempts = Attempts()
@@ -268,9 +270,14 @@ class State:
         return Heard(device, outcome, code, message)
 
     def _seen(self, record: Record) -> None:
-        device, healthy = record["device"], bool(record["data"].get("healthy"))
-        if device in self.standings:
-            self.standings[device] = self.standings[device]._replace(healthy=healthy)
+        device, healthy = record["device"], record["data"].get("healthy")
+        standing = self.standings.get(device)
+        if healthy is None:  # nothing is known that was not known before
+            if standing:
+                self.standings[device] = standing._replace(unseen=record["data"].get("reason") or "no reason was given")
+            return
+        if standing:
+            self.standings[device] = standing._replace(healthy=healthy, unseen=None)
         self._healthy[device] = healthy
         if self._passed.get(device) and not healthy:
             del self._passed[device]
@@ -282,6 +289,7 @@ class State:
         self.result = result
         if result in (COMPLETE, HALTED):
             self.end = (record["time"], result)
+        self.complete_since = (self.complete_since or record["time"]) if result == COMPLETE else None
         return Concluded(result)
 
     def _unsettle(self, device: str) -> None:
@@ -289,6 +297,7 @@ class State:
         wave = self.waves.get(self._wave_of.get(device, -1))
         if wave:
             wave.settled = False
+        self.complete_since = None
 
 
 _POINTS: t.Mapping[str, Point] = {"wave.started": "before", "wave.turn": "turn", "wave.ended": "after"}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
 import pathlib
 import re
 import typing as t
@@ -46,6 +47,14 @@ class Started:
     done: list[str]
     #: those of which a run before this left something to be asked: both, and those that looked unhealthy
     touched: list[str] = dataclasses.field(default_factory=list)
+    #: see :attr:`State.complete_since`
+    complete_since: str | None = None
+
+    def is_watched(self, seconds: float, now: datetime.datetime) -> bool:
+        """Whether a device that looks ill says something of the release: until ``seconds`` after its completion."""
+        if self.complete_since is None:
+            return True
+        return now - datetime.datetime.fromisoformat(self.complete_since) < datetime.timedelta(seconds=seconds)
 
 
 class Previous(t.TypedDict):
@@ -67,6 +76,7 @@ class DeviceRow(t.TypedDict):
     before: object
     after: object
     healthy: bool | None
+    unseen: str | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,6 +169,7 @@ def _look(directory: pathlib.Path, plan: Plan) -> tuple[Started, State | None]:
         touched=[
             standing.device for standing in planned if standing.outcome in outcomes.UNRESOLVED | outcomes.AS_PLANNED
         ],
+        complete_since=state.complete_since,
     )
     return started, state
 
@@ -216,6 +227,7 @@ def _row(device: str, wave: str, standing: Standing | None) -> DeviceRow:
         "before": data.get("before"),
         "after": data.get("after"),
         "healthy": standing.healthy if standing else None,
+        "unseen": standing.unseen if standing else None,
     }
 
 

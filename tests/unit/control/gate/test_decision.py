@@ -186,7 +186,9 @@ def test_one_that_was_not_updated_fails_by_nothing_that_is_seen_of_it(outcome: s
 def test_the_reason_names_devices_and_numbers() -> None:
     decision = gate.decide(make(), standing("d1", "restored"), wave=0)
     assert decision.reason == "1 failed, 0 allowed: d1 restored"
-    assert "needs hands" in gate.decide(make({"max_failures": 9}), standing("d1", "broken"), wave=0).reason
+    assert (
+        "has to be repaired by hand" in gate.decide(make({"max_failures": 9}), standing("d1", "broken"), wave=0).reason
+    )
 
 
 def test_counts_are_of_planned_devices_only() -> None:
@@ -433,3 +435,20 @@ def test_every_mistake_is_told_at_once() -> None:
             conditions={"on_halt": 1, "rules": [{}], "analysis": [{}]},
         )
     assert len(error.value.detail["problems"]) >= 5
+
+
+@pytest.mark.parametrize(("allowed", "wanted"), [(0, gate.HOLD), (1, gate.PROMOTE), (None, gate.PROMOTE)])
+def test_a_device_that_could_not_be_asked_may_hold_and_never_halts(allowed: int | None, wanted: str) -> None:
+    unseen = good("d1")["d1"]._replace(unseen="LOGIN: Missing sudo password")
+    decision = gate.decide(make({"max_failures": allowed}), {"d1": unseen}, wave=0)
+    assert decision.decision == wanted
+    assert decision.failures == []
+    if wanted == gate.HOLD:
+        assert "1 could not be asked how they are" in decision.reason
+        assert "d1: LOGIN: Missing sudo password" in decision.reason
+
+
+def test_what_failed_halts_whatever_could_not_be_asked() -> None:
+    unseen = good("d1")["d1"]._replace(unseen="ENGINE: no room")
+    standings = {"d1": unseen, **standing("d2", "restored")}
+    assert gate.decide(make({"max_failures": 0}, sizes=(2, 18)), standings, wave=0).decision == gate.HALT

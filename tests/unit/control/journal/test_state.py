@@ -137,3 +137,26 @@ def test_a_conclusion_folds_each_record_once(book: Journal, monkeypatch: pytest.
     state.checkpoint()
     assert calls == {"fed": size, "parsed": size}
     assert book.path.name == journal.NAME
+
+
+def test_a_look_that_tells_nothing_changes_nothing_but_that(book: Journal) -> None:
+    book.seen("d1", healthy=None, reason="LOGIN: Missing sudo password")
+    standing = book.state().standings["d1"]
+    assert (standing.healthy, standing.unseen) == (True, "LOGIN: Missing sudo password")
+    assert proven(book) == (True, True)
+    book.seen("d1", healthy=True)
+    assert book.state().standings["d1"].unseen is None
+
+
+def test_it_is_complete_since_it_was_for_the_first_time_without_a_break(book: Journal) -> None:
+    def concluded(result: str) -> str | None:
+        book.append("rollout.ended", data={"result": result, "reason": ""})
+        return book.state().complete_since
+
+    first = concluded("complete")
+    assert first == book.last()["time"]
+    assert concluded("complete") == first
+    assert concluded("held") is None
+    assert concluded("complete") is not None
+    book.outcome("d1", "updated", transaction="another")
+    assert book.state().complete_since is None
