@@ -216,7 +216,9 @@ class Updater:
                 return self._written("timed_out", error.code, error.message, {})
             return self._refused(error)
         except ControlError as error:
-            return self._written("refused", getattr(error, "code", None) or "RELEASE", str(error), {})
+            code = getattr(error, "code", None) or "RELEASE"
+            # what the controller could not get is no fault of the device
+            return self._written("deferred" if code == "FETCH" else "refused", code, str(error), {})
         except TimeoutError as error:
             return self._written("timed_out", "NO_ANSWER", str(error), {})
         if reply["state"] == State.UNCONFIRMED:

@@ -30,6 +30,18 @@ AS_PLANNED = frozenset({"updated", "current"})
 UNRESOLVED = frozenset({"pending", "lost", "timed_out"})
 
 
+#: Codes of refusals that say something of the release. The cause of any other lies elsewhere (enrolment, metadata, TLS,
+#: a program that is missing) and may be gone: the next run asks again.
+OF_THE_RELEASE = frozenset(
+    {"HASH_MISMATCH", "LENGTH_MISMATCH", "REHEARSAL", "REJECTED", "RELEASE", "UNLISTED_FILE", "UNSAFE_PATH"}
+)
+
+
+def is_asked_again(outcome: str, code: str | None) -> bool:
+    """Whether the next run asks a device anew that came to this: it was not touched, and not because of the release."""
+    return outcome == "refused" and code is not None and code not in OF_THE_RELEASE
+
+
 class Standing(t.NamedTuple):
     """What the journal says about one device: its latest outcome (or ``pending``) and what was seen since."""
 

@@ -196,6 +196,9 @@ class State:
             self.plans.append(Plan.of(data["plan"]))
             self.waves = {wave["index"]: WaveState() for wave in self.plan.waves}
             self._wave_of = {name: wave["index"] for wave in self.plan.waves for name in wave["hosts"]}
+        for device, standing in self.standings.items():
+            if outcomes.is_asked_again(standing.outcome, standing.code):
+                self.standings[device] = standing._replace(outcome="deferred")
         self.run = Run.begun(record)
         self.result = None
         self.parts.clear()
@@ -255,7 +258,8 @@ class State:
         code, message, transaction = record.get("code"), record.get("message"), data.get("transaction")
         self.standings[device] = Standing(device, outcome, code, message, data=data)
         self.heard[device], self._healthy[device] = record["time"], True
-        self._attempts.end(device, End(outcome, record["time"], outcome in outcomes.UNRESOLVED or bool(transaction)))
+        counted = "deferred" if outcomes.is_asked_again(outcome, code) else outcome
+        self._attempts.end(device, End(counted, record["time"], outcome in outcomes.UNRESOLVED or bool(transaction)))
         if outcome in outcomes.SUCCESS:
             self.brought.add(device)
             seconds = data.get("seconds")

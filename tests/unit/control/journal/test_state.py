@@ -160,3 +160,17 @@ def test_it_is_complete_since_it_was_for_the_first_time_without_a_break(book: Jo
     assert concluded("complete") is not None
     book.outcome("d1", "updated", transaction="another")
     assert book.state().complete_since is None
+
+
+@pytest.mark.parametrize(
+    ("code", "wanted"), [("NO_IDENTITY", "deferred"), ("EXPIRED", "deferred"), ("RELEASE", "refused")]
+)
+def test_a_refusal_whose_cause_is_not_the_release_is_asked_again_by_the_next_run(
+    book: Journal, code: str, wanted: str
+) -> None:
+    book.outcome("d2", "refused", code=code, message="why")
+    assert book.state().standings["d2"].outcome == "refused"
+    book.append("rollout.resumed", data={"generation": 2, "controller": {}, "unresolved": []})
+    state = book.state()
+    assert (state.standings["d2"].outcome, state.standings["d2"].code) == (wanted, code)
+    assert (state.failures("d2") is None) == (wanted == "deferred"), "nor does it wait for it"
