@@ -48,6 +48,7 @@ def installers_of(
     installers = payloads.create(transaction.layout, document, transaction.log) if document else []
     for installer in installers:
         installer.files = files or {}
+        installer.change = transaction.id
     return installers
 
 

@@ -132,9 +132,10 @@ class Health:
 
 def _steady(before: Finding | None, now: Finding) -> bool:
     """Whether nothing restarted between two looks."""
-    if before is None or "restarts" not in now["measured"]:
+    if before is None:
         return True
-    return bool(before["measured"].get("restarts", now["measured"]["restarts"]) == now["measured"]["restarts"])
+    earlier, later = before["measured"], now["measured"]
+    return all(earlier.get(key, later[key]) == later[key] for key in ("restarts", "invocation") if key in later)
 
 
 def measured(verdict: Verdict) -> dict[str, Measured]:

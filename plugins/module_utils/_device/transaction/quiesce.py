@@ -20,6 +20,7 @@ from ..base.errors import OtaError
 from ..documents.data import Release
 from ..records.transaction import Transaction
 from ..system import command, durable, lock
+from ..system.units import apart
 from . import guard
 
 TIMEOUT = 120  # seconds for each command
@@ -62,7 +63,9 @@ def watch(transaction: Transaction) -> None:
 
 
 def _run(transaction: Transaction, argv: t.Sequence[str]) -> command.Result:
-    return command.run(argv, timeout=TIMEOUT, environment={"FLEET_OTA_ROOT": transaction.layout.root})
+    # What resuming starts ran before: it is none of the change's, and a way back does not end it.
+    name, environment = "resumed-" + transaction.id, {"FLEET_OTA_ROOT": transaction.layout.root}
+    return apart.run(transaction.layout, name, argv, timeout=TIMEOUT, environment=environment)
 
 
 def _owed(transaction: Transaction) -> str:

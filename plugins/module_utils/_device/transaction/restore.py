@@ -18,10 +18,10 @@ from ..enrolment.identity import Identity
 from ..kinds import payloads, snapshots
 from ..records import releases
 from ..records.transaction import Transaction
-from ..system import units
 from ..system.boot import boot_id
 from . import finish, migrate, reboot
 from .health import Health
+from .services import back, record
 
 TRIES = 3
 #: Seconds that another program may take to install its packages, for each try to go back.
@@ -53,7 +53,7 @@ def go_back(transaction: Transaction, code: str, message: str) -> None:
             transaction, State.BROKEN, "RESTORE", "%s (was going back because of %s: %s)" % (problem, code, message)
         )
     else:
-        finish.finish(transaction, State.RESTORED, code, message)
+        finish.finish(transaction, State.RESTORED, code, message + record.told(transaction))
 
 
 def _restore(transaction: Transaction) -> str:
@@ -66,10 +66,9 @@ def _restore(transaction: Transaction) -> str:
         payload.hold(PACKAGE_PATIENCE)  # one that installs packages right now is waited for
     for payload in leaving:
         _gently(transaction, payload.quiesce)
-    if layout.is_real:
-        units.stop(transaction.units or [])
+    back.pause(transaction, snapshot)
     if transaction.kind == "update":
-        _migrate_back(transaction, leaving)
+        _migrate_back(transaction, snapshot, leaving)
     others = snapshot.shared.packages_of_others()
     snapshot.foreign = lambda paths: {path for payload in leaving for path in payload.foreign(paths, others)}
     changed = snapshot.restore()
@@ -79,36 +78,31 @@ def _restore(transaction: Transaction) -> str:
     if transaction.kind == "rollback":
         migrate.undo(transaction)  # forward again: by the code that was just put back
     transaction.log("put back %d paths" % len(changed))
-    if layout.is_real:
-        units.bring_back(transaction.units_active or [])
-    for payload in releases.installers_of(transaction, releases.confirmed(layout, transaction.before)):
-        _gently(transaction, payload.activate)
-    if reboot.due_back(transaction):
-        remaining = snapshot.remaining()
-        if remaining:
-            snapshot.restore(remaining)
-        transaction.save(back_from=boot_id(), back_boots=transaction.boots)
-        reboot.ask(layout, insist=True)  # proven after the boot, by the guard
     remaining = snapshot.remaining()
-    if remaining:  # services that just started may have written; what is still different after that is not
+    if remaining:  # what was stopped may have written until then; what is still different after this is not as before
         snapshot.restore(remaining)
         remaining = snapshot.remaining()
     if remaining:
         return "%d paths are not as before, first %s" % (len(remaining), ", ".join(remaining[:5]))
+    for payload in releases.installers_of(transaction, releases.confirmed(layout, transaction.before)):
+        _gently(transaction, payload.activate)
+    back.bring_back(transaction, snapshot)
+    if reboot.due_back(transaction):
+        transaction.save(back_from=boot_id(), back_boots=transaction.boots)
+        reboot.ask(layout, insist=True)  # proven after the boot, by the guard
     verdict = Health(layout, transaction.health_before or {}, Identity(layout).words).wait(transaction.baseline)
     transaction.save(health=verdict.checks)
     return "" if verdict.healthy else "the device is not as healthy as before: %s" % verdict.reason
 
 
-def _migrate_back(transaction: Transaction, leaving: list[payloads.Base]) -> None:
+def _migrate_back(transaction: Transaction, snapshot: snapshots.Base, leaving: list[payloads.Base]) -> None:
     """Data that stays becomes what the old code reads, while the new one, which can do that, is still in place."""
     try:
         migrate.undo(transaction)
     except OtaError:  # the data stays in the new code's form: only that code can use it until an operator repairs this
         for payload in leaving:
             _gently(transaction, payload.activate)
-        if transaction.layout.is_real:
-            units.bring_back(transaction.units_active or [])
+        back.bring_back(transaction, snapshot)
         raise
 
 

@@ -21,7 +21,7 @@ from ..kinds.checks import Check, Measured, Section
 from ..kinds.snapshots import AFTER, EXPECTED, Terms
 from ..records import releases
 from ..records.transaction import Transaction
-from ..system import durable, lock, units
+from ..system import durable, lock
 from ..system.files import tree
 from ..system.layout import Layout
 from ..system.overlay import Need
@@ -30,6 +30,7 @@ from . import backup, guard, migrate, quiesce, reboot, rehearse
 from .finish import NOT_ITS_FAULT, finish
 from .health import Health, measured
 from .restore import go_back
+from .services import back, forward, names, record
 
 #: Seconds that another program may take to install its packages before the device is deferred.
 PACKAGE_PATIENCE = 120.0
@@ -94,6 +95,7 @@ def _prepare_update(transaction: Transaction) -> None:
     for payload in payloads:
         payload.hold(PACKAGE_PATIENCE)  # from what is looked at now until all is installed nobody else changes it
     rehearsed = rehearse.rehearse(transaction, payloads)
+    names.require_known(layout, payloads, rehearsed.touched)
     transaction.advance(State.REHEARSED)
     scopes = [payload.scope(rehearsed.touched) for payload in payloads]
     entries = data.merged(document, transaction.data)
@@ -164,8 +166,7 @@ def _prepare_rollback(transaction: Transaction) -> None:
     _arm(transaction)
     for payload in leaving:
         payload.quiesce()
-    if layout.is_real:
-        units.stop(transaction.units or [])
+    back.pause(transaction, source, changed)
     migrate.back(transaction, left.get("data", []) if left else [])
     try:
         source.restore(changed)
@@ -174,10 +175,10 @@ def _prepare_rollback(transaction: Transaction) -> None:
     if source.left:
         for payload in leaving:
             payload.regenerate(source.left)
-    if layout.is_real:
-        units.bring_back(transaction.units_active or [])
     for payload in releases.installers_of(transaction, document):
         payload.activate()
+    for unit, reason in back.bring_back(transaction, source).items():
+        raise OtaError("HEALTH", "%s ran before and does not start: %s" % (unit, reason))
     _in_place(transaction, section)
 
 
@@ -212,8 +213,7 @@ def _snapshot(
     if expected:
         snapshot.shared.keep(EXPECTED, expected.get)
     snapshot.prove()
-    active = units.active(concerned)
-    transaction.advance(State.SNAPSHOTTED, snapshot_kind=snapshot.kind, units=concerned, units_active=active)
+    transaction.advance(State.SNAPSHOTTED, snapshot_kind=snapshot.kind, units=concerned)
     return snapshot
 
 
@@ -236,6 +236,7 @@ def _baseline(transaction: Transaction, sections: list[Section]) -> None:
 
 def _arm(transaction: Transaction) -> None:
     interlocks.ask(transaction.layout, transaction.interlocks)
+    record.take(transaction)
     guard.arm(transaction)
     transaction.advance(State.ARMED)
     transaction.advance(State.INSTALLING)
@@ -251,13 +252,16 @@ def _in_place(transaction: Transaction, section: Section) -> None:
             reboot.ask(transaction.layout)  # the guard goes on after the boot
     elif transaction.reboot == "if_needed":
         transaction.save(reboot="never")  # it was not: the way back needs none either
+    forward.resume(transaction)
     prove(transaction, section)
 
 
 def prove(transaction: Transaction, section: Section) -> None:
     """Prove the new release healthy, up to ``unconfirmed``; OtaError ``HEALTH`` otherwise."""
     transaction.advance(State.CHECKING)
-    verdict = Health(transaction.layout, section, Identity(transaction.layout).words).wait(transaction.baseline)
+    section = forward.with_units(transaction, releases.of_transaction(transaction), section)
+    before = {**forward.baseline(transaction), **(transaction.baseline or {})}
+    verdict = Health(transaction.layout, section, Identity(transaction.layout).words).wait(before)
     transaction.save(health=verdict.checks)
     if not verdict.healthy:
         raise OtaError("HEALTH", verdict.reason)

@@ -20,18 +20,23 @@ RULES: dict[str, schema.Rule] = {
 
 
 def look(check: Check, context: Context) -> Measured:
-    """Active now (a one-shot unit may have ended well)."""
+    """Active now, or a one-shot that ended well; with ``renewed`` also not in the run of the baseline."""
     if not context.is_real:
         raise Unhealthy("units can be checked on a whole machine only, not in a directory")
     properties = units.show([check["unit"]])[check["unit"]]
     if properties.get("LoadState") != "loaded":
         raise Unhealthy("%s is %s" % (check["unit"], properties.get("LoadState", "unknown")))
-    if properties.get("ActiveState") != "active":
+    renewed = bool(check.get("renewed"))
+    if properties.get("ActiveState") != "active" and not units.ended_well(properties, started=renewed):
         raise Unhealthy("%s is %s (%s)" % (check["unit"], properties.get("ActiveState"), properties.get("SubState")))
-    # A restart between two looks must break the row of passes: the runner compares `restarts` of consecutive looks.
+    # What drains still answers: health is that of processes of the change.
+    invocation = properties.get("InvocationID", "")
+    if renewed and invocation and invocation == context.baseline.get("invocation"):
+        raise Unhealthy("%s still runs the process of before this change" % check["unit"])
+    # A restart between two looks must break the row of passes: the runner compares consecutive looks.
     restarts = int(properties.get("NRestarts") or 0)
     if restarts > check.get("max_restarts", restarts):
         raise Unhealthy(
             "%s was restarted %d times, at most %d are allowed" % (check["unit"], restarts, check["max_restarts"])
         )
-    return {"restarts": restarts}
+    return {"restarts": restarts, "invocation": invocation}

@@ -25,9 +25,11 @@ from ... import kinds
 from ...base import schema
 from ...base.errors import OtaError
 from ...base.typed import TypedDict
+from ...system import command, units
 from ...system.files import hashing
 from ...system.layout import Layout
 from ...system.overlay import Need, Step
+from ...system.units import apart
 from ..snapshots import Terms
 
 _COMMON: dict[str, schema.Rule] = {
@@ -103,6 +105,12 @@ class Base:
         self.payload = payload
         self.log = log
         self.files: dict[str, str] = {}
+        #: The change that this is part of: daemons that the payload's programs start are known by it.
+        self.change = ""
+
+    def run(self, argv: t.Sequence[str], **options: t.Any) -> command.Result:
+        """Run a program of the payload, or a tool that runs some; options as of :func:`apart.run`."""
+        return apart.run(self.layout, self.change, argv, **options)
 
     def require_ready(self, *, repair: bool) -> None:
         """Raise OtaError if the device cannot take such a payload now, whatever its bytes; before they travel.
@@ -157,11 +165,24 @@ class Base:
         """The systemd units that this payload concerns, before or after."""
         return list(self.payload.get("units", []))
 
+    def brings_unit(self, name: str) -> bool:
+        """Whether the payload has a unit of that name, or makes one."""
+        return False
+
     def quiesce(self) -> None:
         """Stop what runs from the payload, before a way back changes its files."""
 
     def activate(self) -> None:
-        """Make running services use what is installed now; called after install and after a way back."""
+        """Make the device use what is installed now, units aside; called after install and after a way back."""
+
+    def restart(self) -> None:
+        """Restart the units that the release names, and wait until they run.
+
+        One that does not start is for its health check to judge: systemd may try again. OtaError if systemd refuses.
+        """
+        if self.layout.is_real:
+            for name, reason in units.restart(self.payload.get("units", [])).items():
+                self.log("%s did not restart: %s" % (name, reason))
 
     def foreign(self, paths: t.Sequence[str], packages: t.Collection[str]) -> set[str]:
         """Those of ``paths`` that belong to ``packages``, which others installed, with the directories above them."""

@@ -31,7 +31,9 @@ _FULL = re.compile("No space left on device|Disk quota exceeded")
 #: What a rehearsal touches below these is no state that anybody would have back.
 _NOT_KEPT = ("/var/log/", "/var/cache/apt/", "/var/lib/apt/lists/", "/var/tmp/", "/var/lib/fleet-ota/")  # noqa: S108
 _UNIT_FOLDER = "/systemd/system"
-_UNIT = re.compile(r"^[^@]+\.(service|socket|timer|path)$")
+_UNIT = re.compile(r"\.(service|socket|timer|path|target)$")
+#: What deb-systemd-invoke says of units that a policy-rc.d(8) of the device keeps as they are.
+_DENIED = re.compile(r"policy-rc\.d returned 101, not running '\S+ ([^']*)'")
 
 
 class Addition(TypedDict):
@@ -268,11 +270,28 @@ class PackageInstaller(Base):
         wrong = [name for name, version in self.wanted().items() if now[name] != version]
         if wrong:
             raise OtaError("INSTALL", "%s ended well but %s is not installed as signed" % (program, ", ".join(wrong)))
-        self.activate()
+        self._restart_denied(result)
+        self.restart()
 
-    def activate(self) -> None:
-        """Restart the units that the release names (packages restart their own)."""
-        units.restart(self.payload.get("units", []))
+    def _restart_denied(self, result: command.Result) -> None:
+        """Restart units that packages would have restarted, had this device's policy-rc.d let them: they run."""
+        denied = {unit for words in _DENIED.findall(result.out + result.err) for unit in words.split()}
+        denied = {unit if "." in unit else unit + ".service" for unit in denied} & set(self.units())
+        running = units.active(sorted(denied))
+        if denied:
+            message = "the device's policy-rc.d kept packages from starting or restarting %s"
+            self.log(message % ", ".join(sorted(denied)))
+        if running:
+            self.log("restarting %s, which ran before: it would go on from files that are gone" % ", ".join(running))
+            for name, reason in units.restart(running).items():
+                self.log("%s did not restart: %s" % (name, reason))
+
+    def brings_unit(self, name: str) -> bool:
+        """Whether a package has a unit, or an init script, of that name."""
+        wanted = {name, units.template(name)}
+        script = "/etc/init.d/" + name.rpartition(".")[0]
+        paths = [path for entry in self.packages for path, _directory in self.contents(self.path(entry))]
+        return any(path == script or ("/systemd/" in path and os.path.basename(path) in wanted) for path in paths)
 
     def units(self) -> list[str]:
         """The named units and every unit that an old or a new package brings."""
@@ -281,7 +300,7 @@ class PackageInstaller(Base):
         paths.extend(path for brought in self.installed().values() for path in brought)
         for path in paths:
             folder, name = os.path.split(path)
-            if folder.endswith(_UNIT_FOLDER) and _UNIT.match(name):
+            if folder.endswith(_UNIT_FOLDER) and _UNIT.search(name):
                 names.add(name)
         return sorted(names)
 

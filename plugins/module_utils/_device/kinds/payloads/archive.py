@@ -22,7 +22,7 @@ import tarfile
 import typing as t
 
 from ...base.errors import OtaError
-from ...system import command, durable, units
+from ...system import durable, units
 from ...system.files import hashing
 from ...system.files.descriptors import Files
 from ...system.files.paths import resolve, unsafe_owner
@@ -153,6 +153,7 @@ class Installer(Base):
             device.sync(self.base)
             self.log("%s -> %s" % (self.link, device.readlink(self.link)))
         self.activate()
+        self.restart()
 
     def _open(self) -> tarfile.TarFile:
         return tarfile.open(self.files[self.payload["files"][0]["sha256"]], encoding="utf-8")
@@ -216,13 +217,26 @@ class Installer(Base):
             self._own(directory, argv)
 
     def activate(self) -> None:
-        """Run the release's own command in the directory the link points to now, then restart its units."""
+        """Run the release's own command in the directory the link points to now."""
         argv = self.payload.get("activate")
         directory = self._current()
         if argv and directory:
             self._own(directory, argv)
-        if self.layout.is_real:
-            units.restart(self.payload.get("units", []))
+
+    def brings_unit(self, name: str) -> bool:
+        """Whether a member is called so, or the program that activates the release speaks of it."""
+        wanted = {name, units.template(name)}
+        if any(os.path.basename(entry["path"]) in wanted for entry in self.payload["members"]):
+            return True
+        program = (self.payload.get("activate") or [""])[0]
+        try:
+            with self._open() as archive:
+                found = next((info for info in archive if normal(info.name) == program and info.isfile()), None)
+                content = archive.extractfile(found) if found else None
+                text = content.read() if content else b""
+        except (OSError, tarfile.TarError):
+            return False
+        return any(one.encode() in text for one in wanted)
 
     def _current(self) -> str | None:
         """The directory that the link leads to, if it is one of ours."""
@@ -237,7 +251,7 @@ class Installer(Base):
         environment = {"FLEET_OTA_ROOT": self.layout.root, "FLEET_OTA_IDENTITY": self.layout.file("identity.json")}
         folder = self.layout.real(directory)
         program = os.path.join(folder, argv[0])  # an absolute argv[0] stays itself
-        result = command.run([program, *argv[1:]], cwd=folder, environment=environment, timeout=120)
+        result = self.run([program, *argv[1:]], cwd=folder, environment=environment, timeout=120)
         if result.rc != 0:
             raise OtaError("INSTALL", "%s failed with %d: %s" % (" ".join(argv), result.rc, result.tail))
 

@@ -173,7 +173,7 @@ class Installer(_packages.PackageInstaller):
 
     def simulate(self) -> command.Result:
         """Let apt plan it."""
-        return self._apt("--simulate")
+        return command.run(self._call("--simulate"), timeout=300, environment=_ENVIRONMENT)
 
     def intrusion(self, simulated: command.Result) -> str | None:
         """What apt's plan names besides."""
@@ -238,7 +238,7 @@ class Installer(_packages.PackageInstaller):
         options = _PUT if not self._is_rebuilt() else (*_PUT, "--reinstall")
         held = command.run(["dpkg-query", "--show", "--showformat=${db:Status-Want} ${binary:Package}\\n"]).out
         _locks.release(LOCKS[1:])
-        result = self._apt(*options, timeout=None)
+        result = self.run(self._call(*options), timeout=None, environment=_ENVIRONMENT)
         names = {entry["package"] for entry in self.packages}
         kept = [words[1] for words in map(str.split, held.splitlines()) if words[:1] == ["hold"]]
         again = [name for name in kept if name.split(":")[0] in names]
@@ -270,9 +270,6 @@ class Installer(_packages.PackageInstaller):
             except FileNotFoundError:
                 continue
         return []
-
-    def _apt(self, *options: str, timeout: float | None = 300) -> command.Result:
-        return command.run(self._call(*options), timeout=timeout, environment=_ENVIRONMENT)
 
     def _call(self, *options: str) -> list[str]:
         files = self.linked("deb")

@@ -148,7 +148,7 @@ class Installer(_packages.PackageInstaller):
         return result
 
     def _rpm(self, *options: str) -> command.Result:
-        return command.run(self._call(*options), timeout=None)
+        return self.run(self._call(*options), timeout=None)
 
     def _call(self, *options: str) -> list[str]:
         argv = ["rpm", "--upgrade", "--oldpackage", "--replacepkgs", *options]

@@ -1,0 +1,55 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""Programs of a release, run so that what they leave behind outlives the engine and is known as theirs.
+
+On systemd each runs in a scope of its own: the end of the engine's unit ends none of the daemons that it started.
+Everywhere the environment names the change, so that a way back finds them.
+"""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from .. import background, command, processes
+from ..layout import Layout
+
+_SCOPE = "fleet-ota-started-%s-"
+#: The first thing that is said inside of the scope: without it systemd-run failed, and not the program.
+_INSIDE = "fleet-ota: inside"
+#: Seconds that daemons of a release which goes back have to end.
+PATIENCE = 20.0
+
+
+def run(
+    layout: Layout,
+    change: str,
+    argv: t.Sequence[str],
+    *,
+    timeout: float | None = 60,
+    cwd: str | None = None,
+    environment: t.Mapping[str, str] | None = None,
+) -> command.Result:
+    """Run ``argv`` for the change of that name; as :func:`command.run`. Without a name nothing is special."""
+    if not change:
+        return command.run(argv, timeout=timeout, cwd=cwd, environment=environment)
+    known = {**(environment or {}), processes.TOKEN: change}
+    if background.by_systemd(layout):
+        name = (_SCOPE % change) + os.urandom(3).hex() + ".scope"
+        scope = ["systemd-run", "--scope", "--quiet", "--collect", "--unit=" + name, "--description=%s" % argv[0]]
+        inside = ["/bin/sh", "-c", 'echo "%s" >&2; exec "$@"' % _INSIDE, "sh", *argv]
+        result = command.run([*scope, "--", *inside], timeout=timeout, cwd=cwd, environment=known)
+        before, mark, after = result.err.partition(_INSIDE + "\n")
+        if mark:
+            return result._replace(err=before + after)
+    return command.run(argv, timeout=timeout, cwd=cwd, environment=known)
+
+
+def end(change: str) -> list[str]:
+    """End all that runs on behalf of that change outside of units; what it was, for people."""
+    ended = processes.end(lambda: processes.of_change(change, _SCOPE % change), PATIENCE)
+    return ["%s (%d)" % (" ".join(process.argv), process.pid) for process in ended]

@@ -1,0 +1,88 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change without notice.
+
+"""Starting again what ran before and does not any more."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ...base.errors import OtaError
+from ...records.transaction import Transaction
+from ...system.units import ALIVE, Failures, Manager, Properties, instances
+from . import record as records
+from .record import Before, Record
+
+#: Seconds that all units together may take to start on a way back; health decides then.
+LONGEST_START = 600.0
+
+
+def start(transaction: Transaction, record: Record, *, forward: bool) -> Failures:
+    """Start what ran before and does not now, but for what the change itself ended for good, which is told.
+
+    Returns the reasons of units that do not start, by name.
+    """
+    failures: Failures = {}
+    for key, manager in records.managers().items():
+        before = record["units"].get(key, {})
+        try:
+            for _attempt in range(2):  # one that needs another may have been asked for too early
+                names = _missing(transaction, manager, before, forward)
+                if not names:
+                    break
+                transaction.log("starting again: %s" % ", ".join(names))
+                failed = manager.start(names, LONGEST_START)
+                if not failed:
+                    break
+            else:
+                failures.update(failed)
+        except OtaError as error:
+            if not key or key in records.managers():  # else the user's systemd ended with the session
+                records.tell(transaction, error.message)
+    return failures
+
+
+def concerned(transaction: Transaction, record: Record) -> set[str]:
+    """The units of the release, and what depends on them."""
+    names = [name for before in record["units"].values() for name in before]
+    mine = named(transaction, names)
+    return {name for before in record["units"].values() for name in records.related(mine, before)}
+
+
+def named(transaction: Transaction, known: t.Iterable[str]) -> list[str]:
+    """The units that the releases name or bring; of templates those instances that are ``known``."""
+    return instances(transaction.units or [], known)
+
+
+def _missing(transaction: Transaction, manager: Manager, before: t.Mapping[str, Before], forward: bool) -> list[str]:
+    loaded = manager.loaded()
+    alive = {name for name, unit in loaded.items() if unit.get("ActiveState") in ALIVE}
+    gone = [name for name in before if name not in alive]
+    names = []
+    for name, unit in manager.show(gone).items():
+        reason = _left_alone(unit, alive, before[name], forward)
+        if reason is None:
+            names.append(name)
+        elif reason:
+            records.tell(transaction, "%s ran before and does not now: %s" % (name, reason))
+    return names
+
+
+def _left_alone(unit: Properties, alive: set[str], before: Before, forward: bool) -> str | None:
+    """Why ``unit`` is not started again: None if it is, nothing if that is as it should be."""
+    if unit.get("LoadState") != "loaded":
+        return "its unit is %s" % unit.get("LoadState")
+    against = alive.intersection([*unit.get("Conflicts", "").split(), *unit.get("ConflictedBy", "").split()])
+    if against:
+        return "%s runs in its place" % ", ".join(sorted(against))
+    if forward and before["enabled"].startswith("enabled") and unit.get("UnitFileState") in ("disabled", "masked"):
+        return "it was disabled"
+    triggers = unit.get("TriggeredBy", "").split()
+    if any(name in alive and not name.endswith(".socket") for name in triggers):
+        return ""  # its timer starts it when it is due
+    if unit.get("BusName") and unit.get("UnitFileState") in ("static", ""):
+        return ""  # ends when nobody asks, and starts when somebody does
+    return "" if unit.get("RefuseManualStart") == "yes" else None
