@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import signal
@@ -24,8 +25,10 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Command(TypedDict):
-    """How a process was started, to start it again."""
+    """How a process was started, to start it again, and the files that hold its number."""
 
+    pid: int
+    unit: str
     exe: str
     argv: list[str]
     cwd: str
@@ -33,6 +36,7 @@ class Command(TypedDict):
     gid: int
     groups: list[int]
     environment: dict[str, str]
+    pidfiles: list[str]
 
 
 class Process(t.NamedTuple):
@@ -123,6 +127,8 @@ def how_started(process: Process) -> Command | None:
     except OSError:
         return None
     return {
+        "pid": process.pid,
+        "unit": process.unit,
         "exe": process.program,
         "argv": list(process.argv),
         "cwd": cwd,
@@ -130,7 +136,20 @@ def how_started(process: Process) -> Command | None:
         "gid": int(status["Gid"].split()[1]),
         "groups": [int(group) for group in status.get("Groups", "").split()],
         "environment": environment(process.pid),
+        "pidfiles": [path for path, pid in pidfiles().items() if pid == process.pid],
     }
+
+
+def pidfiles() -> dict[str, int]:
+    """The files below ``/run`` in which daemons keep their numbers."""
+    found = {}
+    for path in [*glob.glob("/run/*.pid"), *glob.glob("/run/*/*.pid")]:
+        try:
+            with open(path, "rb") as handle:
+                found[path] = int(handle.read(32))
+        except (OSError, ValueError):
+            continue
+    return found
 
 
 def of_change(token: str, scope: str) -> list[Process]:

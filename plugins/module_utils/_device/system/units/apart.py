@@ -18,7 +18,9 @@ import typing as t
 from .. import background, command, processes
 from ..layout import Layout
 
-_SCOPE = "fleet-ota-started-%s-"
+#: What the scopes of all changes begin with.
+PREFIX = "fleet-ota-started-"
+_SCOPE = PREFIX + "%s-"
 #: The first thing that is said inside of the scope: without it systemd-run failed, and not the program.
 _INSIDE = "fleet-ota: inside"
 #: Seconds that daemons of a release which goes back have to end.
