@@ -10,7 +10,6 @@ directions, units of users, daemons that no unit keeps.
 from __future__ import annotations
 
 import io
-import json
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -199,5 +198,9 @@ def test_what_a_release_starts_outlives_the_engine_and_is_its_own(site: Site) ->
     assert "node.service" in done["message"], done
     assert site.say(f"{ASK}; ps -p $(cat /run/app.pid) -o args=") == "3\n/bin/sleep 1000003"
     assert site.say("systemctl is-active ask.socket ask.service node asks.service | sort -u") == "active"
-    left = json.loads(site.say("cat /var/lib/fleet-ota/transaction.json"))
-    assert left["units"] == sorted(named)
+
+    reply = site.engine.call("rollback", wait=60)
+    assert reply["state"] == "unconfirmed", reply
+    assert site.engine.call("confirm", transaction=reply["transaction"])["outcome"] == "updated"
+    assert site.say(f"{ASK}; ps -p $(cat /run/app.pid) -o args=") == "2\n/bin/sleep 1000002"
+    assert site.say("systemctl is-active ask.socket ask.service node asks.service | sort -u") == "active"

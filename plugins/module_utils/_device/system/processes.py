@@ -118,8 +118,8 @@ def environment(pid: int) -> dict[str, str]:
     return dict(entry.partition("=")[::2] for entry in entries if "=" in entry)
 
 
-def how_started(process: Process) -> Command | None:
-    """What :func:`start` needs to have it again; None if it is gone."""
+def how_started(process: Process, numbers: t.Mapping[str, int]) -> Command | None:
+    """What is needed to have it again, with ``numbers`` of :func:`pidfiles`; None if it is gone."""
     try:
         with open("/proc/%d/status" % process.pid, encoding="utf-8", errors="replace") as handle:
             status = dict(line.partition(":")[::2] for line in handle)
@@ -136,7 +136,7 @@ def how_started(process: Process) -> Command | None:
         "gid": int(status["Gid"].split()[1]),
         "groups": [int(group) for group in status.get("Groups", "").split()],
         "environment": environment(process.pid),
-        "pidfiles": [path for path, pid in pidfiles().items() if pid == process.pid],
+        "pidfiles": [path for path, pid in numbers.items() if pid == process.pid],
     }
 
 

@@ -62,6 +62,7 @@ def _restore(transaction: Transaction) -> str:
     snapshot = snapshots.load(layout, transaction.id)
     snapshot.prove()  # before anything stops: what cannot be put back whole leaves the device as it runs
     leaving = releases.installers_of(transaction, releases.of_transaction(transaction))
+    back.end_started(transaction)  # also our own package manager, which has the locks
     for payload in leaving:
         payload.hold(PACKAGE_PATIENCE)  # one that installs packages right now is waited for
     for payload in leaving:

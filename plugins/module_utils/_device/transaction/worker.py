@@ -177,6 +177,7 @@ def _prepare_rollback(transaction: Transaction) -> None:
             payload.regenerate(source.left)
     for payload in releases.installers_of(transaction, document):
         payload.activate()
+        payload.restart()
     for unit, reason in back.bring_back(transaction, source).items():
         raise OtaError("HEALTH", "%s ran before and does not start: %s" % (unit, reason))
     _in_place(transaction, section)

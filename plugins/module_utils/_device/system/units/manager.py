@@ -24,6 +24,8 @@ Failures = t.Dict[str, str]
 
 #: States of a unit that runs, or is about to.
 ALIVE = ("active", "activating", "reloading", "refreshing")
+#: Which units end when a unit is stopped.
+DEPENDENTS = ("RequiredBy", "BoundBy", "ConsistsOf")
 #: Kinds of unit that a change of files concerns.
 KINDS = (".service", ".socket", ".timer", ".path", ".target")
 #: Seconds that a start or stop is waited for at most, whatever the unit says.
@@ -107,11 +109,11 @@ class Manager:
         raise OtaError("NO_SPACE" if full else "INSTALL", message % result.tail)
 
     def stop(self, names: t.Sequence[str], longest: float = LONGEST) -> Failures:
-        """Stop ``names`` and wait as long as they say; those that do not exist are no failure.
+        """Stop ``names`` and what depends on them, and wait as long as they say; one that does not exist is no failure.
 
         What systemd calls failed after that is forgotten.
         """
-        units = self._known(names)
+        units = self._with_dependents(self._known(names))
         if not units:
             return {}
         patience = self._patience(units, "TimeoutStopUSec", longest)
@@ -180,6 +182,16 @@ class Manager:
 
     def _known(self, names: t.Sequence[str]) -> dict[str, Properties]:
         return {name: unit for name, unit in self.show(names).items() if unit.get("LoadState") != "not-found"}
+
+    def _with_dependents(self, units: dict[str, Properties]) -> dict[str, Properties]:
+        """``units`` and those that run and that systemd stops with them: nobody waits for them otherwise."""
+        found, new = dict(units), units
+        while new:
+            names = {name for unit in new.values() for key in DEPENDENTS for name in unit.get(key, "").split()}
+            shown = self.show(sorted(names - set(found)))
+            new = {name: unit for name, unit in shown.items() if unit.get("ActiveState") in ALIVE}
+            found.update(new)
+        return found
 
     def _behind(self, sockets: t.Sequence[str]) -> list[str]:
         """The running services of those ``sockets``."""

@@ -29,16 +29,13 @@ def start(transaction: Transaction, record: Record, *, forward: bool) -> Failure
     for key, manager in records.managers().items():
         before = record["units"].get(key, {})
         try:
+            failed: Failures = {}
             for _attempt in range(2):  # one that needs another may have been asked for too early
                 names = _missing(transaction, manager, before, forward)
-                if not names:
-                    break
-                transaction.log("starting again: %s" % ", ".join(names))
+                if names:
+                    transaction.log("starting again: %s" % ", ".join(names))
                 failed = manager.start(names, LONGEST_START)
-                if not failed:
-                    break
-            else:
-                failures.update(failed)
+            failures.update(failed)
         except OtaError as error:
             if not key or key in records.managers():  # else the user's systemd ended with the session
                 records.tell(transaction, error.message)

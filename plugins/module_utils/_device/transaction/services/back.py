@@ -53,15 +53,21 @@ class Paths:
         return tree.covers(self._trees, os.path.realpath(path))
 
 
+def end_started(transaction: Transaction) -> None:
+    """End every program that the change started outside of units, package tools and daemons among them."""
+    with _told(transaction, "ending what the release started"):
+        records.forget(transaction)
+        ended = apart.end(transaction.id)
+        if ended:
+            transaction.log("ended: %s" % ", ".join(ended))
+
+
 def pause(transaction: Transaction, snapshot: snapshots.Base, changed: t.Collection[str] = ()) -> None:
     """End what the change started, and stop the units that it concerns, for as long as they say that this takes.
 
     ``changed`` are paths of which every process is concerned, also one that ran before (a rollback).
     """
-    with _told(transaction, "ending what the release started"):
-        ended = apart.end(transaction.id)
-        if ended:
-            transaction.log("ended: %s" % ", ".join(ended))
+    end_started(transaction)
     if not transaction.layout.is_real:
         return
     record = records.load(transaction)
@@ -90,7 +96,7 @@ def bring_back(transaction: Transaction, snapshot: snapshots.Base) -> Failures:
             _renew(transaction, record, key, manager, Paths(snapshot), since)
     if record is None:
         return {}
-    failures = {}
+    failures: Failures = {}
     with _told(transaction, "starting what ran before"):
         mine = again.concerned(transaction, record)
         if not records.is_this_boot(record):  # a boot starts what is enabled by itself

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import collections
 import os
-import time
+import sys
 import typing as t
 
 from ...records import releases
@@ -21,8 +21,25 @@ from ...system.units import apart
 from . import record as records
 from .record import Record
 
-#: Seconds that a program may take until it is there under its own name.
-_APPEARS = 5.0
+#: Starts a program in the background as it was, says its number, and ends: a program of its own, for a daemon's rights
+#: are given up before it runs. Arguments: user, group, other groups, names of its environment, program, its arguments.
+_SPAWN = """
+import os, sys
+uid, gid, groups, names, program, *argv = sys.argv[1:]
+kept = {name: os.environ[name] for name in names.split() if name in os.environ}
+pid = os.fork()
+if pid:
+    print(pid)
+else:
+    os.setsid()
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(null, number)
+    os.setgroups([int(group) for group in groups.split()])
+    os.setgid(int(gid))
+    os.setuid(int(uid))
+    os.execve(program, argv, kept)
+"""
 
 
 def gone(record: Record) -> list[Command]:
@@ -53,35 +70,22 @@ def start_again(transaction: Transaction, record: Record, concerned: t.Callable[
 
 
 def _start(transaction: Transaction, daemon: Command) -> None:
-    ids = ["--reuid=%d" % daemon["uid"], "--regid=%d" % daemon["gid"]]
-    groups = ",".join(map(str, daemon["groups"]))
-    ids.append("--groups=" + groups if groups else "--clear-groups")
-    name = daemon["argv"][0]
-    program = name if os.path.realpath(name) == daemon["exe"] and os.path.isabs(name) else daemon["exe"]
-    argv = ["setpriv", *ids, "--", "setsid", "--fork", program, *daemon["argv"][1:]]
+    text = "%s ran before without a unit" % " ".join(daemon["argv"])
+    if not os.access(daemon["exe"], os.X_OK):
+        records.tell(transaction, "%s and does not start: %s is not there" % (text, daemon["exe"]))
+        return
+    names = " ".join([*daemon["environment"], processes.TOKEN])
+    rights = [str(daemon["uid"]), str(daemon["gid"]), " ".join(map(str, daemon["groups"]))]
+    argv = [sys.executable, "-I", "-S", "-c", _SPAWN, *rights, names, daemon["exe"], *daemon["argv"]]
     cwd = daemon["cwd"] if os.path.isdir(daemon["cwd"]) else "/"
     result = apart.run(transaction.layout, transaction.id, argv, cwd=cwd, environment=daemon["environment"])
-    text = "%s ran before without a unit" % " ".join(daemon["argv"])
     if result.rc != 0:
         records.tell(transaction, "%s and does not start: %s" % (text, result.tail))
         return
-    pid = _number(daemon)
-    transaction.log("%s, and was started again as %s" % (text, pid))
-    for path in daemon["pidfiles"] if pid else []:
+    transaction.log("%s, and was started again as %s" % (text, result.out.strip()))
+    for path in daemon["pidfiles"]:
         with open(path, "w", encoding="ascii") as handle:
-            handle.write("%d\n" % pid)
-
-
-def _number(daemon: Command) -> int:
-    """The number of the process that took the daemon's place; 0 if it is not there."""
-    end = time.monotonic() + _APPEARS
-    while time.monotonic() < end:
-        for process in processes.everything():
-            if process.argv[1:] == tuple(daemon["argv"][1:]) and process.program == daemon["exe"]:
-                if process.unit.startswith(apart.PREFIX) or not process.unit:
-                    return process.pid
-        time.sleep(0.05)
-    return 0
+            handle.write(result.out)
 
 
 def _files(daemon: Command) -> t.Iterator[str]:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import typing as t
 
@@ -18,11 +19,11 @@ from ...system import command, durable, processes
 from ...system.boot import boot_id, clock
 from ...system.processes import Command, Process
 from ...system.units import ALIVE, Manager, Properties
+from ...system.units.manager import DEPENDENTS
 
 #: Units of the engine, of logins, and of connections: they come and go with something else.
 _PASSING = re.compile(r"^(fleet-ota-|user@|user-runtime-dir@|session-|run-[pru]?\d)")
 _USER = re.compile(r"^user@(\d+)\.service$")
-_DEPENDENTS = ("RequiredBy", "BoundBy", "ConsistsOf")
 
 
 class Before(TypedDict):
@@ -61,7 +62,9 @@ def take(transaction: Transaction) -> None:
             if not key and transaction.units:
                 raise
             transaction.log("what runs is not known: %s" % error.message)
-    found = (processes.how_started(one) for one in processes.everything() if is_daemon(one))
+    numbers, own = processes.pidfiles(), transaction.layout.state
+    daemons = [one for one in processes.everything() if is_daemon(one) and own not in one.argv]  # not the engine
+    found = (processes.how_started(one, numbers) for one in daemons)
     record["daemons"] = [one for one in found if one is not None]
     durable.write_json(_path(transaction), record)
 
@@ -87,10 +90,20 @@ def tell(transaction: Transaction, text: str) -> None:
     record = load(transaction)
     if record is not None and text not in record["told"]:
         record["told"].append(text)
-        try:
-            durable.write_json(_path(transaction), record)
-        except OSError:  # no room: the log of this attempt has it, or nothing has
-            return
+        _save(transaction, record)
+
+
+def forget(transaction: Transaction) -> None:
+    """Tell anew: what was told of the way there does not hold on the way back."""
+    record = load(transaction)
+    if record is not None and record["told"]:
+        record["told"] = []
+        _save(transaction, record)
+
+
+def _save(transaction: Transaction, record: Record) -> None:
+    with contextlib.suppress(OtaError, OSError):  # no room: the transaction's log may have it
+        durable.write_json(_path(transaction), record)
 
 
 def told(transaction: Transaction) -> str:
@@ -104,13 +117,11 @@ def managers() -> dict[str, Manager]:
     if not command.has_systemd():
         return {}
     found = {"": Manager()}
-    try:
+    with contextlib.suppress(OtaError, OSError):  # it is asked again for what is needed, and told there
         for name, unit in Manager().loaded().items():
             user = _USER.match(name)
             if user and unit.get("ActiveState") == "active":
                 found[user.group(1)] = Manager(int(user.group(1)))
-    except OtaError:  # it is asked again for what is needed, and told there
-        return found
     return found
 
 
@@ -135,7 +146,7 @@ def _running(loaded: t.Mapping[str, Properties]) -> dict[str, Before]:
         name: {
             "invocation": unit.get("InvocationID", ""),
             "enabled": unit.get("UnitFileState", ""),
-            "dependents": sorted({other for key in _DEPENDENTS for other in unit.get(key, "").split()}),
+            "dependents": sorted({other for key in DEPENDENTS for other in unit.get(key, "").split()}),
         }
         for name, unit in loaded.items()
         if unit.get("ActiveState") in ALIVE and not _PASSING.match(name) and not _is_passing(unit)
