@@ -28,6 +28,7 @@ class Command(TypedDict):
     """How a process was started, to start it again, and the files that hold its number."""
 
     pid: int
+    started: float
     unit: str
     exe: str
     argv: list[str]
@@ -82,7 +83,7 @@ def outdated(process: Process) -> set[str]:
         return set()
     mapped = {words[5] for words in lines if len(words) == 6 and "x" in words[1] and words[5].startswith("/")}
     paths = {path[: -len(_DELETED)] for path in mapped if path.endswith(_DELETED)}
-    began = time.time() - (clock() - process.started)
+    began = time.time() - (clock() - process.started) + 2 / _TICKS  # its start is known to a tick
     for path in process.files - {process.program}:
         try:
             if os.stat(path).st_ctime > began:
@@ -128,6 +129,7 @@ def how_started(process: Process, numbers: t.Mapping[str, int]) -> Command | Non
         return None
     return {
         "pid": process.pid,
+        "started": process.started,
         "unit": process.unit,
         "exe": process.program,
         "argv": list(process.argv),

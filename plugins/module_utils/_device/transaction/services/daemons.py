@@ -11,16 +11,20 @@ from __future__ import annotations
 import collections
 import os
 import sys
+import time
 import typing as t
 
+from ...documents.release import Document
 from ...records import releases
 from ...records.transaction import Transaction
 from ...system import processes
-from ...system.processes import Command
+from ...system.processes import Command, Process
 from ...system.units import apart
 from . import record as records
 from .record import Record
 
+#: Seconds that a daemon of before may take to end, once it was told to.
+DRAINS = 30.0
 #: Starts a program in the background as it was, says its number, and ends: a program of its own, for a daemon's rights
 #: are given up before it runs. Arguments: user, group, other groups, names of its environment, program, its arguments.
 _SPAWN = """
@@ -54,6 +58,39 @@ def gone(record: Record) -> list[Command]:
     return left
 
 
+def wait_for_old(transaction: Transaction, record: Record, document: Document | None) -> None:
+    """Wait until daemons of before that were told to end have done so: one that drains proves nothing of the new ones.
+
+    Which they are: those that the release before started, run from its directory, or run files that were replaced.
+    """
+    payloads = t.cast("list[t.Mapping[str, object]]", document["payloads"] if document else [])
+    places = tuple("%s/" % one["destination"] for one in payloads if "destination" in one)
+    scope = apart.PREFIX + (transaction.before["transaction"] if transaction.before else " ")
+    stops = any("deactivate" in payload for payload in payloads)
+    old = {(one["pid"], one["started"]): one for one in record["daemons"]}
+
+    def is_old(process: Process) -> bool:
+        daemon = old.get((process.pid, process.started))
+        if daemon is None:
+            return False
+        ours = process.unit.startswith(scope) or any(
+            path.startswith(places) for path in (*_files(daemon), daemon["cwd"])
+        )
+        return (stops and ours) or bool(processes.outdated(process) & process.files)
+
+    end = time.monotonic() + DRAINS
+    while True:
+        left = [
+            "%s (%d)" % (" ".join(process.argv), process.pid) for process in processes.everything() if is_old(process)
+        ]
+        if not left:
+            return
+        if time.monotonic() > end:
+            records.tell(transaction, "runs on from what was there before: %s" % ", ".join(left))
+            return
+        time.sleep(0.2)
+
+
 def start_again(transaction: Transaction, record: Record, concerned: t.Callable[[str], bool]) -> None:
     """Start those that the change ended: they run a file which is ``concerned``, or scripts of packages started them.
 
@@ -62,7 +99,7 @@ def start_again(transaction: Transaction, record: Record, concerned: t.Callable[
     if not records.is_this_boot(record):
         return
     before = releases.confirmed(transaction.layout, transaction.before)
-    has_command = any("activate" in payload for payload in (before or {"payloads": []})["payloads"])
+    has_command = any("activate" in payload for payload in (before["payloads"] if before else []))
     for daemon in gone(record):
         ours = daemon["unit"].startswith(apart.PREFIX) and not has_command
         if ours or any(map(concerned, _files(daemon))):

@@ -13,6 +13,7 @@ import time
 from ...base.errors import OtaError
 from ...documents import release
 from ...kinds.checks import Check, Measured, Section
+from ...records import releases
 from ...records.transaction import Transaction
 from ...system.units import ALIVE, Manager, instances
 from . import again, daemons
@@ -38,6 +39,7 @@ def resume(transaction: Transaction) -> None:
         if name in mine:
             raise OtaError("HEALTH", "%s ran before and does not start: %s" % (name, reason))
         records.tell(transaction, "%s ran before and does not start: %s" % (name, reason))
+    daemons.wait_for_old(transaction, record, releases.of_transaction(transaction))
     for daemon in daemons.gone(record):
         transaction.log("%s ran before without a unit and does not now" % " ".join(daemon["argv"]))
 

@@ -1,0 +1,209 @@
+# Copyright: (c) 2026, fleet.ota contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What ran before a change: which of it is started again and which is not, and daemons of a release on a directory."""
+
+from __future__ import annotations
+
+import os
+import signal
+import typing as t
+
+import pytest
+from ansible_collections.fleet.ota.plugins.module_utils._device.base.errors import OtaError
+from ansible_collections.fleet.ota.plugins.module_utils._device.kinds import checks, payloads
+from ansible_collections.fleet.ota.plugins.module_utils._device.kinds.checks import unit as unit_check
+from ansible_collections.fleet.ota.plugins.module_utils._device.kinds.payloads import _packages
+from ansible_collections.fleet.ota.plugins.module_utils._device.system import command, processes, units
+from ansible_collections.fleet.ota.plugins.module_utils._device.system.layout import Layout
+from ansible_collections.fleet.ota.plugins.module_utils._device.system.processes import Process
+from ansible_collections.fleet.ota.plugins.module_utils._device.transaction.services import (
+    again,
+    daemons,
+    names,
+    record,
+)
+
+from ..conftest import Device, Publisher
+from .test_transaction import apply, update
+
+BEFORE: record.Before = {"invocation": "i1", "enabled": "enabled", "dependents": []}
+
+
+@pytest.mark.parametrize(
+    ("changes", "forward", "reason"),
+    [
+        ({}, True, None),
+        ({"LoadState": "not-found"}, False, "its unit is not-found"),
+        ({"Conflicts": "shutdown.target new.service"}, True, "new.service runs in its place"),
+        ({"ConflictedBy": "new.service"}, False, "new.service runs in its place"),
+        ({"UnitFileState": "disabled"}, True, "it was disabled"),
+        ({"UnitFileState": "disabled"}, False, None),  # by a release that is gone
+        ({"TriggeredBy": "tick.timer"}, False, ""),
+        ({"TriggeredBy": "ask.socket"}, False, None),
+        ({"TriggeredBy": "dead.timer"}, False, None),
+        ({"BusName": "org.example", "UnitFileState": "static"}, False, ""),
+        ({"BusName": "org.example", "UnitFileState": "enabled"}, False, None),
+        ({"RefuseManualStart": "yes"}, False, ""),
+    ],
+)
+def test_what_is_started_again(changes: dict[str, str], forward: bool, reason: str | None) -> None:
+    alive = {"new.service", "tick.timer", "ask.socket"}
+    assert again._left_alone({"LoadState": "loaded", **changes}, alive, BEFORE, forward) == reason
+
+
+def test_dependents_of_dependents_are_related() -> None:
+    before = {name: {**BEFORE, "dependents": [other]} for name, other in (("a", "b"), ("b", "c"), ("c", "a"))}
+    before["z"] = {**BEFORE, "dependents": ["a"]}
+    assert record.related(["a"], t.cast("dict[str, record.Before]", before)) == {"a", "b", "c"}
+
+
+def test_what_comes_and_goes_by_itself_is_not_recorded() -> None:
+    loaded = {
+        "gw.service": {"ActiveState": "active", "RequiredBy": "b.service", "ConsistsOf": "a.service"},
+        "broken.service": {"ActiveState": "activating", "Type": "simple"},
+        "apt-daily.service": {"ActiveState": "activating", "Type": "oneshot"},
+        "kept.service": {"ActiveState": "active", "Type": "oneshot"},
+        "off.service": {"ActiveState": "inactive"},
+        "ssh@7-peer.service": {"ActiveState": "active", "TriggeredBy": "ssh.socket"},
+        "fleet-ota-worker-1.service": {"ActiveState": "active"},
+        "user@0.service": {"ActiveState": "active"},
+    }
+    found = record._running({name: {"Id": name, **unit} for name, unit in loaded.items()})
+    assert sorted(found) == ["broken.service", "gw.service", "kept.service"]
+    assert found["gw.service"]["dependents"] == ["a.service", "b.service"]
+
+
+def process(pid: int, *argv: str, parent: int = 1, unit: str = "") -> Process:
+    return Process(pid, 1.0, parent, 0, argv[0], argv, None, unit)
+
+
+def test_a_daemon_is_gone_when_fewer_of_its_kind_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [process(9, "/bin/d", "1"), process(8, "/bin/d", "2", unit="d.service"), process(7, "/bin/d", "3", parent=5)]
+    monkeypatch.setattr(processes, "everything", lambda: now)
+    kept = [{"argv": ["/bin/d", number]} for number in ("1", "1", "2", "3")]
+    gone = daemons.gone(t.cast("record.Record", {"daemons": kept}))
+    assert [one["argv"][1] for one in gone] == ["1", "2", "3"]
+
+
+@pytest.fixture()
+def known(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, str]]:
+    """Units that the machine has."""
+    states: dict[str, dict[str, str]] = {}
+    monkeypatch.setattr(command, "has_systemd", lambda: True)
+    absent = {"LoadState": "not-found"}
+    monkeypatch.setattr(units.Manager, "show", lambda self, names: {name: states.get(name, absent) for name in names})
+    return states
+
+
+class Payload(payloads.Base):
+    """A payload that brings ``its.service``."""
+
+    def brings_unit(self, name: str) -> bool:
+        return name == "its.service"
+
+
+@pytest.mark.parametrize(
+    ("unit", "state", "word"),
+    [
+        ("here.service", "loaded", None),
+        ("its.service", "not-found", None),
+        ("made@one.service", "not-found", None),
+        ("none.service", "not-found", "neither this device nor the release has unit none.service"),
+        ("off.service", "masked", "unit off.service of payload app is masked"),
+        ("its.service", "masked", None),
+    ],
+)
+def test_a_named_unit_that_nobody_has_is_refused(
+    known: dict[str, dict[str, str]], unit: str, state: str, word: str | None
+) -> None:
+    known[unit] = {"LoadState": state}
+    payload = t.cast("payloads.Payload", {"name": "app", "type": "archive", "units": [unit]})
+    several = [Payload(Layout("/"), t.cast("payloads.Release", {}), payload, print)]
+    touched = {"/etc/systemd/system/made@.service"}
+    if word is None:
+        names.require_known(Layout("/"), several, touched)
+        return
+    with pytest.raises(OtaError, match=word) as caught:
+        names.require_known(Layout("/"), several, touched)
+    assert caught.value.code == "REQUIREMENT"
+
+
+@pytest.mark.parametrize(
+    ("changes", "renewed", "reason"),
+    [
+        ({}, False, None),
+        ({}, True, "still runs the process of before"),
+        ({"InvocationID": "new"}, True, None),
+        ({"ActiveState": "deactivating"}, False, "deactivating"),
+        ({"LoadState": "masked"}, False, "masked"),
+    ],
+)
+def test_a_unit_counts_only_in_a_run_of_this_change(
+    known: dict[str, dict[str, str]], changes: dict[str, str], renewed: bool, reason: str | None
+) -> None:
+    known["gw.service"] = {"LoadState": "loaded", "ActiveState": "active", "InvocationID": "old", **changes}
+    check = {"unit": "gw.service", "renewed": renewed}
+    context = checks.Context(True, {"invocation": "old"})
+    if reason is None:
+        assert unit_check.look(check, context)["invocation"]
+        return
+    with pytest.raises(checks.Unhealthy, match=reason):
+        unit_check.look(check, context)
+
+
+def test_what_policy_rc_d_denies_is_read() -> None:
+    text = "x\n/usr/sbin/policy-rc.d returned 101, not running 'restart app.service other'\ny"
+    assert _packages._DENIED.findall(text) == ["app.service other"]
+
+
+#: Starts a daemon that keeps its file open and writes it all the time, as a database does.
+START = """#!/bin/sh
+cd "$FLEET_OTA_ROOT"
+nohup sh -c 'exec 9>>srv/rows
+echo $$ >srv/new; mv srv/new srv/pid.%s
+while :; do echo %s >&9; sleep 0.02; done' >&2 &
+while ! test -e srv/pid.%s; do :; done
+"""
+STOP = """#!/bin/sh
+cd "$FLEET_OTA_ROOT/srv" && test -e pid.1 || exit 0
+kill $(cat pid.1)
+rm pid.1
+"""
+FAILING = {"passes": 1, "interval": 0.1, "timeout": 0.2, "checks": [{"name": "never", "type": "tcp", "port": 1}]}
+
+
+def writes(device: Device, version: int) -> bool:
+    """Whether the daemon of that release runs, and has the file open that is there."""
+    try:
+        return os.readlink("/proc/%s/fd/9" % device.read("srv/pid.%d" % version).strip()) == str(
+            device.root / "srv/rows"
+        )
+    except OSError:
+        return False
+
+
+def test_a_daemon_goes_with_its_release_and_no_file_goes_back_under_one(device: Device, publisher: Publisher) -> None:
+    (device.root / "srv").mkdir()
+    (device.root / "srv/rows").touch()
+    data = [{"path": "/srv/rows", "on_restore": "restore"}]
+    update(
+        device,
+        publisher,
+        1,
+        content={"bin/start": START.replace("%s", "1")},
+        payload={"activate": ["bin/start"]},
+        data=data,
+    )
+    try:
+        content = {"bin/start": START.replace("%s", "2"), "bin/stop": STOP}
+        both = {"activate": ["bin/start"], "deactivate": ["bin/stop"]}
+        publisher.release(2, content=content, payload=both, data=data, health=FAILING)
+        reply = apply(device, publisher)
+        assert reply["state"] == "restored", reply
+        assert (device.root / "srv/pid.2").exists()
+        assert not writes(device, 2)
+        assert writes(device, 1), "it is dead, or its file was replaced while it runs"
+    finally:
+        os.kill(int(device.read("srv/pid.1")), signal.SIGKILL)
