@@ -83,14 +83,15 @@ def _restore(transaction: Transaction) -> str:
     if remaining:  # what was stopped may have written until then; what is still different after this is not as before
         snapshot.restore(remaining)
         remaining = snapshot.remaining()
-    if remaining:
-        return "%d paths are not as before, first %s" % (len(remaining), ", ".join(remaining[:5]))
+    # Only now, and never again after it: what is put back under a service that runs is lost for it.
     for payload in releases.installers_of(transaction, releases.confirmed(layout, transaction.before)):
         _gently(transaction, payload.activate)
     back.bring_back(transaction, snapshot)
     if reboot.due_back(transaction):
         transaction.save(back_from=boot_id(), back_boots=transaction.boots)
         reboot.ask(layout, insist=True)  # proven after the boot, by the guard
+    if remaining:
+        return "%d paths are not as before, first %s" % (len(remaining), ", ".join(remaining[:5]))
     verdict = Health(layout, transaction.health_before or {}, Identity(layout).words).wait(transaction.baseline)
     transaction.save(health=verdict.checks)
     return "" if verdict.healthy else "the device is not as healthy as before: %s" % verdict.reason

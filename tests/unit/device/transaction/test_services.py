@@ -112,7 +112,7 @@ class Payload(payloads.Base):
         ("made@one.service", "not-found", None),
         ("none.service", "not-found", "neither this device nor the release has unit none.service"),
         ("off.service", "masked", "unit off.service of payload app is masked"),
-        ("its.service", "masked", None),
+        ("its.service", "masked", "unit its.service of payload app is masked"),
     ],
 )
 def test_a_named_unit_that_nobody_has_is_refused(

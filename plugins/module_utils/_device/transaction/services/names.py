@@ -31,12 +31,13 @@ def require_known(layout: Layout, several: t.Sequence[payloads.Base], touched: t
     asked = {unit: unit.replace("@.", "@x.") for unit, _name in named}
     states = Manager().show(sorted(set(asked.values())))
     for unit, name in sorted(named):
-        if {unit, template(unit)} & made or any(payload.brings_unit(unit) for payload in several):
-            continue
         state = states[asked[unit]].get("LoadState")
         if state == "masked":
             message = "unit %s of payload %s is masked on this device; unmask it, or leave it out of `units`"
             raise OtaError("REQUIREMENT", message % (unit, name))
-        if state == "not-found":
+        comes = state == "not-found" and (
+            {unit, template(unit)} & made or any(payload.brings_unit(unit) for payload in several)
+        )
+        if state == "not-found" and not comes:
             message = "neither this device nor the release has unit %s, which payload %s names; correct the name"
             raise OtaError("REQUIREMENT", message % (unit, name))
