@@ -43,9 +43,9 @@ systemctl start ask.socket
 systemctl restart node@front node@rear slow
 runuser -u edge -- env XDG_RUNTIME_DIR=/run/user/$(id -u edge) systemctl --user daemon-reload
 runuser -u edge -- env XDG_RUNTIME_DIR=/run/user/$(id -u edge) systemctl --user restart mine
-start-stop-daemon --stop --oknodo --pidfile /run/loose.pid
+start-stop-daemon --stop --oknodo --retry 9 --pidfile /run/loose.pid
 start-stop-daemon --start --background --make-pidfile --pidfile /run/loose.pid --exec /usr/lib/node/run -- loose
-start-stop-daemon --stop --oknodo --pidfile /run/plain.pid
+start-stop-daemon --stop --oknodo --retry 9 --pidfile /run/plain.pid
 start-stop-daemon --start --background --make-pidfile --pidfile /run/plain.pid --exec /bin/sleep -- 10000{0}
 """
 #: Takes its time to stop, as a database that flushes.

@@ -12,6 +12,7 @@ import glob
 import os
 import re
 import signal
+import stat
 import time
 import typing as t
 
@@ -25,7 +26,10 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Command(TypedDict):
-    """How a process was started, to start it again, and the files that hold its number."""
+    """How a process was started, to start it again, and the files that hold its number.
+
+    ``stale``: it ran replaced files already.
+    """
 
     pid: int
     started: float
@@ -38,6 +42,7 @@ class Command(TypedDict):
     groups: list[int]
     environment: dict[str, str]
     pidfiles: list[str]
+    stale: bool
 
 
 class Process(t.NamedTuple):
@@ -139,19 +144,39 @@ def how_started(process: Process, numbers: t.Mapping[str, int]) -> Command | Non
         "groups": [int(group) for group in status.get("Groups", "").split()],
         "environment": environment(process.pid),
         "pidfiles": [path for path, pid in numbers.items() if pid == process.pid],
+        "stale": bool(outdated(process) & process.files),
     }
 
 
 def pidfiles() -> dict[str, int]:
-    """The files below ``/run`` in which daemons keep their numbers."""
+    """The files below ``/run`` in which daemons keep their numbers, where only root can exchange them."""
     found = {}
     for path in [*glob.glob("/run/*.pid"), *glob.glob("/run/*/*.pid")]:
         try:
-            with open(path, "rb") as handle:
+            with open(_open_pidfile(path, os.O_RDONLY), "rb") as handle:
                 found[path] = int(handle.read(32))
         except (OSError, ValueError):
             continue
     return found
+
+
+def note_pid(path: str, pid: int) -> None:
+    """Have a file of :func:`pidfiles` hold another number; OSError if it is not that any more."""
+    with open(_open_pidfile(path, os.O_WRONLY), "wb") as handle:
+        handle.truncate()  # once it is known to be none other
+        handle.write(b"%d\n" % pid)
+
+
+def _open_pidfile(path: str, flags: int) -> int:
+    folder = os.lstat(os.path.dirname(path))
+    if folder.st_uid not in (0, os.geteuid()) or folder.st_mode & 0o022:
+        raise PermissionError("others than root can exchange %s" % path)
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+    info = os.fstat(descriptor)
+    if not stat.S_ISREG(info.st_mode) or info.st_nlink != 1:
+        os.close(descriptor)
+        raise PermissionError("%s is no file of its own" % path)
+    return descriptor
 
 
 def of_change(token: str, scope: str) -> list[Process]:

@@ -98,3 +98,26 @@ def test_a_program_of_a_release_is_known_by_its_environment(tmp_path: Path) -> N
     said = apart.run(layout, "a1", ["/bin/sh", "-c", "echo $FLEET_OTA_TRANSACTION $X"], environment={"X": "x"})
     assert said.out == "a1 x\n"
     assert apart.run(layout, "", ["/bin/sh", "-c", "echo :$FLEET_OTA_TRANSACTION"]).out == ":\n"
+
+
+def test_only_files_that_nobody_else_can_exchange_hold_numbers(tmp_path: Path) -> None:
+    path, victim = tmp_path / "app.pid", tmp_path / "victim"
+    victim.write_text("7")
+    path.write_text("1\n")
+    processes.note_pid(str(path), 42)
+    assert path.read_text() == "42\n"
+    path.unlink()
+    for plant in (
+        lambda: path.symlink_to(victim),
+        lambda: os.link(str(victim), str(path)),
+        lambda: os.mkfifo(str(path)),
+    ):
+        plant()
+        with pytest.raises(OSError):
+            processes.note_pid(str(path), 1)
+        path.unlink()
+    path.write_text("1")
+    tmp_path.chmod(0o777)
+    with pytest.raises(OSError):
+        processes.note_pid(str(path), 1)
+    assert (victim.read_text(), path.read_text()) == ("7", "1")

@@ -41,6 +41,8 @@ _SHOWN = (
     "ConditionTimestampMonotonic", "BusName",
 )
 # fmt: on
+#: Seconds for a call of a user's systemd, whatever its units say: no user holds up a way back.
+_USER_PATIENCE = 30.0
 _SPAN = re.compile(r"([0-9.]+) *(us|ms|s|min|h|d|w|month|y)\b")
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800, "month": 2.6e6, "y": 3.2e7}
 
@@ -210,8 +212,9 @@ class Manager:
         folder = "/run/user/%d" % self.uid
         environment = {"XDG_RUNTIME_DIR": folder, "DBUS_SESSION_BUS_ADDRESS": "unix:path=%s/bus" % folder}
         enter = functools.partial(become, self.uid)
+        patience = min(timeout, _USER_PATIENCE)
         return command.run(
-            ["systemctl", "--user", *arguments], timeout=timeout, environment=environment, enter=enter, cwd="/"
+            ["systemctl", "--user", *arguments], timeout=patience, environment=environment, enter=enter, cwd="/"
         )
 
 

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import os
 import sys
 import time
@@ -18,6 +19,7 @@ from ...documents.release import Document
 from ...records import releases
 from ...records.transaction import Transaction
 from ...system import processes
+from ...system.files.paths import unsafe_owner
 from ...system.processes import Command, Process
 from ...system.units import apart
 from . import record as records
@@ -67,7 +69,7 @@ def wait_for_old(transaction: Transaction, record: Record, document: Document | 
     places = tuple("%s/" % one["destination"] for one in payloads if "destination" in one)
     scope = apart.PREFIX + (transaction.before["transaction"] if transaction.before else " ")
     stops = any("deactivate" in payload for payload in payloads)
-    old = {(one["pid"], one["started"]): one for one in record["daemons"]}
+    old = {(one["pid"], one["started"]): one for one in record["daemons"] if not one["stale"]}
 
     def is_old(process: Process) -> bool:
         daemon = old.get((process.pid, process.started))
@@ -111,6 +113,10 @@ def _start(transaction: Transaction, daemon: Command) -> None:
     if not os.access(daemon["exe"], os.X_OK):
         records.tell(transaction, "%s and does not start: %s is not there" % (text, daemon["exe"]))
         return
+    owned = next((path for path in _files(daemon) if unsafe_owner(path)), None)
+    if owned and daemon["uid"] == 0:
+        records.tell(transaction, "%s and is not started: others than root can exchange %s" % (text, owned))
+        return
     names = " ".join([*daemon["environment"], processes.TOKEN])
     rights = [str(daemon["uid"]), str(daemon["gid"]), " ".join(map(str, daemon["groups"]))]
     argv = [sys.executable, "-I", "-S", "-c", _SPAWN, *rights, names, daemon["exe"], *daemon["argv"]]
@@ -121,8 +127,8 @@ def _start(transaction: Transaction, daemon: Command) -> None:
         return
     transaction.log("%s, and was started again as %s" % (text, result.out.strip()))
     for path in daemon["pidfiles"]:
-        with open(path, "w", encoding="ascii") as handle:
-            handle.write(result.out)
+        with contextlib.suppress(OSError, ValueError):
+            processes.note_pid(path, int(result.out))
 
 
 def _files(daemon: Command) -> t.Iterator[str]:
