@@ -96,7 +96,6 @@ class Transaction:
     rehearsed: dict[str, object] | None = None
     snapshot_kind: str | None = None
     units: list[str] | None = None
-    units_active: list[str] | None = None
     baseline: dict[str, Measured] | None = None
     health_before: Section | None = None
     expires: Moment | None = None

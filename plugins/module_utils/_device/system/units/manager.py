@@ -126,23 +126,15 @@ class Manager:
         return {name: "is still %s: %s" % (after[name]["ActiveState"], result.tail) for name in left}
 
     def start(self, names: t.Sequence[str], longest: float = LONGEST) -> Failures:
-        """Start ``names``, sockets before what they trigger, and wait as long as they say."""
-        units = self._known(names)
-        failures = {name: "there is no such unit" for name in names if name not in units}
-        sockets = [name for name in units if name.endswith(".socket")]
-        behind = self._behind(sockets)
-        if behind:  # systemd refuses to listen for a service that runs already
-            failures.update(self.stop(behind, longest))
-        rest = [name for name in units if name not in sockets]
-        for part in (sockets, [*rest, *(name for name in behind if name not in rest)]):
-            failures.update(self._ask("start", part, longest))
-        return failures
+        """Start ``names``, and wait as long as they say: the reasons of those that do not run, by name."""
+        return self._in_order("start", names, longest)
 
     def restart(self, names: t.Sequence[str], longest: float = LONGEST) -> Failures:
-        """Restart ``names``, or start them, and wait as long as they say.
+        """Restart ``names``, or start them; as :meth:`start`."""
+        return self._in_order("restart", names, longest)
 
-        Services behind a socket that is restarted too are stopped first: it listens before they start.
-        """
+    def _in_order(self, verb: str, names: t.Sequence[str], longest: float) -> Failures:
+        """Sockets before what they trigger: systemd refuses to listen for a service that runs already."""
         units = self._known(names)
         failures = {name: "there is no such unit" for name in names if name not in units}
         sockets = [name for name in units if name.endswith(".socket")]
@@ -151,7 +143,7 @@ class Manager:
             failures.update(self.stop(behind, longest))
         rest = [name for name in units if name not in sockets]
         for part in (sockets, [*rest, *(name for name in behind if name not in rest)]):
-            failures.update(self._ask("restart", part, longest))
+            failures.update(self._ask(verb, part, longest))
         return failures
 
     def _ask(self, verb: str, names: t.Sequence[str], longest: float) -> Failures:

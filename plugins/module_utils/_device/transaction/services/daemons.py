@@ -15,11 +15,12 @@ import sys
 import time
 import typing as t
 
+from ...base.errors import OtaError
 from ...documents.release import Document
 from ...records import releases
 from ...records.transaction import Transaction
 from ...system import processes
-from ...system.files.paths import unsafe_owner
+from ...system.files.paths import resolve, unsafe_owner
 from ...system.processes import Command, Process
 from ...system.units import apart
 from . import record as records
@@ -113,9 +114,9 @@ def _start(transaction: Transaction, daemon: Command) -> None:
     if not os.access(daemon["exe"], os.X_OK):
         records.tell(transaction, "%s and does not start: %s is not there" % (text, daemon["exe"]))
         return
-    owned = next((path for path in _files(daemon) if unsafe_owner(path)), None)
-    if owned and daemon["uid"] == 0:
-        records.tell(transaction, "%s and is not started: others than root can exchange %s" % (text, owned))
+    unsafe = [path for path in _files(daemon) if daemon["uid"] == 0 and not _is_roots(path)]
+    if unsafe:
+        records.tell(transaction, "%s and is not started: others than root can exchange %s" % (text, unsafe[0]))
         return
     names = " ".join([*daemon["environment"], processes.TOKEN])
     rights = [str(daemon["uid"]), str(daemon["gid"]), " ".join(map(str, daemon["groups"]))]
@@ -129,6 +130,14 @@ def _start(transaction: Transaction, daemon: Command) -> None:
     for path in daemon["pidfiles"]:
         with contextlib.suppress(OSError, ValueError):
             processes.note_pid(path, int(result.out))
+
+
+def _is_roots(path: str) -> bool:
+    """Whether nobody but root can exchange what is there."""
+    try:
+        return unsafe_owner(resolve(path)) is None
+    except OtaError:
+        return False
 
 
 def _files(daemon: Command) -> t.Iterator[str]:
