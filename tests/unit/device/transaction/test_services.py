@@ -203,7 +203,7 @@ def test_a_daemon_goes_with_its_release_and_no_file_goes_back_under_one(device: 
         reply = apply(device, publisher)
         assert reply["state"] == "restored", reply
         assert (device.root / "srv/pid.2").exists()
-        assert not writes(device, 2)
+        assert not os.path.exists("/proc/%s/fd/9" % device.read("srv/pid.2").strip()), "it still runs"
         assert writes(device, 1), "it is dead, or its file was replaced while it runs"
     finally:
         os.kill(int(device.read("srv/pid.1")), signal.SIGKILL)
