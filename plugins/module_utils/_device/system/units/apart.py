@@ -12,6 +12,7 @@ Everywhere the environment names the change, so that a way back finds them.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import typing as t
 
@@ -39,6 +40,8 @@ def run(
     """Run ``argv`` for the change of that name; as :func:`command.run`. Without a name nothing is special."""
     if not change:
         return command.run(argv, timeout=timeout, cwd=cwd, environment=environment)
+    with contextlib.suppress(OSError):  # on a whole machine it is looked for in any case
+        os.close(os.open(_marker(layout, change), os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600))
     known = {**(environment or {}), processes.TOKEN: change}
     if background.by_systemd(layout):
         name = (_SCOPE % change) + os.urandom(3).hex() + ".scope"
@@ -51,7 +54,16 @@ def run(
     return command.run(argv, timeout=timeout, cwd=cwd, environment=known)
 
 
-def end(change: str) -> list[str]:
-    """End all that runs on behalf of that change outside of units; what it was, for people."""
+def end(layout: Layout, change: str) -> list[str]:
+    """End all that runs on behalf of that change outside of units; what it was, for people.
+
+    A directory that plays a device shares its processes with others: they are looked at only if it started any.
+    """
+    if not layout.is_real and not os.path.exists(_marker(layout, change)):
+        return []
     ended = processes.end(lambda: processes.of_change(change, _SCOPE % change), PATIENCE)
     return ["%s (%d)" % (" ".join(process.argv), process.pid) for process in ended]
+
+
+def _marker(layout: Layout, change: str) -> str:
+    return layout.transaction(change, "started")

@@ -57,7 +57,7 @@ def end_started(transaction: Transaction) -> None:
     """End every program that the change started outside of units, package tools and daemons among them."""
     with _told(transaction, "ending what the release started"):
         records.forget(transaction)
-        ended = apart.end(transaction.id)
+        ended = apart.end(transaction.layout, transaction.id)
         if ended:
             transaction.log("ended: %s" % ", ".join(ended))
 
