@@ -6,12 +6,19 @@
 
 from __future__ import annotations
 
-import getpass
 import typing as t
 
 from ..plugin_utils._actions import options
 from ..plugin_utils._actions.base import Arguments, Result, named
-from ..plugin_utils._actions.controller import ControllerAction, here, key_place, passphrase, pinned_root, signing_ring
+from ..plugin_utils._actions.controller import (
+    ControllerAction,
+    here,
+    key_place,
+    passphrase,
+    pinned_root,
+    signing_ring,
+    user,
+)
 from ..plugin_utils._control.approvals import approval
 from ..plugin_utils._control.approvals.approval import Requester
 from ..plugin_utils._control.approvals.requests import ApprovalRequests
@@ -79,7 +86,7 @@ class ActionModule(ControllerAction):
     def _requester(self, arguments: Arguments) -> Requester:
         key = arguments["requested_by_key"]
         keyid = public(key_place(key), passphrase(arguments)).keyid if key else None
-        return Requester(arguments["requested_by"] or getpass.getuser(), keyid, arguments["remark"])
+        return Requester(arguments["requested_by"] or user(), keyid, arguments["remark"])
 
 
 def _told(cases: t.Sequence[t.Any], *, changed: bool) -> Result:

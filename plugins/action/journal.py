@@ -123,7 +123,7 @@ class ActionModule(ControllerAction):
         if state == "started" and "back_from" in (given.get("plan") or {}):
             state = "started back"
         wanted = {option: name for option, name in VARIABLES.get(state, {}).items() if option not in given}
-        values = {option: self.variable(name) for option, name in wanted.items()}
+        values = {option: self.value(option, name) for option, name in wanted.items()}
         if state in ("started", "reset") and "by" not in given:
             values["by"] = values.get("by") or self.variable("awx_user_name") or self.variable("tower_user_name")
         if state == "concluded" and "until_wave" in values:

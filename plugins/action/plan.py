@@ -6,12 +6,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import typing as t
 
 from ansible.inventory.manager import split_host_pattern
-from ansible.module_utils.common.validation import check_type_dict
 
 from ..plugin_utils._actions import known, options, settings
 from ..plugin_utils._actions.base import Arguments, Options, Result, named, plain
@@ -43,6 +41,10 @@ _STEERING: Options = {
 }
 #: Options that each host may have as a variable of its own, which the plan reads by itself.
 _PER_HOST = ("windows", "freezes", "expected_minutes", "back_minutes", "urgent")
+#: Variables that hold for the whole rollout.
+_ONE_FOR_ALL = named(
+    "waves", "limits", "conditions", "soak", "order", "together", "budget", "journal_dir", *options.RELEASE_NAMES
+)
 _TLS = {"ca": "fleet_ota_tls_ca", "certificate": "fleet_ota_tls_certificate", "key": "fleet_ota_tls_key"}
 #: What makes a pattern or a template of a host's name, beside what :func:`split_host_pattern` takes apart.
 _MARKS = ("*", "?", "[", "{{", "{%", "{#")
@@ -95,9 +97,6 @@ class ActionModule(ControllerAction):
                 values.pop(option, None)
         soak = self.variable("fleet_ota_soak")
         conditions = values.get("conditions", {})
-        if isinstance(conditions, str):  # of a survey, or of -e name=value; what is no mapping is left to the validator
-            with contextlib.suppress(TypeError):
-                conditions = check_type_dict(conditions)
         if "conditions" not in given and soak is not None and isinstance(conditions, dict):
             values["conditions"] = {"soak": soak, **conditions}
         tls = {option: self.variable(name) for option, name in _TLS.items()}
@@ -121,6 +120,10 @@ class ActionModule(ControllerAction):
             explain: list[t.Mapping[str, object]] = [*the_plan.placed()]
         else:
             known.require({host: self.inventory[host] for host in hosts if host in self.inventory})
+            given = self.__dict__["_given"]
+            settings.require_same(
+                hosts, self.inventory, [name for option, name in _ONE_FOR_ALL.items() if option not in given]
+            )
             bundle = Bundle.load(here(arguments["bundle"])) if arguments["bundle"] else fetched(arguments)
             _insist_on_names(hosts)
             if arguments["info"] is None:

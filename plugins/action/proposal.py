@@ -6,12 +6,11 @@
 
 from __future__ import annotations
 
-import getpass
 import typing as t
 
 from ..plugin_utils._actions import options
 from ..plugin_utils._actions.base import Arguments, Result, named
-from ..plugin_utils._actions.controller import ControllerAction, here, pinned_root, signing_ring
+from ..plugin_utils._actions.controller import ControllerAction, here, pinned_root, signing_ring, user
 from ..plugin_utils._control.base import libraries
 from ..plugin_utils._control.base.errors import RepositoryError
 from ..plugin_utils._control.repository.proposals.proposals import Proposals
@@ -110,4 +109,4 @@ class ActionModule(ControllerAction):
 
 
 def _by(arguments: Arguments) -> str:
-    return str(arguments["by"] or getpass.getuser())
+    return str(arguments["by"] or user())

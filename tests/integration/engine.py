@@ -45,17 +45,17 @@ class Engine:
 
     call_timeout = 120.0  #: seconds that a call may take
 
-    def __init__(self, device: Device) -> None:
-        self.device = device
+    def __init__(self, device: Device, state: str = STATE) -> None:
+        self.device, self.state = device, state
         #: More options for ssh, for example a shared connection.
         self.ssh_options: list[str] = []
-        self._path = f"{STATE}/engine/{program().digest}.pyz"
+        #: The program, as a shell reads it.
+        self._path = shlex.quote(f"{state}/engine/{program().digest}.pyz")
 
     def install(self) -> None:
         """Put the program where it belongs."""
-        folder = self._path.rpartition("/")[0]
         receive = f"exec python3 -I -S -B -c {shlex.quote(RECEIVE)} {self._path}"
-        self._ssh(f"umask 077; mkdir -p {folder}; {receive}", program().content)
+        self._ssh(f"umask 077; mkdir -p {shlex.quote(self.state)}/engine; {receive}", program().content)
 
     def start(self, verb: str, data: bytes = b"", /, **request: Any) -> subprocess.Popen[bytes]:
         """Begin a call without waiting for its answer."""
@@ -64,7 +64,9 @@ class Engine:
         pipe = subprocess.PIPE
         process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
         assert process.stdin is not None
-        process.stdin.write(json.dumps({"v": 1, "verb": verb, **request}).encode() + b"\n" + data)
+        process.stdin.write(
+            json.dumps({"v": 1, "verb": verb, "state_dir": self.state, **request}).encode() + b"\n" + data
+        )
         process.stdin.close()
         process.stdin = None
         return process
@@ -111,7 +113,7 @@ class Engine:
     def transaction(self) -> Reply:
         """The device's own record, read from outside: also while the cable is out."""
         try:
-            path = self.device.root / STATE.lstrip("/") / "transaction.json"
+            path = self.device.root / self.state.lstrip("/") / "transaction.json"
             content: Reply = json.loads(path.read_text())
         except (OSError, LabError):  # none yet, or between two boots
             return {"state": "idle"}

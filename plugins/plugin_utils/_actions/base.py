@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import typing as t
 
 from ansible.errors import AnsibleValueOmittedError
@@ -78,8 +80,17 @@ class Action(ActionBase):
     def defaults(self, given: Arguments) -> Arguments:
         """What the host's variables say of options that are not ``given``."""
         wanted = {option: name for option, name in self.variables.items() if option not in given}
-        values = {option: self.variable(name) for option, name in wanted.items() if name in self.task_vars}
+        values = {option: self.value(option, name) for option, name in wanted.items() if name in self.task_vars}
         return {option: value for option, value in values.items() if value is not None}
+
+    def value(self, option: str, name: str) -> t.Any:
+        """:meth:`variable` for an option: a list or mapping may come as a text in JSON, as surveys send it."""
+        value = self.variable(name)
+        if self.argument_spec[option]["type"] in ("list", "dict") and isinstance(value, str):
+            if value.lstrip()[:1] in ("[", "{"):
+                with contextlib.suppress(ValueError):  # what cannot be read is left to the validator
+                    return json.loads(value)
+        return value
 
     def variable(self, name: str) -> t.Any:
         """The value of a variable of the task; None for one that is not set, empty or C(omit)."""

@@ -124,6 +124,14 @@ def pinned_root(arguments: Arguments, repository: pathlib.Path) -> bytes | None:
         raise TrustError(f"the trust root {path} cannot be read ({error.strerror})", code="TRUST_ROOT") from error
 
 
+def user() -> str:
+    """Who runs this, as a person would say it; a container may run under a number that has no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # OSError from Python 3.13 on
+        return f"uid {os.getuid()}"
+
+
 def request(arguments: Arguments) -> Request | None:
     """How the options :data:`options.PROPOSING` want a change to be proposed; None if it is not to be."""
     from .._control.repository.proposals.proposal import Request
@@ -134,7 +142,7 @@ def request(arguments: Arguments) -> Request | None:
     if days is not None and days < 1:
         raise ControlError(f"proposal_days: {days} is no time to sign in; give 1 or more", code="PROPOSAL")
     ends = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days) if days else None
-    return Request(arguments["requested_by"] or getpass.getuser(), arguments["title"], expires=ends)
+    return Request(arguments["requested_by"] or user(), arguments["title"], expires=ends)
 
 
 def _secret(arguments: Arguments, option: str, variable: str) -> bytes | None:

@@ -28,6 +28,20 @@ class Inventory(t.Mapping[str, t.Mapping[str, t.Any]]):
             self._known[name] = _Variables(self._hostvars[name])
         return self._known[name]
 
+    def same(self, hosts: t.Iterable[str], name: str) -> dict[str, list[str]]:
+        """The ``hosts`` by the value that they have of the variable ``name``, as text; "" for none.
+
+        Values without a template are compared as they are written: working out each would cost thousands of hosts a
+        second for each variable.
+        """
+        groups: dict[str, list[str]] = {}
+        for host in hosts:
+            variables = self.get(host, {})
+            written = getattr(getattr(variables, "_variables", variables), "_vars", {}).get(name)
+            value = written if written is not None and "{{" not in str(written) else variables.get(name)
+            groups.setdefault("" if value in (None, "") else str(plain(value)), []).append(host)
+        return groups
+
     def __iter__(self) -> t.Iterator[str]:
         return iter(self._hostvars)
 

@@ -14,7 +14,9 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from .._control.base.errors import PlanError
+from .._control.planning.text import some
 from . import options
+from .hostvars import Inventory
 
 _MOST = 10
 
@@ -37,6 +39,25 @@ def require(hosts: t.Iterable[str], inventory: t.Mapping[str, t.Mapping[str, t.A
         more = f"; and {len(problems) - _MOST} more" if len(problems) > _MOST else ""
         text = "; ".join(problems[:_MOST])
         raise PlanError(f"variables of devices cannot be used: {text}{more}", problems=problems)
+
+
+def require_same(hosts: t.Sequence[str], inventory: Inventory, names: t.Iterable[str]) -> None:
+    """Raise :class:`PlanError` for variables of the whole rollout (``names``) that its hosts have different values of.
+
+    One host is asked for them; what another host or its group says would be passed over in silence.
+    """
+    problems = []
+    for name in names:
+        groups = inventory.same(hosts, name)
+        if len(groups) > 1:
+            told = [f"{value or 'nothing'} ({some(named, 3)})" for value, named in list(groups.items())[:3]]
+            problems.append(f"{name} is {'; '.join(told)}")
+    if problems:
+        raise PlanError(
+            f"what holds for the whole rollout differs between its hosts: {'. '.join(problems)}. Give all of them one "
+            "value, or roll out to each group by itself (fleet_ota_hosts)",
+            problems=problems,
+        )
 
 
 def _values(variables: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

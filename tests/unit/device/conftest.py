@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.fleet.ota.plugins.module_utils._device.documents import release
-from ansible_collections.fleet.ota.plugins.module_utils._device.system import bytecode
+from ansible_collections.fleet.ota.plugins.module_utils._device.system import background, bytecode
 from ansible_collections.fleet.ota.plugins.plugin_utils._targets.engine import zipapp
 
 from .signing import Key, Repository
@@ -88,12 +88,13 @@ class Device:
             assert reply.get("missing") == [], reply
 
     def end(self) -> None:
-        """End a guard that still waits, so that no process outlives its test."""
+        """End a guard that still waits, with the process that would start it again: none outlives its test."""
         path = self.state / "transaction.json"
         found = json.loads(path.read_text()) if path.exists() else {}
         pid = found.get("guard_pid")
         if pid and found["id"].encode() in _arguments(pid):
-            os.kill(pid, signal.SIGKILL)
+            for one in reversed(background.family(pid)):
+                os.kill(one, signal.SIGKILL)
 
     def read(self, name: str) -> str:
         """A file of the device."""

@@ -19,14 +19,14 @@ import typing as t
 from ..base.errors import OtaError
 from ..base.protocol import Request
 from ..records.transaction import Transaction
-from ..system import durable, lock
+from ..system import kept, lock
 from ..system.boot import boot_id, clock
 from ..system.layout import Layout
 from . import witness
 
 #: How many earlier runs a device remembers.
 REMEMBERED = 32
-_LOCK = "lease.lock"
+_NAME, _LOCK = "lease.json", "lease.lock"
 
 
 class Part(t.NamedTuple):
@@ -139,7 +139,7 @@ def _busy(running: Transaction, current: Part) -> OtaError:
 
 def _parts(layout: Layout) -> list[Part]:
     """Who has the device, then who had it, newest first."""
-    lease = durable.read_json(layout.file("lease.json"))
+    lease = kept.read(layout, _NAME)
     if not lease:
         return []
     parts = [lease, *lease.get("before", [])]
@@ -150,4 +150,4 @@ def _parts(layout: Layout) -> list[Part]:
 
 def _write(layout: Layout, parts: t.Sequence[Part]) -> None:
     before = [part._asdict() for part in parts[1 : REMEMBERED + 1]]
-    durable.write_json(layout.file("lease.json"), dict(parts[0]._asdict(), before=before))
+    kept.write(layout, _NAME, dict(parts[0]._asdict(), before=before))

@@ -18,10 +18,11 @@ import typing as t
 
 from ..base.errors import OtaError
 from ..base.protocol import Checkpoint, Request
-from ..system import durable
+from ..system import kept
 from ..system.layout import Layout
 
 FORMAT = 1
+_NAME = "witness.json"
 #: Journals of which the last checkpoint is kept.
 MOST = 8
 KEYS = ("rollout", "size", "head", "journal", "since")
@@ -35,7 +36,7 @@ def chain(checkpoint: Checkpoint | None) -> str | None:
 
 def shown(layout: Layout) -> list[Checkpoint]:
     """The checkpoints that are kept, the newest last."""
-    return t.cast("list[Checkpoint]", durable.read_json(_path(layout), {}).get("kept", []))
+    return t.cast("list[Checkpoint]", (kept.read(layout, _NAME) or {}).get("kept", []))
 
 
 def require_newer(layout: Layout, request: Request) -> None:
@@ -63,7 +64,7 @@ def keep(layout: Layout, request: Request) -> None:
     before = shown(layout)
     after = [*(one for one in before if chain(one) != name), offered][-MOST:]
     if after != before:
-        durable.write_json(_path(layout), {"format": FORMAT, "kept": after})
+        kept.write(layout, _NAME, {"format": FORMAT, "kept": after})
 
 
 def _of(checkpoint: Checkpoint) -> Checkpoint:
@@ -74,7 +75,3 @@ def _of(checkpoint: Checkpoint) -> Checkpoint:
 def _size(checkpoint: Checkpoint | None) -> int:
     size = checkpoint.get("size") if checkpoint else None
     return size if isinstance(size, int) else 0
-
-
-def _path(layout: Layout) -> str:
-    return layout.file("witness.json")

@@ -13,10 +13,11 @@ import typing as t
 from ..base import schema
 from ..base.errors import OtaError
 from ..base.typed import TypedDict
-from ..system import durable
+from ..system import kept
 from ..system.layout import Layout
 
 FORMAT = 1
+NAME = "identity.json"
 _RULES: dict[str, schema.Rule] = {
     "format": schema.choice(FORMAT),
     "name": schema.text,
@@ -51,11 +52,16 @@ def parse(value: object) -> Document:
     return t.cast(Document, complete)
 
 
+def store(layout: Layout, document: Document) -> None:
+    """Keep it; durable when this returns."""
+    kept.write(layout, NAME, t.cast("t.Mapping[str, object]", document))
+
+
 class Identity:
     """The identity of an enrolled device."""
 
     def __init__(self, layout: Layout) -> None:
-        value = durable.read_json(layout.file("identity.json"))
+        value = kept.read(layout, NAME)
         if value is None:
             message = "this device has no identity (%s); enroll it first" % layout.file("identity.json")
             raise OtaError("NO_IDENTITY", message)

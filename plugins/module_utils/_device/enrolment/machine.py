@@ -21,7 +21,7 @@ import uuid
 from ..base.errors import OtaError
 from ..base.protocol import Expected
 from ..base.typed import TypedDict
-from ..system import durable, mounts
+from ..system import kept, mounts
 from ..system.layout import Layout
 
 FORMAT = 1
@@ -56,7 +56,7 @@ def machine(layout: Layout) -> str | None:
 
 def load(layout: Layout) -> Binding | None:
     """The binding; None on a device that an older engine enrolled."""
-    return t.cast("Binding | None", durable.read_json(layout.file("binding.json")))
+    return t.cast("Binding | None", kept.read(layout, "binding.json"))
 
 
 def renewed(layout: Layout, binding: Binding | None) -> Binding:
@@ -75,7 +75,7 @@ def instance(layout: Layout) -> str | None:
 
 def store(layout: Layout, binding: Binding) -> None:
     """Keep it; durable when this returns."""
-    durable.write_json(layout.file("binding.json"), binding)
+    kept.write(layout, "binding.json", t.cast("t.Mapping[str, object]", binding))
 
 
 def require_same(layout: Layout) -> None:

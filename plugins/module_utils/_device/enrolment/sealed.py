@@ -101,9 +101,9 @@ def load(layout: Layout) -> Settings | None:
     """
     try:
         value = durable.read_json(path(layout))
-    except ValueError as error:
+    except OtaError as error:
         message = "%s is damaged (%s); enroll the device again with admin rights"
-        raise OtaError("SEALED", message % (path(layout), error)) from error
+        raise OtaError("SEALED", message % (path(layout), error.message)) from error
     return None if value is None else parse(value)
 
 

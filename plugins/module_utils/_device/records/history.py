@@ -41,7 +41,8 @@ def path(layout: Layout) -> str:
 
 def last(layout: Layout) -> Record:
     """The newest whole record; empty if there is none."""
-    return t.cast(Record, durable.last_line(path(layout)) or {})
+    newest = durable.last_line(path(layout))
+    return t.cast(Record, newest) if isinstance(newest, dict) else {}
 
 
 def add(layout: Layout, record: Record) -> None:

@@ -15,15 +15,17 @@ first, as far as there are snapshots to get there.
 from __future__ import annotations
 
 import time
+import typing as t
 
 from ..base import protocol
 from ..base.errors import OtaError
 from ..base.typed import TypedDict
 from ..documents import release
-from ..system import durable
+from ..system import kept
 from ..system.layout import Layout
 
 FORMAT = 1
+_NAME = "installed.json"
 
 
 class Entry(protocol.Release, total=False):
@@ -70,9 +72,10 @@ class Memory:
     """``installed.json`` of one device; every change is durable when its method returns."""
 
     def __init__(self, layout: Layout) -> None:
-        self.path = layout.file("installed.json")
+        self.layout = layout
         empty: Document = {"format": FORMAT, "releases": {}, "rejected": {}}
-        self.value: Document = durable.read_json(self.path) or empty
+        found = kept.read(layout, _NAME, valid=_is_whole, lasting=True)
+        self.value: Document = t.cast(Document, found) if found else empty
 
     def of(self, name: str) -> Chain:
         """What is installed of the release name ``name``."""
@@ -151,10 +154,23 @@ class Memory:
     def reject(self, digest: str, code: str, message: str) -> None:
         """Never take this release again, unless a request says ``retry_rejected``."""
         self.value["rejected"][digest] = {"code": code, "message": message, "time": stamp()}
-        self._write()
+        self._write(cramped=True)
 
-    def _write(self) -> None:
-        durable.write_json(self.path, self.value)
+    def _write(self, *, cramped: bool = False) -> None:
+        kept.write(self.layout, _NAME, t.cast("t.Mapping[str, object]", self.value), cramped=cramped)
+
+
+def _is_whole(value: kept.Value) -> bool:
+    """Whether it can be what was written."""
+    chains, rejected = value.get("releases"), value.get("rejected")
+    return isinstance(rejected, dict) and isinstance(chains, dict) and all(map(_is_chain, chains.values()))
+
+
+def _is_chain(value: object) -> bool:
+    if not isinstance(value, dict) or not isinstance(value.get("counter"), int):
+        return False
+    entries = [value.get("current"), value.get("previous"), *(value.get("earlier") or [])]
+    return all(entry is None or (isinstance(entry, dict) and "digest" in entry) for entry in entries)
 
 
 def _entries(chain: list[Entry]) -> Chain:

@@ -8,6 +8,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
+import typing as t
+
 from ..base import protocol
 from ..base.errors import OtaError
 from ..documents import release
@@ -15,6 +20,11 @@ from ..kinds import payloads
 from ..system import durable
 from ..system.layout import Layout
 from .transaction import Transaction
+
+_DOCUMENT = re.compile(r"^[0-9a-f]{64}\.json\Z")
+_DAMAGED = (
+    "the release document %s is not as it was verified and has no sound copy; update this device to a newer release"
+)
 
 
 def of_transaction(transaction: Transaction) -> release.Document | None:
@@ -24,21 +34,45 @@ def of_transaction(transaction: Transaction) -> release.Document | None:
     """
     if transaction.kind == "rollback":
         return confirmed(transaction.layout, transaction.release)
-    return _read(transaction.folder("release.json"), transaction.release["digest"])
+    return _read(transaction.layout, transaction.folder("release.json"), transaction.release["digest"])
 
 
 def confirmed(layout: Layout, entry: protocol.Release | None) -> release.Document | None:
     """The document of a release that was confirmed here (``{"digest": ...}``), or None."""
-    return _read(layout.file("releases", entry["digest"] + ".json"), entry["digest"]) if entry else None
+    return _read(layout, layout.file("releases", entry["digest"] + ".json"), entry["digest"]) if entry else None
+
+
+def known(layout: Layout, entry: protocol.Release | None) -> release.Document | None:
+    """:func:`confirmed` where there is a way without the document: None also if it and its copy are damaged."""
+    with contextlib.suppress(OtaError):
+        return confirmed(layout, entry)
+    return None
+
+
+def store(transaction: Transaction, content: bytes) -> None:
+    """Keep the document of a transaction that begins, and a copy in case that one is damaged."""
+    durable.write(transaction.folder("release.json"), content)
+    durable.make_directory(transaction.layout.file("kept"))
+    durable.write(_copy(transaction.layout, transaction.release["digest"]), content)
+
+
+def prune(layout: Layout, digests: t.Collection[str]) -> None:
+    """Remove the documents that are not of ``digests``, and their copies."""
+    for folder in (layout.file("releases"), layout.file("kept")):
+        for file in os.listdir(folder) if os.path.isdir(folder) else []:
+            if _DOCUMENT.match(file) and file[:64] not in digests:
+                os.unlink(os.path.join(folder, file))
 
 
 def keep(transaction: Transaction) -> None:
     """Keep the document of a transaction that was confirmed."""
     layout = transaction.layout
-    with open(transaction.folder("release.json"), "rb") as handle:
-        content = handle.read()
+    digest = transaction.release["digest"]
+    content = _content(layout, transaction.folder("release.json"), digest)
+    if content is None:
+        raise OtaError("DAMAGED", _DAMAGED % transaction.folder("release.json"))
     durable.make_directory(layout.file("releases"))
-    durable.write(layout.file("releases", transaction.release["digest"] + ".json"), content)
+    durable.write(layout.file("releases", digest + ".json"), content)
 
 
 def installers_of(
@@ -52,12 +86,27 @@ def installers_of(
     return installers
 
 
-def _read(path: str, digest: str) -> release.Document | None:
-    try:
-        with open(path, "rb") as handle:
-            content = handle.read()
-    except FileNotFoundError:
-        return None
-    if release.digest(content) != digest:
-        raise OtaError("HASH_MISMATCH", "the release document %s was changed since it was verified" % path)
-    return release.parse(content)
+def _read(layout: Layout, path: str, digest: str) -> release.Document | None:
+    content = _content(layout, path, digest)
+    return None if content is None else release.parse(content)
+
+
+def _content(layout: Layout, path: str, digest: str) -> bytes | None:
+    """What was verified, of the file or its copy; None if there is neither, OtaError ``DAMAGED`` if none is whole."""
+    there = False
+    for file in (path, _copy(layout, digest)):
+        try:
+            with open(file, "rb") as handle:
+                content = handle.read()
+        except FileNotFoundError:
+            continue
+        if release.digest(content) == digest:
+            return content
+        there = True
+    if there:
+        raise OtaError("DAMAGED", _DAMAGED % path)
+    return None
+
+
+def _copy(layout: Layout, digest: str) -> str:
+    return layout.file("kept", digest + ".json")

@@ -25,13 +25,14 @@ from ..documents.data import Entry as DataEntry
 from ..enrolment import machine
 from ..kinds.checks import Finding, Measured, Section
 from ..kinds.interlocks import Entry as Interlock
-from ..system import durable
+from ..system import durable, kept, lock
 from ..system.boot import boot_id, clock
 from ..system.files.remove import remove_own
 from ..system.layout import Layout
 from . import history, installed
 
 FORMAT = 1
+_NAME = "transaction.json"
 #: What the engine names transactions and their snapshots; people name theirs otherwise.
 IDENTIFIER = re.compile(r"^[0-9a-f]{12}$")
 
@@ -106,6 +107,8 @@ class Transaction:
     health: dict[str, Finding] | None = None
     back_from: str | None = None
     back_boots: int | None = None
+    #: Why going back did not succeed so far; it is tried again.
+    trouble: str | None = None
     #: Whether everything that belongs to its end is done.
     tidied: bool | None = None
     #: Keys that this engine does not know: they stay in the file as they are.
@@ -115,11 +118,18 @@ class Transaction:
     def load(cls, layout: Layout) -> Transaction | None:
         """The device's transaction, or None if it never had one.
 
-        OtaError ``BUSY`` if another version of the engine wrote it in a form that this one does not know.
+        OtaError ``BUSY`` if another version of the engine wrote it in a form that this one does not know, ``DAMAGED``
+        if it is neither readable nor is there a copy of it that is.
         """
-        value: dict[str, t.Any] | None = durable.read_json(layout.file("transaction.json"))
+        try:
+            value = kept.read(layout, _NAME, valid=_is_whole, lasting=True)
+        except OtaError:
+            value = kept.read(layout, _NAME, valid=_is_foreign, lasting=True)
         if not value:
             return None
+        if kept.is_behind(layout, _NAME):
+            with contextlib.suppress(OtaError, OSError), lock.hold(layout):
+                kept.heal(layout, _NAME)
         if value.get("format") != FORMAT or value.get("state") not in list(State):
             message = "transaction %s is of another version of the engine (format %s, this one has %d): its own guard"
             raise OtaError("BUSY", (message + " settles it") % (value.get("id"), value.get("format"), FORMAT))
@@ -132,6 +142,7 @@ class Transaction:
         last = Transaction.load(self.layout)
         self.id = uuid.uuid4().hex[:12]
         durable.make_directory(self.layout.transaction(self.id))
+        kept.reserve(self.layout)
         self.instance, self.sequence = machine.instance(self.layout), (last.sequence if last else 0) + 1
         self.boot_id = self.counted = boot_id()
         self.engine = os.path.abspath(sys.argv[0])
@@ -161,15 +172,21 @@ class Transaction:
         OtaError ``ENGINE``, and nothing has changed, if the table of states has no such edge.
         """
         self.state.require(state)
-        if self.state is not State.IDLE:
-            self.witness()  # a run that was killed between the two writes below left this to us
+        if self.state is not State.IDLE and state is not State.RESTORING:
+            with contextlib.suppress(OSError):
+                self.witness()  # a run that was killed between the two writes below left this to us
         self._set(changes)
         self.state = state
         self.steps[state.value] = round(clock() - self.began, 3)
         if state is State.CHECKING:  # the change is in place: what a confirm's connection must be younger than
             self.in_place = {"boot": boot_id(), "clock": clock()}
-        self.save()
-        self.witness()
+        back = state not in _FORWARD  # a device without a byte left goes back, and does not go on
+        self._write(cramped=back)
+        try:
+            self.witness()
+        except OSError:  # a log for people: without room for it the way back goes on, and its end writes it down
+            if not back:
+                raise
 
     def witness(self) -> None:
         """See to it that the history has the state that the transaction is in. Can be run again."""
@@ -190,7 +207,10 @@ class Transaction:
     def save(self, **changes: object) -> None:
         """Write it durably as it is, with ``changes`` of fields."""
         self._set(changes)
-        durable.write_json(self.layout.file("transaction.json"), self.as_dict())
+        self._write(cramped=True)
+
+    def _write(self, *, cramped: bool) -> None:
+        kept.write(self.layout, _NAME, self.as_dict(), cramped=cramped)
 
     def as_dict(self) -> dict[str, object]:
         """What ``transaction.json`` holds."""
@@ -228,7 +248,7 @@ class Transaction:
             "state": self.state.value,
             "outcome": self.outcome,
             "code": self.code,
-            "message": self.message,
+            "message": self.message if not self.trouble else "%s (not restored yet: %s)" % (self.message, self.trouble),
             "release": self.release,
             "before": self.before,
             "rollout": self.rollout,
@@ -245,10 +265,32 @@ class Transaction:
         }
 
 
+#: States that a device enters on its way to the new release.
+_FORWARD = frozenset(State) - {State.RESTORING, State.RESTORED, State.BROKEN, State.REFUSED, State.DEFERRED}
 #: What stands in the file, by name.
 _NAMES = frozenset(field.name for field in dataclasses.fields(Transaction)) - {"layout", "unknown"}
 #: What stands there from the beginning, also as null.
 _ALWAYS = frozenset({"before", "checkpoint", "code", "diff", "instance", "outcome", "rollout"})
+
+
+def _is_foreign(value: kept.Value) -> bool:
+    """Whether another version of the engine may have written it, in a form of its own."""
+    return isinstance(value.get("format"), int) and (value["format"] != FORMAT or value.get("state") not in list(State))
+
+
+def _is_whole(value: kept.Value) -> bool:
+    """Whether it can be what this engine wrote."""
+    release, steps = value.get("release"), value.get("steps", {})
+    numbers = [value.get(name, 0) for name in ("boots", "deadline", "generation", "sequence")]
+    return (
+        value.get("format") == FORMAT
+        and value.get("state") in list(State)
+        and IDENTIFIER.match(str(value.get("id"))) is not None
+        and isinstance(release, dict)
+        and {"name", "version", "digest"} <= set(release)
+        and isinstance(steps, dict)
+        and all(isinstance(number, int) for number in numbers)
+    )
 
 
 def remove_folder(layout: Layout, identifier: str) -> None:

@@ -12,11 +12,14 @@ a power cut after ``changed`` can lose the file).
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import json
 import os
 import typing as t
+
+from ..base.errors import OtaError
 
 
 def sync_directory(path: str) -> None:
@@ -48,13 +51,17 @@ def write_json(path: str, value: object) -> None:
 def read_json(path: str, default: t.Any = None) -> t.Any:
     """The JSON value in ``path``, or ``default`` if there is no such file.
 
-    Raises ValueError when the file is there but is not JSON: a state file is never silently taken as empty.
+    OtaError ``DAMAGED`` when the file is there but is not JSON: it is never silently taken as empty. What must outlast
+    that has a copy (:mod:`kept`).
     """
     try:
         with open(path, encoding="utf-8") as handle:
             return json.load(handle)
     except FileNotFoundError:
         return default
+    except (ValueError, RecursionError) as error:
+        message = "the file %s of the device's state is damaged (%s); remove it, or put it back from a backup"
+        raise OtaError("DAMAGED", message % (path, error)) from None
 
 
 def append_line(path: str, value: object) -> None:
@@ -79,15 +86,20 @@ def append_line(path: str, value: object) -> None:
 
 
 def last_line(path: str) -> t.Any:
-    """The value of the last whole line that :func:`append_line` wrote to ``path``; None if there is none."""
+    """The value of the last whole line that :func:`append_line` wrote to ``path``, or of the last one before it that
+    is no damaged one; None if there is none."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
     try:
         end = _end_of_lines(fd)
-        start = _end_of_lines(fd, end - 1) if end else 0
-        return json.loads(os.pread(fd, end - start, start)) if end else None
+        while end:
+            start = _end_of_lines(fd, end - 1)
+            with contextlib.suppress(ValueError):
+                return json.loads(os.pread(fd, end - start, start))
+            end = start
+        return None
     finally:
         os.close(fd)
 

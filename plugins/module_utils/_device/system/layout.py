@@ -9,11 +9,14 @@
 from __future__ import annotations
 
 import os
+import re
 
 from . import durable
 
 #: The state directory on a device, below its root.
 STATE_DIR = "/var/lib/fleet-ota"
+#: No line of a unit file or of a boot hook can hold these.
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f]|\\\Z")
 
 
 class Layout:
@@ -25,6 +28,8 @@ class Layout:
     def __init__(self, root: str = "/", state_dir: str = STATE_DIR) -> None:
         if not os.path.isabs(root) or not os.path.isabs(state_dir):
             raise ValueError("root and state_dir must be absolute paths, not %r and %r" % (root, state_dir))
+        if _UNSAFE.search(state_dir) or state_dir != state_dir.strip():
+            raise ValueError("state_dir must not begin or end with a blank nor hold control characters: %r" % state_dir)
         self.root = os.path.realpath(root)
         self.state_dir = os.path.normpath(state_dir)
         self.state = self.real(self.state_dir)

@@ -19,7 +19,7 @@ from ..documents import data
 from ..kinds import interlocks
 from ..records.transaction import Transaction
 from ..system import background, durable
-from . import rehearse, worker
+from . import guard, rehearse, worker
 
 #: Seconds that a confirm may take.
 DEADLINE = 600
@@ -79,6 +79,7 @@ def options(request: Request) -> Options:
 def launch(transaction: Transaction) -> None:
     """Start the worker of a transaction, apart from this session."""
     layout = transaction.layout
+    guard.at_boot(transaction)  # from now on: a boot ends also what has touched nothing yet
     arguments = ["worker", layout.root, layout.state_dir, transaction.id]
     pid = background.start(layout, worker.name(transaction), arguments, transaction.folder("worker.log"))
     if pid is not None:

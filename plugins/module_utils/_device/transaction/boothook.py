@@ -27,10 +27,10 @@ PATHS: dict[str, str] = {
 _SCRIPT = """#!/bin/sh
 # Settles an open update of fleet.ota; is there only while one is open.
 [ "${1:-start}" = start ] || exit 0
-%s </dev/null >>%s 2>&1 &
+(until %s </dev/null >>%s 2>&1; do sleep 5; done) &
 """
 _CRON = """# Settles an open update of fleet.ota; is there only while one is open.
-@reboot root %s </dev/null >>%s 2>&1
+@reboot root until %s </dev/null >>%s 2>&1; do sleep 5; done
 """
 
 
@@ -48,7 +48,7 @@ def find(layout: Layout) -> str | None:
 
 
 def place(layout: Layout, kind: str, argv: t.Sequence[str], log: str) -> None:
-    """Start ``argv`` at each boot from now on; on disk when this returns."""
+    """Start ``argv`` at each boot from now on, again and again until it succeeds; on disk when this returns."""
     quoted, output = " ".join(map(shlex.quote, argv)), shlex.quote(log)
     text = _CRON % (quoted.replace("%", "\\%"), output) if kind == "cron" else _SCRIPT % (quoted, output)
     durable.write(layout.real(PATHS[kind]), text.encode(), 0o644 if kind == "cron" else 0o755)

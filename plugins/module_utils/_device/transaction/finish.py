@@ -32,7 +32,10 @@ def finish(done: Transaction, end: State, code: str, message: str) -> None:
     """Come to ``end`` (anything but ``confirmed``), which is the outcome too, and tidy up."""
     if end in (State.RESTORED, State.BROKEN) and done.kind == "update" and not _is_innocent(done, code):
         reason, text = (code, message) if end is State.RESTORED else (done.code or code, message)
-        installed.Memory(done.layout).reject(done.release["digest"], reason, text)
+        try:
+            installed.Memory(done.layout).reject(done.release["digest"], reason, text)
+        except OtaError as error:  # a memory that is damaged must not keep the device between two releases
+            done.log(error.message)
     deferred = end is State.RESTORED and code in NOT_ITS_FAULT
     done.advance(end, outcome="deferred" if deferred else end.value, code=code, message=message)
     tidy(done)
@@ -53,11 +56,13 @@ def tidy(done: Transaction) -> None:
     """What belongs to the end, whichever it was; marks the transaction as tidied."""
     layout = done.layout
     quiesce.resume(done)
-    done.witness()
+    with contextlib.suppress(OSError):  # no room for a line: what is pruned makes some
+        done.witness()
     if done.state is State.CONFIRMED:
         _remember(done)
-    guard.disarm(done)
     whole = _prune(layout, done)
+    done.witness()
+    guard.disarm(done)
     history.compact(layout, done.id)
     done.save(tidied=whole)  # what a failing disk did not let go is for the next call
 
@@ -71,14 +76,14 @@ def settle(layout: Layout) -> Transaction | None:
     transaction = Transaction.load(layout)
     if transaction is None:
         return None
-    if transaction.state.is_untouched and not _starting(transaction):
+    if transaction.state.is_untouched and not is_starting(transaction):
         finish(transaction, State.DEFERRED, "INTERRUPTED", "interrupted before anything was touched; run again")
     elif not transaction.is_open and not transaction.tidied:
         tidy(transaction)
     return transaction
 
 
-def _starting(transaction: Transaction) -> bool:
+def is_starting(transaction: Transaction) -> bool:
     """Whether the worker was asked for just now and may not have taken the lock yet."""
     age = boot.clock() - transaction.began
     return transaction.state is State.STAGED and 0 <= age < 20
@@ -121,7 +126,11 @@ def _prune(layout: Layout, done: Transaction) -> bool:
 
     False if a snapshot that is to go is still there.
     """
-    memory = installed.Memory(layout)
+    try:
+        memory = installed.Memory(layout)
+    except OtaError as error:  # nothing is pruned that somebody may need to repair this
+        done.log(error.message)
+        return False
     chains = [memory.chain(name) for name in memory.value["releases"]]
     _unstage(layout, done)
     # Nothing leads further back than to the oldest; what is installed keeps its own, whatever else goes.
@@ -159,12 +168,9 @@ def _unstage(layout: Layout, done: Transaction) -> None:
 
 def _prune_releases(layout: Layout, memory: installed.Memory, digests: set[str]) -> None:
     for name, value in memory.value["releases"].items():
-        document = releases.confirmed(layout, value["current"])
+        document = releases.known(layout, value["current"])
         if document:
             versions = {entry["version"] for entry in memory.chain(name)}
             for installer in payloads.create(layout, document, lambda text: None):
                 installer.prune(versions)
-    folder = layout.file("releases")
-    for file in os.listdir(folder) if os.path.isdir(folder) else []:
-        if file[:-5] not in digests:
-            os.unlink(os.path.join(folder, file))
+    releases.prune(layout, digests)

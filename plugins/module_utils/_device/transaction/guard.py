@@ -6,20 +6,21 @@
 
 """The guard: what restores a device that is not confirmed in time, and at boot while a transaction is open.
 
-Commit-confirmed as in JunOS and NETCONF. On systemd a transient timer and one unit that is enabled only while a
-transaction is open; elsewhere a waiting process and a hook that starts it at boot (:mod:`boothook`). The deadline is
-kept on the boot clock; timers only say when to look at it. The guard runs the engine that opened the transaction, from
-its own file, put there before the first change and replaced by no other version.
+Commit-confirmed as in JunOS and NETCONF. One process waits beside the transaction (:func:`recover.run`) from before the
+first change until everything is settled, and whatever ends it, it is started again: by systemd, as one unit that is
+enabled only while a transaction is open and is never given up; elsewhere by a process that waits for it, and by a hook
+at boot (:mod:`boothook`). The deadline is kept on the boot clock. The guard runs the engine that opened the
+transaction, from its own file, put there before the first change and replaced by no other version.
 """
 
 from __future__ import annotations
 
 import os
-import time
+import sys
 
 from ..base.errors import OtaError
 from ..records.transaction import Transaction
-from ..system import background, command, durable
+from ..system import background, command, durable, mounts
 from ..system.boot import boot_id, clock
 from ..system.layout import Layout
 from . import boothook
@@ -29,22 +30,31 @@ UNIT_FILE = "/etc/systemd/system/" + _UNIT
 UNIT_LINK = "/etc/systemd/system/sysinit.target.wants/" + _UNIT
 #: The guard's own files, which no snapshot may hold and no restore may touch.
 FILES = (UNIT_FILE, UNIT_LINK, *boothook.PATHS.values())
+#: How the guard is started that stays until all is settled. An engine from before knows it as one that waits for the
+#: deadline, and as nothing else: after a boot it restores.
+STAYS = "wait"
 
 _UNIT_TEXT = """[Unit]
 Description=Settle an open update of fleet.ota
 # As early as the disk allows: a release that brings the system down while it boots must be counted before it does.
 DefaultDependencies=no
 After=local-fs.target
-RequiresMountsFor={state}
+RequiresMountsFor={mount}
+ConditionPathIsDirectory={state}
 Conflicts=shutdown.target
 Before=shutdown.target
-ConditionPathExists={state}/transaction.json
+IgnoreOnIsolate=yes
+# It is never given up, however often it ends.
+StartLimitIntervalSec=0
 
 [Service]
 Type=simple
 ExecStart={command}
 Restart=on-failure
+RestartForceExitStatus=SIGHUP SIGINT SIGTERM SIGPIPE
 RestartSec=2
+# The last to go when memory is short.
+OOMScoreAdjust=-900
 
 [Install]
 WantedBy=sysinit.target
@@ -56,6 +66,8 @@ def choose(layout: Layout, requested: str, reboots: bool = False) -> str:
 
     A release that ``reboots`` the device needs a guard that is there after the boot.
     """
+    if requested != "none":
+        _require_lasting_state(layout)
     lasting = not layout.is_real or boothook.find(layout) is not None
     if requested in ("process", "none"):
         if reboots and layout.is_real and (requested == "none" or not lasting):
@@ -72,31 +84,67 @@ def choose(layout: Layout, requested: str, reboots: bool = False) -> str:
     )
 
 
-def arm(transaction: Transaction) -> None:
-    """Make sure the device goes back by itself; on disk and running when this returns."""
+def _require_lasting_state(layout: Layout) -> None:
+    """OtaError ``VOLATILE_STATE`` unless a guard finds the transaction again after a power cut."""
+    reason = (mounts.volatile(layout.state) or mounts.late(layout.state)) if layout.is_real else None
+    if reason:
+        message = "%s does not outlast a power cut: %s; put it on a disk that is mounted at boot (state_dir, or a line"
+        message += " in /etc/fstab), or say guard: none (nothing restores the device)"
+        raise OtaError("VOLATILE_STATE", message % (layout.state, reason))
+
+
+def arm(transaction: Transaction, *, stays: int | None = None) -> None:
+    """Make sure the device goes back by itself; on disk and running when this returns.
+
+    ``stays`` is the process id by which the guard is known, where the caller is the guard and stays.
+    """
     kind = transaction.guard
     transaction.save(expires={"boot": boot_id(), "clock": clock() + transaction.deadline})
     at_boot(transaction)
-    if kind == "systemd":
-        _timer(transaction)
+    if stays is not None:
+        if kind == "process":
+            transaction.save(guard_pid=stays)
+    elif kind == "systemd":
+        _run_unit("restart")
     elif kind == "process":
         _end_process(transaction)
-        transaction.save(guard_pid=start(transaction, _name(transaction), "wait"))
+        transaction.save(guard_pid=start(transaction, _name(transaction), STAYS))
 
 
 def at_boot(transaction: Transaction) -> None:
     """Make sure that the next boot settles it, where this kind of guard outlives one; on disk when this returns."""
     if transaction.guard == "systemd":
-        _boot_unit(transaction)
+        _place_unit(transaction)
     elif transaction.guard == "process":
         hook = boothook.find(transaction.layout)
         if hook:
             transaction.save(hook=hook)
-            boothook.place(transaction.layout, hook, _command(transaction, "boot"), _log(transaction))
+            boothook.place(transaction.layout, hook, _command(transaction), _log(transaction))
+
+
+def call(transaction: Transaction, mode: str) -> None:
+    """Have a guard look at once, beside the one that stays, which is started where it does not run.
+
+    ``mode`` is what it is to do (:func:`recover.run`). OtaError if neither can be started.
+    """
+    runs = False
+    if transaction.guard == "systemd" and transaction.engine in (None, os.path.abspath(sys.argv[0])):
+        try:
+            at_boot(transaction)
+            _run_unit("start")
+            runs = True
+        except (OtaError, OSError) as error:
+            transaction.log(str(error))
+    try:
+        start(transaction, "fleet-ota-back-%s-%d" % (transaction.id, int(clock() * 1000)), mode)
+    except OtaError as error:
+        transaction.log(error.message)
+        if not runs:
+            raise
 
 
 def start(transaction: Transaction, name: str, mode: str) -> int | None:
-    """Start it apart from this process, as ``name``, in one of :func:`watch.run`'s modes; see :func:`detach.start`."""
+    """Start it apart from this process, as ``name``, in one of :func:`recover.run`'s modes."""
     return background.start(
         transaction.layout, name, _arguments(transaction, mode), _log(transaction), transaction.engine
     )
@@ -107,8 +155,8 @@ def _arguments(transaction: Transaction, mode: str) -> list[str]:
     return ["guard", layout.root, layout.state_dir, transaction.id, mode]
 
 
-def _command(transaction: Transaction, mode: str) -> list[str]:
-    return [*background.program(transaction.engine), *_arguments(transaction, mode)]
+def _command(transaction: Transaction) -> list[str]:
+    return [*background.program(transaction.engine), *_arguments(transaction, STAYS)]
 
 
 def _log(transaction: Transaction) -> str:
@@ -129,10 +177,9 @@ def extend(transaction: Transaction, seconds: int) -> None:
 
 
 def disarm(transaction: Transaction) -> None:
-    """Take the guard away; can be run again."""
+    """Take the guard away; can be run again. The one that runs ends by itself when it sees that all is settled."""
     kind = transaction.guard
     if kind == "systemd":
-        command.run(["systemctl", "stop", _name(transaction) + ".timer"])
         for path in (UNIT_LINK, UNIT_FILE):
             durable.remove(transaction.layout.real(path))
     elif kind == "process":
@@ -143,7 +190,7 @@ def disarm(transaction: Transaction) -> None:
 
 def _end_process(transaction: Transaction) -> None:
     """The waiting process of before; it is not this one."""
-    if transaction.guard_pid not in (None, os.getpid()):
+    if transaction.guard_pid not in (None, os.getpid(), os.getppid()):
         background.end(transaction.layout, _name(transaction), transaction.guard_pid, transaction.id)
 
 
@@ -151,24 +198,44 @@ def _name(transaction: Transaction) -> str:
     return "fleet-ota-deadline-" + transaction.id
 
 
-def _boot_unit(transaction: Transaction) -> None:
+def _place_unit(transaction: Transaction) -> None:
     layout = transaction.layout
-    text = _UNIT_TEXT.format(command=" ".join(_command(transaction, "boot")), state=layout.state)
-    durable.write(layout.real(UNIT_FILE), text.encode(), 0o644)
-    link = layout.real(UNIT_LINK)
+    text = _UNIT_TEXT.format(
+        command=" ".join(map(_quoted, _command(transaction))),
+        mount=_quoted(layout.state, variables=False),
+        state=layout.state.replace("%", "%%"),
+    ).encode()
+    path, link = layout.real(UNIT_FILE), layout.real(UNIT_LINK)
+    if not _has(path, text):
+        durable.write(path, text, 0o644)
     durable.make_directory(os.path.dirname(link), 0o755)
     if not os.path.lexists(link):
         os.symlink("../" + _UNIT, link)
         durable.sync_directory(os.path.dirname(link))
 
 
-def _timer(transaction: Transaction) -> None:
-    argv = ["systemd-run", "--quiet", "--collect", "--unit=" + _name(transaction)]
-    # Two alarms: the first does not count while the device sleeps, the second rings right after such a sleep. Which of
-    # them rings, and whatever the wall clock was set to, the boot clock decides (:func:`remaining`).
-    wall = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(time.time() + transaction.deadline))
-    argv += ["--on-active=%ds" % transaction.deadline, "--on-calendar=%s" % wall, "--timer-property=AccuracySec=1s"]
-    command.run(["systemctl", "stop", _name(transaction) + ".timer"])
-    result = command.run([*argv, *_command(transaction, "deadline")])
-    if result.rc != 0:
-        raise OtaError("NO_GUARD", "systemd-run could not set the deadline: %s" % result.tail)
+def _quoted(word: str, variables: bool = True) -> str:
+    """One word of a unit file as systemd.service(5) and systemd.unit(5) read it."""
+    word = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return '"%s"' % (word.replace("$", "$$") if variables else word)
+
+
+def _has(path: str, content: bytes) -> bool:
+    try:
+        with open(path, "rb") as handle:
+            return handle.read() == content
+    except OSError:
+        return False
+
+
+def _run_unit(verb: str) -> None:
+    """``start`` the unit or ``restart`` it; OtaError ``NO_GUARD`` unless it runs then, as it stands on the disk."""
+    result = command.Result(0, "", "")
+    for _attempt in range(2):
+        result = command.run(["systemctl", verb, _UNIT])
+        shown = command.run(["systemctl", "show", "--property=ActiveState,NeedDaemonReload", _UNIT]).out.split()
+        if result.rc == 0 and "NeedDaemonReload=no" in shown and "ActiveState=active" in shown:
+            return
+        command.run(["systemctl", "daemon-reload"])  # it has the unit of an earlier transaction in mind
+    message = "systemd does not run the guard (%s): %s; see systemctl status there"
+    raise OtaError("NO_GUARD", message % (_UNIT, result.tail or "it is not active"))

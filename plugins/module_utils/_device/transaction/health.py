@@ -20,9 +20,12 @@ import typing as t
 from ..base.errors import OtaError
 from ..kinds import checks
 from ..kinds.checks import Check, Finding, Measured, Section
+from ..system import background
 from ..system.layout import Layout
 
 PASSES, INTERVAL, TIMEOUT, SETTLE = 2, 1.0, 60.0, 0.0
+#: Seconds beyond a check's own ``wait`` in which a look must be over, whatever it waits for.
+_GRACE = 2.0
 #: Looks at how long an answer takes before the update, of which the median counts.
 _BASELINE_LOOKS = 3
 
@@ -122,7 +125,11 @@ class Health:
         if implementation is None:
             return {"ok": False, "reason": "unknown kind of check %r" % check["type"], "measured": {}}
         try:
-            measured = implementation.look(check, checks.Context(self.layout.is_real, baseline, self.layout.root))
+            context = checks.Context(self.layout.is_real, baseline, self.layout.root)
+            seconds = float(check.get("wait", getattr(implementation, "WAIT", checks.WAIT))) + _GRACE
+            measured = t.cast(Measured, background.within(seconds, lambda: implementation.look(check, context)))
+        except TimeoutError as error:
+            return {"ok": False, "reason": "inconclusive: %s" % error, "measured": {}}
         except checks.Unhealthy as error:
             return {"ok": False, "reason": str(error), "measured": {}}
         except Exception as error:  # a check that breaks says nothing, and nothing is not healthy

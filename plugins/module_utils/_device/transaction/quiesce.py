@@ -43,7 +43,11 @@ def begin(transaction: Transaction, document: Release) -> None:
 
 def resume(transaction: Transaction) -> None:
     """Run the commands of ``resume`` if they are owed; all of them, whatever one says. Can be run again."""
-    owed = durable.read_json(_owed(transaction))
+    try:
+        owed = durable.read_json(_owed(transaction))
+    except OtaError as error:  # what is owed is lost; the rest of the way must not be
+        transaction.log(error.message)
+        owed = {"resume": []}
     if owed is None:
         return
     for argv in owed["resume"]:

@@ -4,7 +4,13 @@
 #
 # PRIVATE to the collection: may change without notice.
 
-"""The way back: put the snapshot back, prove it, and only then call it restored."""
+"""The way back: put the snapshot back, prove it, and only then call it restored.
+
+Its core is the snapshot: it is read whole, put back and compared. That needs no free byte, no program and no document.
+Steps around it (stopping and starting what runs, what a release's own types add) are gentle: one that fails is written
+down, and health decides in the end. What the core itself lacks for now, room, memory, a disk that can be written or
+another program's lock, keeps the device ``restoring``, and the guard tries again until it is there.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +24,10 @@ from ..enrolment.identity import Identity
 from ..kinds import payloads, snapshots
 from ..records import releases
 from ..records.transaction import Transaction
+from ..system import mounts
 from ..system.boot import boot_id
-from . import finish, migrate, reboot
+from ..system.files.descriptors import Crossing
+from . import finish, guard, migrate, reboot
 from .health import Health
 from .services import back, record
 
@@ -33,21 +41,29 @@ def go_back(transaction: Transaction, code: str, message: str) -> None:
 
     The space held for this is given up before the first write: it must work with no byte free.
     """
-    with contextlib.suppress(OtaError, OSError):
+    with contextlib.suppress(Exception):  # whatever is wrong with it shows below, when that is on record
         snapshots.load(transaction.layout, transaction.id).make_room()
     transaction.advance(State.RESTORING, code=code, message=message)
+    with contextlib.suppress(OtaError, OSError):
+        guard.at_boot(transaction)  # a release, or whoever repairs this device, may have removed it
     problem = ""
     if transaction.back_boots is not None and transaction.boots - transaction.back_boots >= TRIES:
         problem = "the device was restored and went down %d times before that could be proven" % TRIES
         finish.finish(transaction, State.BROKEN, "RESTORE", "%s (because of %s: %s)" % (problem, code, message))
         return
-    for _attempt in range(TRIES):
+    for attempt in range(TRIES):
         try:
             problem = _restore(transaction)
             break
         except Exception as error:  # go on trying: a device must not stay in between
             transaction.log(traceback.format_exc())
-            problem = "going back failed: %s" % (error.message if isinstance(error, OtaError) else repr(error))
+            reason = error.message if isinstance(error, OtaError) else repr(error)
+            problem = "going back failed: %s" % reason
+            if _may_pass(error) and attempt == TRIES - 1:
+                if transaction.trouble != reason:
+                    transaction.save(trouble=reason)
+                raise
+    transaction.trouble = None
     if problem:
         finish.finish(
             transaction, State.BROKEN, "RESTORE", "%s (was going back because of %s: %s)" % (problem, code, message)
@@ -56,12 +72,20 @@ def go_back(transaction: Transaction, code: str, message: str) -> None:
         finish.finish(transaction, State.RESTORED, code, message + record.told(transaction))
 
 
+def _may_pass(error: Exception) -> bool:
+    """Whether what stopped a way back is nothing of the snapshot's own, and may be over at another time."""
+    if isinstance(error, OtaError):
+        return error.code == "PACKAGE_LOCK"
+    return isinstance(error, (OSError, MemoryError)) and not isinstance(error, Crossing)
+
+
 def _restore(transaction: Transaction) -> str:
     """One attempt; what is not as before, or an empty text."""
     layout = transaction.layout
     snapshot = snapshots.load(layout, transaction.id)
     snapshot.prove()  # before anything stops: what cannot be put back whole leaves the device as it runs
-    leaving = releases.installers_of(transaction, releases.of_transaction(transaction))
+    leaving: list[payloads.Base] = []
+    _gently(transaction, lambda: leaving.extend(_leaving(transaction)))
     back.end_started(transaction)  # also our own package manager, which has the locks
     for payload in leaving:
         payload.hold(PACKAGE_PATIENCE)  # one that installs packages right now is waited for
@@ -72,7 +96,8 @@ def _restore(transaction: Transaction) -> str:
         _migrate_back(transaction, snapshot, leaving)
     others = snapshot.shared.packages_of_others()
     snapshot.foreign = lambda paths: {path for payload in leaving for path in payload.foreign(paths, others)}
-    changed = snapshot.restore()
+    with mounts.writable(layout, snapshot.selection.trees, snapshot.selection.paths):
+        changed = snapshot.restore()
     if snapshot.left:
         for payload in leaving:
             _gently(transaction, lambda payload=payload: payload.regenerate(snapshot.left))  # type: ignore[misc]
@@ -81,10 +106,10 @@ def _restore(transaction: Transaction) -> str:
     transaction.log("put back %d paths" % len(changed))
     remaining = snapshot.remaining()
     if remaining:  # what was stopped may have written until then; what is still different after this is not as before
-        snapshot.restore(remaining)
+        _again(snapshot, remaining)
         remaining = snapshot.remaining()
     # Only now, and never again after it: what is put back under a service that runs is lost for it.
-    for payload in releases.installers_of(transaction, releases.confirmed(layout, transaction.before)):
+    for payload in releases.installers_of(transaction, releases.known(layout, transaction.before)):
         _gently(transaction, payload.activate)
     back.bring_back(transaction, snapshot)
     if reboot.due_back(transaction):
@@ -95,6 +120,16 @@ def _restore(transaction: Transaction) -> str:
     verdict = Health(layout, transaction.health_before or {}, Identity(layout).words).wait(transaction.baseline)
     transaction.save(health=verdict.checks)
     return "" if verdict.healthy else "the device is not as healthy as before: %s" % verdict.reason
+
+
+def _again(snapshot: snapshots.Base, paths: list[str]) -> None:
+    with mounts.writable(snapshot.layout, snapshot.selection.trees, snapshot.selection.paths):
+        snapshot.restore(paths)
+
+
+def _leaving(transaction: Transaction) -> list[payloads.Base]:
+    """The installers of the release that goes."""
+    return releases.installers_of(transaction, releases.of_transaction(transaction))
 
 
 def _migrate_back(transaction: Transaction, snapshot: snapshots.Base, leaving: list[payloads.Base]) -> None:
@@ -114,3 +149,5 @@ def _gently(transaction: Transaction, step: t.Callable[[], None]) -> None:
         step()
     except OtaError as error:
         transaction.log(error.message)
+    except Exception:
+        transaction.log(traceback.format_exc())

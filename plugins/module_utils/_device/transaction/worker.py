@@ -124,7 +124,7 @@ def _prepare_update(transaction: Transaction) -> None:
         quiesce.resume(transaction)
     sections = [document.get("health", {})]
     if transaction.before:
-        before = releases.confirmed(layout, transaction.before)
+        before = releases.known(layout, transaction.before)
         sections.append(before.get("health", {}) if before else {})
     _baseline(transaction, sections)
     _arm(transaction)

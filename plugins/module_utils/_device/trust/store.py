@@ -70,7 +70,7 @@ class Store:
             if isinstance(floor, bool) or not isinstance(floor, int):
                 raise ValueError("no time stands in it")
             return floor
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OtaError, OSError, ValueError, TypeError, KeyError) as error:
             message = "the time floor %s cannot be used (%s); enroll this device again"
             raise OtaError("TRUST_ROOT", message % (self._floor, error)) from None
 

@@ -15,6 +15,7 @@ from ..base.states import State
 from ..documents import data, release
 from ..enrolment import machine
 from ..kinds import interlocks, payloads
+from ..records import releases
 from ..records.transaction import Transaction
 from ..system import durable
 from ..system.layout import Layout
@@ -89,7 +90,7 @@ def apply(layout: Layout, request: Request) -> TransactionReply:
         **options(request),
     )
     transaction.begin()
-    durable.write(transaction.folder("release.json"), offer.accepted.content)
+    releases.store(transaction, offer.accepted.content)
     durable.write_json(transaction.folder("request.json"), {"pull": pull})
     launch(transaction)
     return transaction.reply()

@@ -16,7 +16,7 @@ from .. import trust
 from ..base.errors import OtaError
 from ..base.protocol import Reply, Request
 from ..enrolment import identity, parts
-from ..system import durable, lock
+from ..system import durable, kept, lock
 from ..system.layout import Layout
 
 
@@ -24,7 +24,7 @@ def enroll(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
     """Write the identity and pin the trust root; a root that is pinned already stays and must be the same one."""
     document = identity.parse(request["identity"])
     offered = trust.pinned(request["trust_root"])
-    before = durable.read_json(layout.file("identity.json"))
+    before = _present(layout)
     path, pinned = layout.file("trust", "root.json"), None
     if os.path.exists(path):
         with open(path, encoding="utf-8") as handle:
@@ -37,11 +37,19 @@ def enroll(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
     if changed and not request.get("check"):
         layout.prepare()
         with lock.hold(layout, wait=30):
-            durable.write_json(layout.file("identity.json"), document)
+            identity.store(layout, document)
             if pinned is None:
                 durable.write(path, request["trust_root"].encode())
                 durable.write_json(layout.file("trust", "floor.json"), {"time": int(time.time())})
             for one in more:
                 one.apply()
-    before, after = parts.described(before, document, more)
-    return {"changed": changed, "before": before, "after": after, "root_version": (pinned or offered)["version"]}
+    shown, after = parts.described(before, document, more)
+    return {"changed": changed, "before": shown, "after": after, "root_version": (pinned or offered)["version"]}
+
+
+def _present(layout: Layout) -> identity.Document | None:
+    """The identity that is here; a damaged one is none, for enrolling is what replaces it."""
+    try:
+        return t.cast("identity.Document | None", kept.read(layout, identity.NAME))
+    except OtaError:
+        return None

@@ -15,10 +15,10 @@ import typing as t
 from ..admission import witness
 from ..base.errors import OtaError
 from ..base.protocol import Reply, Request
-from ..enrolment import machine, sealed
+from ..enrolment import identity, machine, sealed
 from ..kinds import checks, interlocks, payloads, snapshots
 from ..records import installed, transaction
-from ..system import command, durable
+from ..system import command, kept
 from ..system.files import tree
 from ..system.layout import Layout
 from ..transaction import guard
@@ -33,7 +33,7 @@ def info(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
     nothing = tree.Selection((), (), ())
     kinds = [kind for kind in snapshots.kinds() if snapshots.by_kind(kind).probe(layout, nothing) is None]
     return {
-        "identity": durable.read_json(layout.file("identity.json")),
+        "identity": kept.read(layout, identity.NAME),
         "enrolled": os.path.exists(layout.file("trust", "root.json")),
         "instance": machine.instance(layout),
         "releases": memory["releases"],

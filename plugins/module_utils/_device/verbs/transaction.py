@@ -98,9 +98,9 @@ def _take_over(transaction: Transaction) -> None:
     """Carry on with a transaction that no process works on: its worker or guard was killed, or has not started."""
     if reboot.under_way(transaction):
         with contextlib.suppress(OtaError):  # a system that is going down starts nothing any more
-            _back(transaction, "now")
+            guard.call(transaction, "now")
     else:
-        _back(transaction, "boot" if reboot.is_into_new(transaction) and reboot.happened(transaction) else "now")
+        guard.call(transaction, "boot" if reboot.is_into_new(transaction) and reboot.happened(transaction) else "now")
 
 
 def _meant(transaction: Transaction, request: Request) -> bool:
@@ -158,21 +158,27 @@ def restore(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
         return transaction.reply()
     if again:
         with lock.hold(layout, wait=5):
-            transaction.advance(State.RESTORING, outcome=None, tidied=False)
+            guard.at_boot(transaction)
+            transaction.advance(State.RESTORING, outcome=None, tidied=None)
     if transaction.state is not State.RESTORING:
         asked = {
             "code": request.get("code") or "REQUESTED",
             "message": request.get("message") or "an operator requested it",
         }
-        durable.write_json(transaction.folder("asked.json"), asked)
+        _ask(transaction, asked)
     if transaction.state is not State.RESTORING or lock.is_free(layout):
         try:
-            _back(transaction, "now")
+            guard.call(transaction, "now")
         except OtaError:
             if not reboot.under_way(transaction):  # what was asked for is on disk: the guard sees it after the boot
                 raise
     return _wait(layout, {**transaction.reply(), "state": State.RESTORING.value}, request)
 
 
-def _back(transaction: Transaction, mode: str) -> None:
-    guard.start(transaction, "fleet-ota-back-%s-%d" % (transaction.id, time.time_ns() // 1000000), mode)
+def _ask(transaction: Transaction, asked: t.Mapping[str, str]) -> None:
+    """Put on disk what was asked for; where there is no room, by the state itself."""
+    try:
+        durable.write_json(transaction.folder("asked.json"), asked)
+    except OSError:
+        with lock.hold(transaction.layout, wait=5):
+            transaction.advance(State.RESTORING, **asked)

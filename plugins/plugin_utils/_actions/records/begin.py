@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import datetime
-import getpass
 import os
 import pathlib
 import typing as t
@@ -26,7 +25,7 @@ from ..._control.planning.text import some
 from ..._control.rollout import breaker, join, on_halt, rollout
 from ..._control.rollout.wave import approve
 from ..base import Arguments, Result
-from ..controller import here
+from ..controller import here, user
 
 Warn = t.Callable[[str], None]
 
@@ -147,4 +146,4 @@ def _why_empty(plan: Plan) -> str:
 
 def _controller() -> Controller:
     # the parent: this is one of Ansible's workers, and its end says nothing about the run
-    return {**runs.controller(os.getppid()), "user": getpass.getuser(), "ansible": ansible_version}
+    return {**runs.controller(os.getppid()), "user": user(), "ansible": ansible_version}

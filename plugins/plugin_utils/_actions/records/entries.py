@@ -8,14 +8,12 @@
 
 from __future__ import annotations
 
-import getpass
-
 from ..._control.base.errors import PlanError
 from ..._control.journal import journal
 from ..._control.rollout import breaker
 from ..._control.rollout.wave import approve, approved
 from ..base import Arguments, Result
-from ..controller import here
+from ..controller import here, user
 from .begin import require_wave
 
 
@@ -32,7 +30,7 @@ def let_begin(book: journal.Journal, arguments: Arguments, *, check: bool) -> Re
     """Add that an approver lets a wave begin, once."""
     state, name = book.state(), arguments["wave"]
     require_wave(state.plan, name)
-    approver = {"how": arguments["how"], "by": arguments["by"] or getpass.getuser(), "remark": arguments["remark"]}
+    approver = {"how": arguments["how"], "by": arguments["by"] or user(), "remark": arguments["remark"]}
     changed = name not in approved(state, state.plan)
     if changed and not check:
         approve(book, state.plan, name, **approver, data=arguments["data"] or None)
@@ -41,7 +39,7 @@ def let_begin(book: journal.Journal, arguments: Arguments, *, check: bool) -> Re
 
 def reset(arguments: Arguments, *, check: bool) -> Result:
     """Close the breaker of a channel, or let a rollout that was taken back be tried again."""
-    by, reason = arguments["by"] or getpass.getuser(), arguments["remark"]
+    by, reason = arguments["by"] or user(), arguments["remark"]
     if (arguments["channel"] is None) == (arguments["path"] is None):
         raise PlanError("a reset is of a channel's breaker or of one rollout: give channel or path")
     if not reason.strip():

@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import typing as t
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 from ansible_collections.fleet.ota.plugins.module_utils._device.base.errors import OtaError
 from ansible_collections.fleet.ota.plugins.module_utils._device.kinds import snapshots
 from ansible_collections.fleet.ota.plugins.module_utils._device.system.files import tree
+from ansible_collections.fleet.ota.plugins.module_utils._device.system.files.descriptors import Files
 from ansible_collections.fleet.ota.plugins.module_utils._device.system.layout import Layout
 
 
@@ -152,3 +155,48 @@ def test_excluded_paths_are_left_alone(layout: Layout) -> None:
     (Path(layout.real("/etc/sub")) / "mine").write_text("x")
     assert found.restore() == []
     assert (Path(layout.real("/etc/sub")) / "mine").exists()
+
+
+def test_without_a_free_inode_a_file_is_written_in_its_own_blocks(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else can take them then, as when it is removed first."""
+    path = Path(layout.real("/etc/plain"))
+    os.unlink(layout.real("/etc/sub/hard"))
+    found = take(layout)
+    before, inode = path.stat(), path.stat().st_ino
+    path.write_text("another, longer text")
+    monkeypatch.setattr(Files, "create", no_room)
+    assert found.restore() == ["/etc/plain"]
+    assert found.remaining() == []
+    assert (path.read_text(), path.stat().st_ino, path.stat().st_mode) == ("plain", inode, before.st_mode)
+
+
+@pytest.mark.parametrize("mode", [0o660, 0o4755])
+def test_a_file_that_somebody_may_have_open_for_writing_is_not_written_over(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    path = Path(layout.real("/etc/plain"))
+    os.unlink(layout.real("/etc/sub/hard"))
+    found = take(layout)
+    path.write_text("another, longer text")
+    path.chmod(mode)
+    monkeypatch.setattr(Files, "create", no_room)
+    with pytest.raises(OSError, match="No space"):
+        found.restore()
+    monkeypatch.undo()
+    assert found.restore() == ["/etc/plain"] and found.remaining() == []
+
+
+def no_room(files: Files, path: str) -> t.NoReturn:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+
+def test_a_damaged_description_has_a_copy(layout: Layout) -> None:
+    found = take(layout)
+    about = Path(found.folder) / "snapshot.json"
+    about.write_bytes(b"\0" * 20)
+    assert snapshots.load(layout, "one").selection == found.selection
+    (Path(found.folder) / "snapshot.copy.json").unlink()
+    with pytest.raises(OtaError, match=re.escape(str(about))):
+        snapshots.load(layout, "one")

@@ -17,6 +17,7 @@ from ansible_collections.fleet.ota.plugins.module_utils._device.base.errors impo
 from ansible_collections.fleet.ota.plugins.module_utils._device.kinds import checks
 from ansible_collections.fleet.ota.plugins.module_utils._device.kinds.checks import command
 from ansible_collections.fleet.ota.plugins.module_utils._device.system.layout import Layout
+from ansible_collections.fleet.ota.plugins.module_utils._device.transaction import health as runner
 from ansible_collections.fleet.ota.plugins.module_utils._device.transaction.health import Health, Verdict
 
 FAST = {"passes": 3, "interval": 0.05, "timeout": 1.0}
@@ -139,3 +140,13 @@ def test_nobody_listens(tmp_path: Path) -> None:
     ]
     verdict = health(tmp_path, *given, timeout=0).wait()
     assert not any(found["ok"] for found in verdict.checks.values())
+
+
+def test_a_look_without_an_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer that sends a byte now and then, a file on a mount whose server is gone: `wait` is over all of it."""
+    never = threading.Event()
+    monkeypatch.setattr(runner, "_GRACE", 0.05)
+    monkeypatch.setattr(command, "look", lambda check, context: never.wait())
+    verdict = health(tmp_path, {"name": "c", "type": "command", "argv": ["x"], "wait": 0.1}).look()
+    never.set()
+    assert verdict.reason == "c: inconclusive: no answer within 0.15 s"

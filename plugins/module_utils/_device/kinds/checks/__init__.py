@@ -8,6 +8,7 @@
 
 A kind's module has ``RULES`` and ``REQUIRED`` for its own keys, ``complete(check)`` if there is more to say about them
 together, and ``look(check, context)`` which raises :class:`Unhealthy` with a sentence or returns what was measured.
+A look runs in a thread of its own with a deadline over all: ``wait`` of the check, or ``WAIT`` of its kind, in seconds.
 Anything else that goes wrong in it is unhealthy too: inconclusive is not healthy.
 """
 
@@ -27,6 +28,8 @@ class Unhealthy(Exception):
     """A check that did not pass, with the reason for people."""
 
 
+#: Seconds that a look may take where a check does not say, nor its kind (``WAIT``).
+WAIT = 60.0
 #: What a look measured; the keys are each kind's own.
 Measured = t.Dict[str, t.Any]
 #: A check of a release document: ``name``, ``type``, and each kind's own keys.

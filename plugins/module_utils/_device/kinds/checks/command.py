@@ -13,6 +13,7 @@ from ...system import command
 from . import Check, Context, Measured, Unhealthy
 
 REQUIRED = ("argv",)
+WAIT = 30.0
 RULES: dict[str, schema.Rule] = {
     "argv": schema.list_of(schema.text, least=1),
     "rc": schema.whole(0, 255),
@@ -22,7 +23,7 @@ RULES: dict[str, schema.Rule] = {
 
 def look(check: Check, context: Context) -> Measured:
     """Run it once, without a shell."""
-    result = command.run(check["argv"], timeout=float(check.get("wait", 30)))
+    result = command.run(check["argv"], timeout=float(check.get("wait", WAIT)))
     expected = check.get("rc", 0)
     if result.rc != expected:
         raise Unhealthy("%s ended with %d, not %d: %s" % (" ".join(check["argv"]), result.rc, expected, result.tail))

@@ -18,6 +18,7 @@ from ...base import schema
 from . import Check, Context, Measured, Unhealthy, _latency
 
 REQUIRED = ("url",)
+WAIT = 5.0
 
 
 def _json(value: object) -> str | None:
@@ -71,10 +72,10 @@ def opener() -> urllib.request.OpenerDirector:
 
 
 def look(check: Check, context: Context) -> Measured:
-    """Ask once; ``wait`` (s, default 5) is the longest time for the answer."""
+    """Ask once; ``wait`` (s) is the longest time for the answer."""
     started = time.monotonic()
     try:
-        with opener().open(check["url"], timeout=float(check.get("wait", 5))) as answer:
+        with opener().open(check["url"], timeout=float(check.get("wait", WAIT))) as answer:
             status, headers, body = answer.status, answer.headers, answer.read(1 << 20)
     except urllib.error.HTTPError as error:
         status, headers, body = error.code, error.headers, error.read(1 << 20)

@@ -15,6 +15,7 @@ from ...base import schema
 from . import Check, Context, Measured, Unhealthy, _latency
 
 REQUIRED = ("port",)
+WAIT = 5.0
 RULES: dict[str, schema.Rule] = {
     "host": schema.text,
     "port": lambda value: None if str(value).isdigit() or str(value).startswith("${") else "must be a port number",
@@ -28,7 +29,7 @@ def look(check: Check, context: Context) -> Measured:
     host, port = check.get("host", "127.0.0.1"), int(check["port"])
     started = time.monotonic()
     try:
-        socket.create_connection((host, port), timeout=float(check.get("wait", 5))).close()
+        socket.create_connection((host, port), timeout=float(check.get("wait", WAIT))).close()
     except OSError as error:
         raise Unhealthy("%s port %d does not accept: %s" % (host, port, error)) from None
     seconds = time.monotonic() - started

@@ -32,6 +32,7 @@ from ._shared import AFTER, BEFORE, EXPECTED, Form, Shared
 __all__ = ["AFTER", "BEFORE", "EXPECTED", "Form", "Shared", "Terms"]
 
 FORMAT = 1
+_ABOUT, _COPY = "snapshot.json", "snapshot.copy.json"
 
 
 class Listed(TypedDict):
@@ -139,7 +140,8 @@ class Base:
             "terms": {**self.terms._asdict(), "forms": dict(self.terms.forms)},
             "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
-        durable.write_json(os.path.join(self.folder, "snapshot.json"), about)
+        durable.write_json(os.path.join(self.folder, _COPY), about)
+        durable.write_json(os.path.join(self.folder, _ABOUT), about)
 
     @property
     def shared(self) -> Shared:
@@ -265,7 +267,13 @@ def choose(layout: Layout, selection: tree.Selection, kind: str = "auto") -> typ
 
 def load(layout: Layout, identifier: str) -> Base:
     """The finished snapshot ``identifier``; OtaError ``NO_PREVIOUS`` if there is none."""
-    about = durable.read_json(layout.file("snapshots", identifier, "snapshot.json"))
+    folder = layout.file("snapshots", identifier)
+    try:
+        about = durable.read_json(os.path.join(folder, _ABOUT))
+    except OtaError:  # a snapshot of an older engine has no copy
+        about = durable.read_json(os.path.join(folder, _COPY))
+        if about is None:
+            raise
     if about is None:
         raise OtaError("NO_PREVIOUS", "there is no snapshot %s on this device" % identifier)
     selection = tree.Selection(*(tuple(about[key]) for key in ("paths", "trees", "exclude")))
@@ -301,7 +309,9 @@ def listing(layout: Layout) -> list[Listed]:
     result: list[Listed] = []
     folder = layout.file("snapshots")
     for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
-        about = durable.read_json(os.path.join(folder, name, "snapshot.json"))
+        about = None
+        with contextlib.suppress(OtaError):  # one that is damaged leads nowhere
+            about = durable.read_json(os.path.join(folder, name, _ABOUT))
         if about is not None:
             result.append({"id": name, "kind": about["kind"], "created": about["created"]})
     return result

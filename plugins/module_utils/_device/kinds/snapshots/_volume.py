@@ -58,7 +58,7 @@ class Volume(Base):
         self._prove_volume()
         try:
             tree.observe(self._view(), self._split()[0], content=False)
-        except OSError as error:
+        except FileNotFoundError as error:
             raise OtaError("RESTORE", "snapshot %s cannot be read: %s" % (self.identifier, error)) from None
         if self._has_outside():
             self._outside().prove()

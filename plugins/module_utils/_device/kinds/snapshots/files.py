@@ -85,7 +85,7 @@ class Snapshot(Base):
             for path, entry in self.manifest().items():
                 if entry["t"] == "f" and self._hash(path, entry) != entry["h"]:
                     raise OtaError("RESTORE", "snapshot %s does not hold %s as it was" % (self.identifier, path))
-        except (OSError, ValueError, KeyError) as error:
+        except (FileNotFoundError, ValueError, KeyError) as error:  # another OSError is the disk's, and may pass
             raise OtaError("RESTORE", "snapshot %s cannot be read: %s" % (self.identifier, error)) from None
 
     def manifest(self) -> entries.Manifest:

@@ -194,13 +194,12 @@ class Files:
         return os.open(name, flags, 0o600, dir_fd=parent.fd)
 
     def overwrite(self, path: str) -> int:
-        """The regular file ``path``, which stays what it is, emptied for writing."""
+        """The regular file ``path``, which stays what it is and keeps its blocks, for writing from its begin on."""
         parent, name = self.parent(path)
         fd = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent.fd)
         if not stat.S_ISREG(os.fstat(fd).st_mode) or os.fstat(fd).st_nlink > 1:
             os.close(fd)
             raise Crossing(errno.ESTALE, "was exchanged while it was put back", path)
-        os.ftruncate(fd, 0)
         return fd
 
     def symlink(self, target: str, path: str) -> None:

@@ -25,6 +25,7 @@ from .remove import remove
 from .tree import Selection, Source
 
 _BLOCK = 64 << 10
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 def put_back(
@@ -158,8 +159,10 @@ class _Way:
         remove(files, temporary)
         try:
             self._make(temporary, path, entry)
-        except OSError:  # no space beside the old one: its own space must do
+        except OSError as error:  # no space beside the old one: its own space must do
             remove(files, temporary)
+            if present and error.errno in _NO_ROOM and self._is_written_over(path, entry):
+                return
             remove(files, path)
             self._make(temporary, path, entry)
         try:
@@ -169,6 +172,27 @@ class _Way:
                 raise
             remove(files, temporary)
             self._fill(files.overwrite(path), path, entry)
+
+    def _is_written_over(self, path: str, entry: Entry) -> bool:
+        """Whether a file got its content in its own blocks: nobody else can take them, as when it is removed first.
+
+        It must be large enough for that, and nobody may run it or have it under another name, nor have it open who
+        could not write what it is going to be.
+        """
+        info = self.files.lstat(path)
+        if entry["t"] != "f" or "a" in entry or "hl" in entry or info.st_size < entry["s"] or info.st_nlink > 1:
+            return False
+        owners = (info.st_uid, info.st_gid) == (entry["u"], entry["g"])
+        if not owners or info.st_mode & 0o022 & ~entry["m"] or (info.st_mode | entry["m"]) & 0o6000:
+            return False
+        if info.st_blocks * 512 < info.st_size:  # it has holes, which would have to be filled
+            return False
+        try:
+            fd = self.files.overwrite(path)
+        except OSError:
+            return False
+        self._fill(fd, path, entry)
+        return True
 
     def _make_parents(self, path: str) -> None:
         """Directories above that are gone, or something else by now."""
@@ -208,7 +232,12 @@ class _Way:
 
     def _fill(self, fd: int, path: str, entry: Entry) -> None:
         with os.fdopen(fd, "wb") as copy, self.source(path, entry) as content:
-            copy_sparse(content, copy) if "a" in entry else shutil.copyfileobj(content, copy, 1 << 20)
+            if "a" in entry:
+                copy.truncate(0)
+                copy_sparse(content, copy)
+            else:
+                shutil.copyfileobj(content, copy, 1 << 20)
+                copy.truncate()
             copy.flush()
             self.files.own(fd, entry)
 

@@ -101,7 +101,7 @@ def start_again(transaction: Transaction, record: Record, concerned: t.Callable[
     """
     if not records.is_this_boot(record):
         return
-    before = releases.confirmed(transaction.layout, transaction.before)
+    before = releases.known(transaction.layout, transaction.before)
     has_command = any("activate" in payload for payload in (before["payloads"] if before else []))
     for daemon in gone(record):
         ours = daemon["unit"].startswith(apart.PREFIX) and not has_command
