@@ -88,6 +88,11 @@ def distribute(
                     break
         if len(chosen) == before:
             empty.append(wave.name)
+            if not pool and not wave.may_be_empty and wave is not wanted[-1] and _is_nobody(wave, groups, inventory):
+                problems.append(
+                    f"wave {wave.name}: the inventory has no such device, and the waves after it would go without it; "
+                    "correct the selector or the inventory, or say may_be_empty: true in the wave"
+                )
     taken = collections.Counter(wave.name for wave in chosen)
     problems += [
         f"waves: {name!r} is the name of two waves after growth; name them otherwise"
@@ -95,6 +100,24 @@ def distribute(
         if count > 1
     ]
     return chosen, list(free), empty
+
+
+def _is_nobody(wave: Wave, groups: Groups, inventory: Inventory) -> bool:
+    """Whether no host of the inventory is meant, so that it is no narrower choice of targets that leaves none."""
+    if wave.hosts is not None:
+        return not wave.hosts
+    names = groups[wave.group] if wave.group is not None else list(inventory)
+    if wave.where is None:
+        return not names
+    where = wave.where
+    return not any(_holds(where, inventory.get(name, {})) for name in names)
+
+
+def _holds(where: str, variables: t.Mapping[str, t.Any]) -> bool:
+    try:
+        return expressions.holds(where, variables)
+    except ValueError:
+        return False
 
 
 def _pool(

@@ -22,7 +22,7 @@ Given = t.Mapping[str, t.Any]
 
 DEFAULT: tuple[t.Mapping[str, object], ...] = ({"count": 1}, {"percent": 25}, {"percent": 100})
 
-_KEYS = frozenset({"name", "group", "hosts", "where", "count", "percent", "grow", "soak", "approval"})
+_KEYS = frozenset({"name", "group", "hosts", "where", "count", "percent", "grow", "soak", "approval", "may_be_empty"})
 _SELECTING = frozenset({"group", "hosts", "where", "count", "percent", "grow"})
 _CLASHES = (
     *({"hosts", key} for key in ("group", "where", "count", "percent", "grow")),
@@ -80,6 +80,7 @@ class Wave:
     percent: fractions.Fraction | None
     grow: Growth | None
     extra: Extra
+    may_be_empty: bool = False
 
     @property
     def reason(self) -> str:
@@ -127,6 +128,7 @@ def _wave(name: str, wave: Given) -> Wave:
         percent=None if percent is None else fractions.Fraction(str(percent)),
         grow=None if grow is None else _growth(grow),
         extra=t.cast(Extra, {key: wave[key] for key in ("soak", "approval") if wave.get(key) is not None}),
+        may_be_empty=bool(wave.get("may_be_empty")),
     )
 
 
@@ -168,8 +170,9 @@ def _problems(where: str, wave: Given, groups: Groups, hosts: t.Collection[str])
         _validate_growth(f"{where}.grow", wave["grow"], problems)
     if "soak" in given and not is_whole(wave["soak"], 0):
         problems.append(f"{where}.soak: must be a whole number of seconds, not {wave['soak']!r}")
-    if "approval" in given and not isinstance(wave["approval"], bool):
-        problems.append(f"{where}.approval: must be true or false, not {wave['approval']!r}")
+    for key in ("approval", "may_be_empty"):
+        if key in given and not isinstance(wave[key], bool):
+            problems.append(f"{where}.{key}: must be true or false, not {wave[key]!r}")
     return problems
 
 

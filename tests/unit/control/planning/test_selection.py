@@ -35,7 +35,7 @@ def compute(waves: t.Any = None, unfit: t.Any = None, hosts: t.Sequence[str] = H
         inventory[name]["fleet_ota_after"] = others
     return plan.compute(
         hosts=hosts,
-        groups=GROUPS,
+        groups={**GROUPS, **given.pop("groups", {})},
         release=RELEASE,
         waves=waves,
         inventory=given.pop("inventory", inventory),
@@ -86,8 +86,11 @@ def test_what_an_expression_gives_is_true_as_jmespath_sees_it() -> None:
     assert hosts_of([{"where": "x"}], inventory=inventory) == [["d1", "d6", "d7"]]
 
 
-def test_nobody_matched_is_a_wave_left_out() -> None:
-    made = compute([{"name": "east", "where": "site == 'east'"}, *ALL]).plan
+@pytest.mark.parametrize("wanted", [{"where": "site == 'east'"}, {"group": "nobody"}])
+def test_a_canary_that_no_device_is_would_make_the_next_wave_the_canary(wanted: dict[str, t.Any]) -> None:
+    with pytest.raises(PlanError, match="wave east: the inventory has no such device"):
+        compute([{"name": "east", **wanted}, *ALL], groups={"nobody": []})
+    made = compute([{"name": "east", "may_be_empty": True, **wanted}, *ALL], groups={"nobody": []}).plan
     assert made.document["empty"] == ["east"]
 
 
