@@ -12,9 +12,13 @@ import json
 import os
 import sys
 import traceback
+import typing as t
 
 #: In bytes; the metadata of a bundle have limits of their own far below it.
 LONGEST_REQUEST = 32 << 20
+#: Lists, mappings and their entries. A bundle is texts, whatever is in them: ten times what any request needs.
+MOST_VALUES = 100_000
+_BLOCK = 1 << 16
 
 
 def main() -> None:
@@ -22,8 +26,17 @@ def main() -> None:
     os.umask(0o022)  # what maintainer scripts expect; our own files name their modes
     if sys.version_info < (3, 8):  # noqa: UP036 - a device may have less
         raise SystemExit("fleet-ota: Python 3.8 or newer is needed, this is %s" % sys.version.split()[0])
-    from . import verbs
-    from .system import layout
+    if sys.getfilesystemencoding() != "utf-8":  # by the system's locale; names in releases are UTF-8 everywhere
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", "-I", "-S", "-B", *sys.argv])  # noqa: S606
+    try:
+        from . import verbs
+        from .system import layout
+    except ImportError as error:
+        from .base.errors import lacking
+
+        missing = lacking(error, "the engine")
+        _reply({"error": missing.as_dict(), "outcome": missing.outcome})
+        return
 
     arguments = sys.argv[1:]
     # The program of a sealed device says where the state is; its caller cannot give arguments.
@@ -37,11 +50,30 @@ def main() -> None:
         verbs.background(arguments)
         return
     try:
-        line = sys.stdin.buffer.readline(LONGEST_REQUEST + 1)
-        if len(line) > LONGEST_REQUEST:
-            raise ValueError("a request has at most %d bytes" % LONGEST_REQUEST)
-        reply = verbs.answer(json.loads(line), sys.stdin.buffer, fixed)
+        reply = verbs.answer(_request(sys.stdin.buffer), sys.stdin.buffer, fixed)
     except Exception as error:  # the controller must get an answer whatever happens
         text = "%s: %s" % (type(error).__name__, error)
         reply = {"error": {"code": "ENGINE", "message": text, "detail": {"trace": traceback.format_exc()[-2000:]}}}
+    _reply(reply)
+
+
+def _reply(reply: t.Mapping[str, object]) -> None:
     sys.stdout.write(json.dumps(reply) + "\n")
+
+
+def _request(stream: t.IO[bytes]) -> object:
+    """The line of the request, judged as it comes: what is too much is refused before it is in memory."""
+    from .base.shape import Shape
+
+    line, shape = bytearray(), Shape(MOST_VALUES)
+    while not line.endswith(b"\n"):
+        block = stream.readline(_BLOCK)
+        if not block:
+            break
+        line += block
+        if len(line) > LONGEST_REQUEST:
+            raise ValueError("a request has at most %d bytes" % LONGEST_REQUEST)
+        shape.feed(block)
+    text = line.decode("utf-8")
+    del line
+    return json.loads(text)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pathlib
+import re
 import typing as t
 
 import pytest
@@ -63,6 +64,31 @@ def test_an_engine_that_does_not_arrive_whole_is_not_used(place: Place, monkeypa
 def test_a_device_that_loses_its_engine_at_once_is_asked_only_twice(place: Place) -> None:
     place.action.answers = [answer(97), answer(0), answer(97)]
     assert "no answer (exit code 97)" in refusal(place).message
+
+
+# -- odd logins ----------------------------------------------------------------------------------------------------
+
+
+def test_every_command_means_the_same_to_every_login_shell(place: Place) -> None:
+    """Ansible runs ``/bin/sh -c 'COMMAND'``; csh ends it at a line feed and expands ``!``, fish reads backslashes."""
+    place.device.call("info")
+    for command in place.action.commands:
+        assert not re.search(r"[\n\\]|![^= ]", command), command
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (1, "This account is currently not available."),
+        (127, "rbash: line 1: /bin/sh: restricted: cannot specify `/' in command names"),
+        (1, "-rbash: /bin/sh: restricted"),
+    ],
+)
+def test_a_login_that_runs_nothing_is_told_as_that(place: Place, code: int, said: str) -> None:
+    place.action.answers = [answer(code, stderr=said)]
+    error = refusal(place)
+    assert (error.code, error.outcome) == ("LOGIN", "deferred")
+    assert said in error.message and "usermod --shell" in error.message
 
 
 # -- no Python -----------------------------------------------------------------------------------------------------

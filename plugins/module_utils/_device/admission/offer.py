@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..base import protocol
+from ..base import longlist, protocol
 from ..base.errors import OtaError
 from ..documents import approval, release
 from ..enrolment import machine, sealed
@@ -56,7 +56,7 @@ def examine(
     identity, trust = Identity(layout), Trust(layout)
     machine.require_same(layout)
     accepted = trust.accept(bundle, keep=keep)
-    document = release.parse(accepted.content)
+    document = release.load(longlist.of_bytes(accepted.content))
     identity.match(document.get("compatible", {}))
     asked, settings = Asked(identity.words, trust.now, rollout), sealed.load(layout)
     required = settings is not None and settings.require_approval

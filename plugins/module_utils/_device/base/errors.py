@@ -35,3 +35,14 @@ class OtaError(Exception):
     def as_dict(self) -> dict[str, object]:
         """The shape of ``error`` in the engine's reply."""
         return {"code": self.code, "message": self.message, "detail": self.detail}
+
+
+#: Debian's package of the whole library; image builders have one for each part.
+_PACKAGE = "libpython3-stdlib"
+
+
+def lacking(error: ImportError, purpose: str) -> OtaError:
+    """OtaError ``NO_PYTHON`` for a part of Python's library that is missing on this device."""
+    name = (error.name or "").lstrip("_").split(".")[0] or str(error)
+    message = "the Python of this device has no module %s, which %s needs; install it (Debian: %s, Yocto: python3-%s)"
+    return OtaError("NO_PYTHON", message % (name, purpose, _PACKAGE, name), module=name)

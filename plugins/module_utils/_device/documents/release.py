@@ -17,7 +17,7 @@ import os
 import pathlib
 import typing as t
 
-from ..base import schema
+from ..base import longlist, schema
 from ..base.errors import OtaError
 from ..base.typed import TypedDict
 from ..kinds import checks
@@ -120,11 +120,20 @@ def parse(content: str | bytes) -> Document:
 
     Raises :class:`ReleaseError` with every mistake.
     """
+    return _checked(lambda: json.loads(content, object_pairs_hook=_unique))
+
+
+def load(source: longlist.Source) -> Document:
+    """:func:`parse` for a device: tens of thousands of members stay where the document is."""
+    return _checked(lambda: longlist.load(source, "members", _unique))
+
+
+def _checked(read: t.Callable[[], object]) -> Document:
     try:
-        document = json.loads(content, object_pairs_hook=_unique)
+        document = read()
+        problems = validate(document, signed=True)
     except ValueError as error:
         raise ReleaseError(["document: is not JSON (%s); publish it again" % error]) from None
-    problems = validate(document, signed=True)
     if problems:
         raise ReleaseError(problems)
     return t.cast(Document, document)

@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-import ssl
 import tempfile
 import typing as t
 
 from ..base import schema
-from ..base.errors import OtaError
+from ..base.errors import OtaError, lacking
 from ..system import durable
 from ..system.layout import Layout
+
+if t.TYPE_CHECKING:
+    import ssl
 
 #: What may be given, PEM texts, and where each lies below ``tls/``.
 NAMES = ("ca", "certificate", "key")
@@ -86,6 +88,10 @@ def shown(value: Pem) -> dict[str, str]:
 
 
 def _context(folder: str, texts: Pem) -> ssl.SSLContext:
+    try:
+        import ssl
+    except ImportError as error:
+        raise lacking(error, "https") from None
     context = ssl.create_default_context(cafile=_path(folder, "ca") if "ca" in texts else None)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if "certificate" in texts:

@@ -13,11 +13,12 @@ import os
 import re
 import typing as t
 
-from ..base import protocol
+from ..base import longlist, protocol
 from ..base.errors import OtaError
 from ..documents import release
 from ..kinds import payloads
 from ..system import durable
+from ..system.files import hashing
 from ..system.layout import Layout
 from .transaction import Transaction
 
@@ -68,11 +69,12 @@ def keep(transaction: Transaction) -> None:
     """Keep the document of a transaction that was confirmed."""
     layout = transaction.layout
     digest = transaction.release["digest"]
-    content = _content(layout, transaction.folder("release.json"), digest)
-    if content is None:
+    path = _whole(layout, transaction.folder("release.json"), digest)
+    if path is None:
         raise OtaError("DAMAGED", _DAMAGED % transaction.folder("release.json"))
     durable.make_directory(layout.file("releases"))
-    durable.write(layout.file("releases", digest + ".json"), content)
+    with open(path, "rb") as handle:
+        durable.write_blocks(layout.file("releases", digest + ".json"), iter(lambda: handle.read(1 << 16), b""))
 
 
 def installers_of(
@@ -87,21 +89,19 @@ def installers_of(
 
 
 def _read(layout: Layout, path: str, digest: str) -> release.Document | None:
-    content = _content(layout, path, digest)
-    return None if content is None else release.parse(content)
+    whole = _whole(layout, path, digest)
+    return None if whole is None else release.load(longlist.of_file(whole))
 
 
-def _content(layout: Layout, path: str, digest: str) -> bytes | None:
-    """What was verified, of the file or its copy; None if there is neither, OtaError ``DAMAGED`` if none is whole."""
+def _whole(layout: Layout, path: str, digest: str) -> str | None:
+    """Where what was verified is, the file or its copy; None if there is neither, OtaError ``DAMAGED`` if none is whole."""
     there = False
     for file in (path, _copy(layout, digest)):
         try:
-            with open(file, "rb") as handle:
-                content = handle.read()
+            if hashing.of_file(file) == digest:
+                return file
         except FileNotFoundError:
             continue
-        if release.digest(content) == digest:
-            return content
         there = True
     if there:
         raise OtaError("DAMAGED", _DAMAGED % path)

@@ -13,7 +13,6 @@ a power cut after ``changed`` can lose the file).
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import json
 import os
@@ -33,10 +32,16 @@ def sync_directory(path: str) -> None:
 
 def write(path: str, content: bytes, mode: int = 0o600) -> None:
     """Replace ``path`` by ``content`` so that after a crash it is the old file or the new one, whole."""
+    write_blocks(path, (content,), mode)
+
+
+def write_blocks(path: str, blocks: t.Iterable[bytes], mode: int = 0o600) -> None:
+    """:func:`write` for what is made block by block."""
     temporary = "%s.new" % path
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
     with os.fdopen(fd, "wb") as handle:
-        handle.write(content)
+        for block in blocks:
+            handle.write(block)
         handle.flush()
         os.fsync(handle.fileno())
     os.rename(temporary, path)
@@ -153,8 +158,10 @@ def sync_file_system(fd: int) -> None:
     One ``syncfs`` instead of an fsync per file: an archive of thousands of files costs one flush.
     """
     try:
+        import ctypes
+
         result = ctypes.CDLL(None, use_errno=True).syncfs(fd)
-    except (OSError, AttributeError):  # no libc with syncfs (some C libraries): the big hammer
+    except (ImportError, OSError, AttributeError):  # a Python without it, or a C library without syncfs
         os.sync()
         return
     if result != 0:

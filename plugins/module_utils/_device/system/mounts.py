@@ -143,3 +143,12 @@ def _text(path: str) -> str:
 
 def _plain(text: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), text)
+
+
+def identity(fd: int) -> str:
+    """The id of the mount that ``fd`` lies on (proc(5), fdinfo)."""
+    with open("/proc/self/fdinfo/%d" % fd, encoding="ascii") as handle:
+        for line in handle:
+            if line.startswith("mnt_id:"):
+                return line.split()[1]
+    return str(os.fstat(fd).st_dev)

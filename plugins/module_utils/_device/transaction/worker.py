@@ -12,7 +12,7 @@ import os
 import traceback
 import typing as t
 
-from ..base.errors import OtaError
+from ..base.errors import OtaError, lacking
 from ..base.states import State
 from ..documents import data, release
 from ..enrolment.identity import Identity
@@ -56,6 +56,9 @@ def work(layout: Layout, identifier: str) -> None:
                 _prepare_update(transaction)
         except OtaError as error:
             _stop(transaction, State(error.outcome), error.code, error.message)
+        except ImportError as error:
+            missing = lacking(error, "this release")
+            _stop(transaction, State(missing.outcome), missing.code, missing.message)
         except Exception as error:  # whatever it was, the device must end in a known state
             transaction.log(traceback.format_exc())
             _stop(transaction, State.REFUSED, "ENGINE", "%s: %s" % (type(error).__name__, error))
@@ -151,7 +154,7 @@ def _prepare_rollback(transaction: Transaction) -> None:
     for payload in leaving:
         payload.hold(PACKAGE_PATIENCE)
     transaction.advance(State.REHEARSED)  # what goes back is known without
-    extra = {layout.state_dir: Need(sum(entry.get("s", 0) for entry in source.manifest().values()), 0)}
+    extra = {layout.state_dir: Need(sum(entry.get("s", 0) for _path, entry in source.pairs()), 0)}
     interlocks.ask(layout, transaction.interlocks)
     quiesce.begin(transaction, left or {})
     try:

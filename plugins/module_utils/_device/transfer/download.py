@@ -17,12 +17,14 @@ import errno
 import http.client
 import re
 import socket
-import ssl
 import threading
 import typing as t
 import urllib.parse
 
 from ..base.urls import shown
+
+if t.TYPE_CHECKING:
+    import ssl
 
 #: A server must bring this many bytes a second, looked at once a window (seconds); slower is as good as nothing.
 SLOWEST = 1024

@@ -61,7 +61,6 @@ def put(layout: Layout, piece: Piece, stream: t.IO[bytes]) -> None:
             block = stream.read(min(left, _BLOCK))
             if not block:
                 break
-            inbox.room(layout, piece["sha256"], len(block))
             _write(handle, block)
             left -= len(block)
         os.fsync(handle.fileno())

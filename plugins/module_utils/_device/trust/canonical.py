@@ -12,9 +12,12 @@ import json
 import typing as t
 
 from ..base.errors import OtaError
+from ..base.shape import require
 
 #: More digits than any version, length or threshold has; Pythons before 3.11 take minutes for millions of them.
 _DIGITS = 18
+#: Three times what the largest metadata of its length need; a text of brackets would take a hundred times its length.
+_MOST_VALUES = 300_000
 
 
 def canonical(value: object) -> bytes:
@@ -44,7 +47,7 @@ def _encode(value: object) -> bytes:
 def strict(content: bytes) -> t.Any:
     """The JSON value in ``content``. Raises ValueError or RecursionError: also for keys that stand twice and floats."""
     return json.loads(
-        content.decode("utf-8"),
+        require(content, _MOST_VALUES).decode("utf-8"),
         object_pairs_hook=_unique,
         parse_int=_whole,
         parse_float=_no_float,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from ..admission import requests
-from ..base.errors import OtaError
+from ..base.errors import OtaError, lacking
 from ..base.protocol import VERSION, Reply, Request
 from ..enrolment import sealed
 from ..system.layout import Layout
@@ -48,6 +48,9 @@ def answer(request: object, stream: t.IO[bytes], fixed: Layout | None = None) ->
         heard = t.cast(Request, request)
         layout = fixed or Layout(heard.get("root") or "/", heard.get("state_dir") or "/var/lib/fleet-ota")
         return VERBS[heard["verb"]](layout, heard, stream)
+    except ImportError as error:
+        missing = lacking(error, "this request")
+        return {"error": missing.as_dict(), "outcome": missing.outcome}
     except OtaError as error:
         return {"error": error.as_dict(), "outcome": error.outcome}
 

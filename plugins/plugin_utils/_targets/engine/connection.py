@@ -17,6 +17,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import shlex
 import typing as t
 
@@ -57,6 +58,8 @@ except Exception:
 #: Detects a dead link in about 15 s; a shared connection made with other options would not.
 _ALIVE = "-o ServerAliveInterval=5 -o ServerAliveCountMax=3"
 PIECE = 8 << 20
+#: What restricted shells, nologin(8) and false(1) in their place say instead of running a command.
+_NO_SHELL = re.compile(r"account is (currently )?not available|restricted: cannot|: restricted$|nologin", re.M)
 
 
 class Device(Link):
@@ -141,10 +144,13 @@ class Device(Link):
         path = shlex.quote(self._engine_path())
         folder = shlex.quote(os.path.dirname(self._engine_path()))
         receive = "%s; umask 077; mkdir -p %s && exec $P -I -S -B -c %s %s"
-        command = receive % (self._find_python(), folder, shlex.quote(RECEIVE), path)
+        # Login shells that are no POSIX shells (csh, fish) read line feeds, '!' and backslashes between quotes too.
+        code = f"exec(bytes.fromhex({RECEIVE.encode().hex()!r}))".replace("'", '"')
+        command = receive % (self._find_python(), folder, shlex.quote(code), path)
         result = self._run(command, program().content)
         if result["rc"] != 0:
             self._python_missing(result)
+            self._shell_missing(result)
             raise DeviceRefusal("ENGINE", f"the engine could not be put on the device: {_tail(result)}")
 
     def _run(self, command: str, content: bytes) -> dict[str, t.Any]:
@@ -193,6 +199,7 @@ class Device(Link):
 
     def _reply(self, result: t.Mapping[str, t.Any]) -> Reply:
         self._python_missing(result)
+        self._shell_missing(result)
         if result["rc"] == _NOT_SEALED:  # what sudo says no with; the engine itself always ends with 0
             message = "this login may not run %s (%s); use the login with which the device was sealed, or admin rights"
             raise DeviceRefusal("SEALED", message % (SEALED_PROGRAM, _tail(result)))
@@ -214,6 +221,13 @@ class Device(Link):
         if result["rc"] == _NO_PYTHON:
             wanted = self._python or "python3"
             raise DeviceRefusal("NO_PYTHON", f"{wanted} was not found; install Python 3.8 or newer there")
+
+    def _shell_missing(self, result: t.Mapping[str, t.Any]) -> None:
+        """A login that may run nothing never got as far as the device's engine: nothing was touched."""
+        tail = _tail(result)
+        if result["rc"] in (1, 126, 127) and _NO_SHELL.search(tail):
+            message = "the login's shell runs no commands (%s); give it a shell there (usermod --shell /bin/sh)"
+            raise DeviceRefusal("LOGIN", message % tail, "deferred")
 
     # -- ssh: the first value of an option wins, and ssh_args come first ------------------------------------------
 

@@ -29,9 +29,14 @@ except Exception:
     del sys.path[0]
     for name in [name for name in sys.modules if name.split(".")[0] == "fleet_ota"]:
         del sys.modules[name]
-from fleet_ota.main import main
-
-main()
+try:
+    from fleet_ota.main import main
+except ImportError as error:
+    text = "the Python of this device cannot start the engine: %s; install its library (Debian: libpython3-stdlib)"
+    text = (text % error).replace(chr(92), " ").replace(chr(34), "'").replace(chr(10), " ")
+    print('{"error": {"code": "NO_PYTHON", "message": "%s"}, "outcome": "refused"}' % text)
+else:
+    main()
 """
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -48,15 +53,16 @@ def program() -> Program:
     """Pack the engine; once per process (forks inherit it from the parent that imported this)."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        _add(archive, "__main__.py", _START)
+        # Not compressed: a Python without zlib gets as far as this, and says so.
+        _add(archive, "__main__.py", _START, zipfile.ZIP_STORED)
         for path in sorted(SOURCE.rglob("*.py")):
             _add(archive, f"fleet_ota/{path.relative_to(SOURCE).as_posix()}", path.read_bytes())
     content = buffer.getvalue()
     return Program(content, hashlib.sha256(content).hexdigest())
 
 
-def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+def _add(archive: zipfile.ZipFile, name: str, content: bytes, compression: int = zipfile.ZIP_DEFLATED) -> None:
     info = zipfile.ZipInfo(name, _EPOCH)
-    info.compress_type = zipfile.ZIP_DEFLATED
+    info.compress_type = compression
     info.external_attr = 0o644 << 16
     archive.writestr(info, content)

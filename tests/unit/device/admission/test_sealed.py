@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import os
 import subprocess
@@ -359,6 +360,42 @@ def test_the_inbox_holds_so_many_files(device: Device, monkeypatch: pytest.Monke
     with pytest.raises(OtaError) as caught:
         inbox.room(layout, "%064x" % 9, 0)
     assert caught.value.code == "NO_SPACE"
+
+
+def test_a_piece_that_has_no_room_leaves_no_file(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = Layout(str(device.root))
+    Sealed(device)
+    monkeypatch.setattr(inbox, "_MOST_FILES", 2)
+    for number in range(2):
+        with inbox.own(layout, "%064x" % number):
+            pass
+    with pytest.raises(OtaError) as caught, inbox.own(layout, "%064x" % 9):
+        pass
+    assert caught.value.code == "NO_SPACE"
+    assert len(list((device.state / "inbox").iterdir())) == 2
+
+
+def test_the_limits_hold_against_sessions_in_parallel(device: Device) -> None:
+    """Five sessions send one payload: each goes on with what the one before has, which is emptied."""
+    layout = Layout(str(device.root))
+    Sealed(device, inbox_bytes=100_000)
+    digest = "%064x" % 1
+    with contextlib.ExitStack() as sessions:
+        handles: list[inbox.Handle] = []
+        for _session in range(5):
+            handle = sessions.enter_context(inbox.own(layout, digest))
+            if handles:
+                with pytest.raises(OtaError) as caught:
+                    handles[-1].write(b"late")
+                assert caught.value.code == "FETCH"
+            handle.seek(0, os.SEEK_END)
+            with contextlib.suppress(OtaError):
+                while handle.write(bytes(10_000)):
+                    pass
+            handles.append(handle)
+            held = sum(os.fstat(one.fileno()).st_blocks * 512 for one in handles)
+            assert held <= 100_000 + 4096 * len(handles)
+        assert os.fstat(handles[-1].fileno()).st_size == 100_000, "and the last one can use all of it"
 
 
 def test_bytes_cannot_be_added_after_they_were_checked(box: Sealed, publisher: Publisher) -> None:

@@ -77,7 +77,7 @@ def test_bad_values(author: dict[str, t.Any], change: dict[str, t.Any], word: st
 
 
 def _members(document: release.Document) -> list[archive.Member]:
-    return t.cast(archive.ArchivePayload, document["payloads"][0])["members"]
+    return t.cast("list[archive.Member]", t.cast(archive.ArchivePayload, document["payloads"][0])["members"])
 
 
 @pytest.mark.parametrize("name", ["../evil", "/abs", "a//b", "."])

@@ -67,13 +67,13 @@ def spoil(layout: Layout) -> None:
 
 def test_everything_comes_back(layout: Layout) -> None:
     found = take(layout)
-    before = found.manifest()
+    before = dict(found.pairs())
     spoil(layout)
     assert found.remaining()
     changed = found.restore()
     assert "/etc/plain" in changed and "/etc/new" in changed and "/etc/sparse" not in changed
     assert found.remaining() == []
-    assert tree.observe(layout, found.selection)["/etc/plain"]["mt"] == before["/etc/plain"]["mt"]
+    assert dict(tree.look(layout, found.selection))["/etc/plain"]["mt"] == before["/etc/plain"]["mt"]
     etc = Path(layout.real("/etc"))
     assert (etc / "plain").stat().st_ino == (etc / "sub" / "hard").stat().st_ino, "still one file with two names"
     assert found.restore() == [], "a second time there is nothing to do"

@@ -120,7 +120,7 @@ def test_every_kind_of_file_comes_back_on_every_file_system(layout: Layout) -> N
     etc = Path(layout.real("/etc"))
     everything(etc)
     found = take(layout, "/etc")
-    before = found.manifest()
+    before = dict(found.pairs())
     assert before["/etc/locked"]["fl"] == IMMUTABLE
     for name in ("locked", "sub"):
         set_flags(etc / name, 0)
@@ -135,7 +135,7 @@ def test_every_kind_of_file_comes_back_on_every_file_system(layout: Layout) -> N
     assert found.remaining() == []
     assert (etc / "plain").stat().st_ino == (etc / "sub/hard").stat().st_ino
     assert (etc / "big").stat().st_size == (64 << 20) + 3 and (etc / "big").stat().st_blocks * 512 < 1 << 20
-    now = tree.observe(layout, found.selection)
+    now = dict(tree.look(layout, found.selection))
     for name in ("locked", "sub", "tool", "plain", "null", "fifo"):
         assert entries.same(now["/etc/" + name], before["/etc/" + name]), name
     with pytest.raises(PermissionError):
@@ -165,7 +165,7 @@ def test_a_mount_inside_the_tree_is_left_alone(layout: Layout) -> None:
     run("mount", "-t", "tmpfs", "tmpfs", str(etc / "mine"))
     (etc / "mine/other").write_text("theirs")
     found = take(layout, "/etc")
-    assert "/etc/mine" not in found.manifest()
+    assert "/etc/mine" not in dict(found.pairs())
     (etc / "plain").write_text("new")
     (etc / "mine/other").write_text("still theirs")
     (etc / "mine").chmod(0o711)
@@ -221,26 +221,26 @@ def test_a_file_that_goes_away_while_the_snapshot_is_taken(layout: Layout, monke
     for name in "abc":
         (etc / name).write_text(name)
     os.link(str(etc / "a"), str(etc / "z"))
-    real = tree.observe
+    real = tree.look
     seen: list[int] = []
 
-    def racing(layout: Layout, *args: t.Any, **kwargs: t.Any) -> entries.Manifest:
-        result = real(layout, *args, **kwargs)
+    def racing(layout: Layout, *args: t.Any, **kwargs: t.Any) -> t.Iterator[entries.Pair]:
+        result = list(real(layout, *args, **kwargs))
         if not seen:
             (etc / "a").unlink()
             (etc / "b").unlink()
             (etc / "b").mkdir()
             (etc / "c").write_text("grown")
         seen.append(1)
-        return result
+        return iter(result)
 
-    monkeypatch.setattr(tree, "observe", racing)
+    monkeypatch.setattr(tree, "look", racing)
     selection = tree.select(layout, (), ("/etc",), ())
     found = snapshots.choose(layout, selection, "files")(layout, "one", selection)
     found.create()
     monkeypatch.undo()
     found.prove()
-    manifest = found.manifest()
+    manifest = dict(found.pairs())
     assert [manifest["/etc/" + name]["t"] for name in "abcz"] == ["-", "d", "f", "f"]
     (etc / "c").write_text("other")
     (etc / "z").unlink()

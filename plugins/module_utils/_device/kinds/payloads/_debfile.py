@@ -18,6 +18,10 @@ import tarfile
 import typing as t
 
 from ...system import command
+from . import _tarfile
+
+#: What a package may have run.
+SCRIPTS = ("preinst", "postinst", "prerm", "postrm", "config")
 
 
 def control(path: str | pathlib.Path) -> dict[str, str]:
@@ -70,18 +74,30 @@ def _ar(path: pathlib.Path) -> t.Iterator[tuple[str, bytes]]:
             handle.seek(size % 2, 1)
 
 
-def contents(path: str) -> list[tuple[str, bool]]:
+def contents(path: str) -> t.Iterator[tuple[str, bool]]:
     """Every path that the package brings, absolute, and whether it is a directory."""
-    paths = []
-    with subprocess.Popen(
-        ["dpkg-deb", "--fsys-tarfile", path], stdout=subprocess.PIPE, env={"PATH": command.PATH}
-    ) as process:
-        with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
-            for info in archive:
+    argv = ["dpkg-deb", "--fsys-tarfile", path]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, env={"PATH": command.PATH}) as process:
+        with tarfile.open(fileobj=process.stdout, mode="r|", encoding="utf-8") as archive:
+            for info in _tarfile.walk(archive):
                 name = "/" + info.name.lstrip("./")
                 if name != "/":
-                    paths.append((name.rstrip("/"), info.isdir()))
-    return paths
+                    yield name.rstrip("/"), info.isdir()
+
+
+def replaced(path: str) -> set[str]:
+    """The packages that this one declares to take the place of: both ``Replaces`` and ``Conflicts`` or ``Breaks``."""
+    control_fields = control(path)
+    names = {
+        field: {word.split()[0].split(":")[0] for word in control_fields.get(field, "").split(",") if word.strip()}
+        for field in ("Replaces", "Conflicts", "Breaks")
+    }
+    return names["Replaces"] & (names["Conflicts"] | names["Breaks"])
+
+
+def has_scripts(path: str) -> bool:
+    """Whether the package has anything to run when it is installed or removed."""
+    return any(command.run(["dpkg-deb", "--info", path, name]).rc == 0 for name in SCRIPTS)
 
 
 def sums(path: str) -> list[str]:

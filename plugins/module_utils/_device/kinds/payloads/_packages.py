@@ -56,12 +56,19 @@ class Trouble(t.NamedTuple):
     command: str
 
 
-def describe(read: t.Callable[[pathlib.Path], Addition], files: list[pathlib.Path]) -> Description:
-    """What ``describe`` of a payload type returns."""
+def describe(
+    read: t.Callable[[pathlib.Path], Addition],
+    files: list[pathlib.Path],
+    goes_with: t.Callable[[pathlib.Path, pathlib.Path], str | None] = lambda one, other: "keep one version",
+) -> Description:
+    """What ``describe`` of a payload type returns. ``goes_with`` says why two files of one package cannot both be
+    installed; None if they can."""
     additions: list[Addition] = []
-    for addition in map(read, files):
-        if any(addition["package"] == other["package"] for other in additions):
-            raise ValueError("package %s is there twice; keep one version" % addition["package"])
+    for path, addition in zip(files, map(read, files)):
+        for other_path, other in zip(files, additions):
+            reason = goes_with(path, other_path) if addition["package"] == other["package"] else None
+            if reason:
+                raise ValueError("package %s is there twice; %s" % (addition["package"], reason))
         additions.append(addition)
     return {}, additions
 
@@ -102,12 +109,13 @@ class PackageInstaller(Base):
         """Which packages besides these :meth:`put` would install or remove, as a sentence; None if none."""
         raise NotImplementedError
 
-    def contents(self, path: str) -> list[tuple[str, bool]]:
+    def contents(self, path: str) -> t.Iterable[tuple[str, bool]]:
         """Every absolute path that a package file brings, and whether it is a directory."""
         raise NotImplementedError
 
     def installed(self) -> dict[str, list[str]]:
-        """``{name: paths}`` of this payload's packages that are installed now, by the names that the database uses."""
+        """``{name: paths}`` of this payload's packages that are installed now, and of those that they replace, by the
+        names that the database uses."""
         raise NotImplementedError
 
     def shared(self, directories: set[str], mine: t.Collection[str]) -> set[str]:
@@ -115,7 +123,7 @@ class PackageInstaller(Base):
         raise NotImplementedError
 
     def versions(self) -> dict[str, str]:
-        """``{package: version}`` of this payload's packages that are wholly installed."""
+        """``{name: version}`` of this payload's packages that are wholly installed, by :meth:`name`."""
         raise NotImplementedError
 
     def put(self) -> command.Result:
@@ -137,6 +145,11 @@ class PackageInstaller(Base):
     def packages(self) -> list[Package]:
         """The package files of the signed document."""
         return t.cast("list[Package]", self.payload["files"])
+
+    def name(self, entry: Package) -> str:
+        """A package of this payload, with its architecture where the payload has it for several."""
+        others = [one for one in self.packages if one["package"] == entry["package"]]
+        return entry["package"] if len(others) == 1 else "%s:%s" % (entry["package"], entry["architecture"])
 
     # -- the same for all ---------------------------------------------------------------------------------------
 
@@ -206,40 +219,44 @@ class PackageInstaller(Base):
     def scope(self, touched: t.Collection[str] | None = None) -> Scope:
         """Files of the old and the new packages, their directories, what the rehearsal touched besides, and the state
         of the package tools; without a rehearsal everything that scripts may be expected to touch."""
-        paths: dict[str, bool] = {}
-        for entry in self.packages:
-            paths.update(self.contents(self.path(entry)))
         installed = self.installed()
-        for names in installed.values():
-            for name in names:
-                paths[name] = paths.get(name, False)
-        private = self._private(paths, installed)
+        private = self._private(installed)
         state = self.state()
-        singles = set(paths) | state.paths
-        terms = state.terms._replace(packages=tuple(entry["package"] for entry in self.packages))
+        singles = {path for path, _directory in self._paths(installed) if not tree.covers(private, path)}
+        named = (*(entry["package"] for entry in self.packages), *(name.split(":")[0] for name in installed))
+        terms = state.terms._replace(packages=tuple(dict.fromkeys(named)))
         trees = set(private)
         if touched is None:
             trees |= state.trees
             terms = terms._replace(wide=tuple(sorted(state.trees)))
         else:
-            beside = {path for path in touched if not path.startswith(_NOT_KEPT)}
+            beside = {path for path in touched if not path.startswith(_NOT_KEPT) and not tree.covers(private, path)}
+            made = filter(self.is_generated, beside - singles)
+            terms = terms._replace(generated=tuple(sorted(made)))
             singles |= beside
-            terms = terms._replace(generated=tuple(sorted(filter(self.is_generated, beside - set(paths)))))
-        singles = {name for name in singles - private if not tree.covers(private, name)}
+        singles |= {path for path in state.paths if not tree.covers(private, path)}
         return Scope(frozenset(singles), frozenset(trees), state.volatile | frozenset(terms.forms), terms)
 
-    def _private(self, paths: t.Mapping[str, bool], mine: t.Collection[str]) -> set[str]:
+    def _paths(self, installed: t.Mapping[str, list[str]]) -> t.Iterator[tuple[str, bool]]:
+        """Every path of the old and the new packages, and whether the new ones have a directory there."""
+        for entry in self.packages:
+            yield from self.contents(self.path(entry))
+        for names in installed.values():
+            for name in names:
+                yield name, False
+
+    def _private(self, installed: t.Mapping[str, list[str]]) -> set[str]:
         """Directories of code that no other package has a part in: their whole content comes and goes with these."""
         folders = {
             name
-            for name, directory in paths.items()
+            for name, directory in self._paths(installed)
             if name.startswith(_CODE)
             and name.count("/") >= _SHARED_DEPTH
             and (directory or os.path.isdir(name))
             and not os.path.islink(name)
         }
         if folders:
-            folders -= self.shared(folders, mine)
+            folders -= self.shared(folders, installed)
         return {name for name in folders if not tree.covers(folders - {name}, os.path.dirname(name))}
 
     def needs(self) -> dict[str, Need]:
@@ -248,13 +265,13 @@ class PackageInstaller(Base):
 
     def observe(self) -> dict[str, str | None]:
         """``{package: version}`` of this payload's packages, None where it is not installed."""
-        versions: dict[str, str | None] = {entry["package"]: None for entry in self.packages}
+        versions: dict[str, str | None] = {self.name(entry): None for entry in self.packages}
         versions.update(self.versions())
         return versions
 
     def wanted(self) -> dict[str, str | None]:
         """``{package: version}`` of the release."""
-        return {entry["package"]: entry["version"] for entry in self.packages}
+        return {self.name(entry): entry["version"] for entry in self.packages}
 
     def install(self) -> None:
         """One run for all packages; their scripts run without questions, edited configuration stays."""
@@ -296,9 +313,7 @@ class PackageInstaller(Base):
     def units(self) -> list[str]:
         """The named units and every unit that an old or a new package brings."""
         names = set(self.payload.get("units", []))
-        paths = [path for entry in self.packages for path, _directory in self.contents(self.path(entry))]
-        paths.extend(path for brought in self.installed().values() for path in brought)
-        for path in paths:
+        for path, _directory in self._paths(self.installed()):
             folder, name = os.path.split(path)
             if folder.endswith(_UNIT_FOLDER) and _UNIT.search(name):
                 names.add(name)

@@ -11,12 +11,18 @@ The signed document lists every member, and a device makes no other.
 
 from __future__ import annotations
 
+import importlib
+import itertools
 import os
 import pathlib
 import re
 import tarfile
+import typing as t
 
 from ...base import schema
+from ...base.errors import lacking
+from ...base.index import Index
+from ...base.longlist import LongList
 from ...base.typed import TypedDict
 from ...system.files import hashing
 from . import Description, Payload
@@ -42,7 +48,26 @@ class ArchivePayload(Payload, total=False):
     destination: str
     activate: list[str]
     deactivate: list[str]
-    members: list[Member]
+    members: t.Sequence[Member]
+
+
+class Listed:
+    """The members of a signed document by their paths, however many they are."""
+
+    def __init__(self, members: t.Sequence[Member]) -> None:
+        self._members = members
+        self._index = Index()
+        for number, entry in enumerate(members):
+            self._index.add(entry["path"], number)
+
+    def number(self, path: str) -> int | None:
+        """Which one ``path`` is; None if it is not listed."""
+        return next((one for one in self._index.numbers(path) if self._members[one]["path"] == path), None)
+
+    def get(self, path: str) -> Member | None:
+        """The member ``path``; None if it is not listed."""
+        number = self.number(path)
+        return None if number is None else self._members[number]
 
 
 REQUIRED = ("destination",)
@@ -51,6 +76,7 @@ FILE_RULES: dict[str, schema.Rule] = {}
 _MODE = schema.matching(re.compile(r"^[0-7]{4}$"))
 #: Bytes of a name, and of a path, that every file system of a device takes.
 _LONGEST_NAME, _LONGEST_PATH = 255, 3000
+_COMPRESSED = {b"\x1f\x8b": "zlib", b"BZh": "bz2", b"\xfd7zXZ\0": "lzma"}
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _MEMBERS: dict[str, tuple[dict[str, schema.Rule], tuple[str, ...]]] = {
     "file": ({"length": schema.whole(0), "sha256": schema.matching(schema.SHA256)}, ("length", "sha256")),
@@ -61,10 +87,10 @@ _MEMBERS: dict[str, tuple[dict[str, schema.Rule], tuple[str, ...]]] = {
 
 def _members(value: object) -> str | None:
     """The rule for ``members``."""
-    if not isinstance(value, list) or not value:
+    if not isinstance(value, (list, LongList)) or not value:
         return "must be a list of at least one member"
-    seen = set()
-    for entry in value:
+    before, seen = "", None
+    for number, entry in enumerate(value):
         kind = entry.get("type") if isinstance(entry, dict) else None
         if kind not in _MEMBERS:
             return "every member needs a type of %s" % ", ".join(_MEMBERS)
@@ -74,9 +100,13 @@ def _members(value: object) -> str | None:
         problems.mapping(str(entry.get("path")), entry, rules, required=("path", "mode", *required))
         if problems.found:
             return problems.found[0]
-        if entry["path"] in seen:
-            return "%r is listed twice" % entry["path"]
-        seen.add(entry["path"])
+        if seen is None and entry["path"] <= before:  # not sorted, as the ones that are described here are
+            seen = {one["path"] for one in itertools.islice(value, number)}
+        if seen is not None:
+            if entry["path"] in seen:
+                return "%r is listed twice" % entry["path"]
+            seen.add(entry["path"])
+        before = entry["path"]
         if kind == "symlink" and _leaves(entry["path"], entry["target"]):
             return "the link %r points out of the release (%r)" % (entry["path"], entry["target"])
     return None
@@ -100,6 +130,29 @@ def _leaves(path: str, target: str) -> bool:
 def normal(name: str) -> str:
     """A member's path as the document writes it: without ``./`` in front and ``/`` behind."""
     return os.path.normpath(name)
+
+
+def open_archive(path: str) -> tarfile.TarFile:
+    """The tar file ``path`` for reading, compressed as it is. OtaError ``NO_PYTHON`` where this Python cannot."""
+    with open(path, "rb") as handle:
+        magic = handle.read(6)
+    for begin, name in _COMPRESSED.items():
+        if magic.startswith(begin):
+            try:
+                importlib.import_module(name)
+            except ImportError as error:
+                raise lacking(error, "an archive that is compressed this way") from None
+    return tarfile.open(path, encoding="utf-8")
+
+
+def walk(archive: tarfile.TarFile) -> t.Iterator[tarfile.TarInfo]:
+    """The members of ``archive`` in its order; tarfile itself remembers every one it has seen, some 2 kB of each."""
+    while True:
+        info = archive.next()
+        if info is None:
+            return
+        yield info
+        archive.members = []  # type: ignore[attr-defined]
 
 
 def describe(payload: Payload, files: list[pathlib.Path]) -> Description:

@@ -30,7 +30,7 @@ from ...system.files.remove import remove, remove_members
 from ...system.layout import Layout
 from ...system.mounts import within
 from ...system.overlay import Need
-from . import Base, Log, Payload, Release, Scope
+from . import Base, Log, Payload, Release, Scope, _placed
 from ._tarfile import (
     FILE_RULES,
     REQUIRED,
@@ -38,9 +38,12 @@ from ._tarfile import (
     SIGNED_REQUIRED,
     SIGNED_RULES,
     ArchivePayload,
+    Listed,
     Member,
     describe,
     normal,
+    open_archive,
+    walk,
 )
 
 __all__ = ["FILE_RULES", "REQUIRED", "RULES", "SIGNED_REQUIRED", "SIGNED_RULES", "Installer", "describe"]
@@ -69,20 +72,25 @@ class Installer(Base):
     def require_installable(self) -> None:
         """Refuse an archive whose members are not exactly the listed ones, before anything is touched."""
         self._require_place()
-        listed = {entry["path"]: entry for entry in self.payload["members"]}
+        listed = Listed(self.payload["members"])
+        missing = bytearray(b"\1" * len(self.payload["members"]))
         try:
             with self._open() as archive:
-                for info in archive:
+                for info in walk(archive):
                     path = normal(info.name)
-                    if path != "." and path not in listed:
+                    number = listed.number(path)
+                    if number is not None and missing[number]:
+                        missing[number] = 0
+                    elif path != ".":
                         raise OtaError("UNLISTED_FILE", "the archive holds %r, which the release does not list" % path)
-                    listed.pop(path, None)
         except (tarfile.TarError, EOFError) as error:
             raise OtaError(
                 "RELEASE", "payload %s is not a readable tar file: %s" % (self.payload["name"], error)
             ) from None
-        if listed:
-            raise OtaError("RELEASE", "the archive lacks %r, which the release lists" % sorted(listed)[0])
+        first = missing.find(1)
+        if first >= 0:
+            path = self.payload["members"][first]["path"]
+            raise OtaError("RELEASE", "the archive lacks %r, which the release lists" % path)
 
     def _require_place(self) -> None:
         """Refuse a destination that cannot be written to, is our own, or in which a user can exchange programs."""
@@ -144,7 +152,7 @@ class Installer(Base):
                 raise OtaError("NO_SPACE" if full else "INSTALL", message) from None
             device.sync(self.directory)
             durable.make_directory(self.layout.file("archives"))
-            durable.write_json(self._record(self.directory), [entry["path"] for entry in self.payload["members"]])
+            _placed.write(self._record(self.directory), (entry["path"] for entry in self.payload["members"]))
             self.quiesce()
             temporary = self.link + _NEW
             remove(device, temporary)
@@ -156,7 +164,7 @@ class Installer(Base):
         self.restart()
 
     def _open(self) -> tarfile.TarFile:
-        return tarfile.open(self.files[self.payload["files"][0]["sha256"]], encoding="utf-8")
+        return open_archive(self.files[self.payload["files"][0]["sha256"]])
 
     def _device(self) -> Files:
         return Files(self.layout.root, (self.base,))
@@ -167,7 +175,7 @@ class Installer(Base):
 
     def _record(self, directory: str) -> str:
         """Where the engine keeps what it put into a directory: it removes nothing else there."""
-        return self.layout.file("archives", hashlib.sha256(directory.encode()).hexdigest() + ".json")
+        return self.layout.file("archives", hashlib.sha256(os.fsencode(directory)).hexdigest() + ".json")
 
     @staticmethod
     def _make_directories(device: Files, path: str) -> None:
@@ -179,11 +187,11 @@ class Installer(Base):
             device.mkdir(folder, 0o755)
 
     def _extract(self, device: Files) -> None:
-        listed = {entry["path"]: entry for entry in self.payload["members"]}
+        listed = Listed(self.payload["members"])
         device.mkdir(self.directory, 0o755)
         modes: list[tuple[str, int]] = []
         with self._open() as archive:
-            for info in archive:
+            for info in walk(archive):
                 entry = listed.get(normal(info.name))
                 if entry is None:  # only "." gets here, see require_installable()
                     continue
@@ -194,20 +202,33 @@ class Installer(Base):
                     modes.append((path, int(entry["mode"], 8)))
                 elif entry["type"] == "symlink":
                     device.symlink(entry["target"], path)
+                elif info.islnk() and listed.number(normal(info.linkname)) is None:
+                    raise OtaError("UNLISTED_FILE", "%r in the archive links to %r" % (info.name, info.linkname))
                 else:
                     self._file(device, archive, info, entry)
         for path, mode in modes:
             device.chmod(path, mode)
 
     def _file(self, device: Files, archive: tarfile.TarFile, info: tarfile.TarInfo, entry: Member) -> None:
-        content = archive.extractfile(info) if info.isfile() or info.islnk() else None
-        if content is None:
-            raise OtaError("UNLISTED_FILE", "%r is a file in the release but not in the archive" % entry["path"])
-        with os.fdopen(device.create(os.path.join(self.directory, entry["path"])), "wb") as copy:
-            digest = hashing.of_stream(content, copy)
-            os.fchmod(copy.fileno(), int(entry["mode"], 8))
+        with self._content(device, archive, info) as content:
+            with os.fdopen(device.create(os.path.join(self.directory, entry["path"])), "wb") as copy:
+                digest = hashing.of_stream(content, copy)
+                os.fchmod(copy.fileno(), int(entry["mode"], 8))
         if digest != entry["sha256"]:
             raise OtaError("HASH_MISMATCH", "%r in the archive is not what was signed" % entry["path"])
+
+    def _content(self, device: Files, archive: tarfile.TarFile, info: tarfile.TarInfo) -> t.IO[bytes]:
+        """What a member holds; a hard link what it leads to, which the archive has before it."""
+        if info.islnk():
+            try:
+                return device.open(os.path.join(self.directory, normal(info.linkname)))
+            except OSError as error:
+                message = "%r in the archive links to %r, which does not come before it: %s"
+                raise OtaError("UNLISTED_FILE", message % (info.name, info.linkname, error.strerror)) from None
+        content = archive.extractfile(info) if info.isfile() else None
+        if content is None:
+            raise OtaError("UNLISTED_FILE", "%r is a file in the release but not in the archive" % info.name)
+        return content
 
     def quiesce(self) -> None:
         """Stop what runs from the directory in use, by its own command; a release without one has nothing to stop."""
@@ -271,15 +292,16 @@ class Installer(Base):
 
     def _remove_release(self, device: Files, path: str) -> None:
         record = self._record(path)
-        members = durable.read_json(record)
         try:
-            if members is None:  # an older engine kept no record: all of it, but never through a mount
+            try:
+                members = _placed.Placed(record)
+            except FileNotFoundError:  # an older engine kept no record: all of it, but never through a mount
                 remove(device, path)
-            else:
-                left = remove_members(device, path, members)
-                if left:
-                    self.log("%s stays: it holds %s, which no release brought" % (path, ", ".join(left[:5])))
-                    return
+                return
+            left = remove_members(device, path, members)
+            if left:
+                self.log("%s stays: it holds %s, which no release brought" % (path, ", ".join(left[:5])))
+                return
         except OSError as error:
             self.log("%s stays: %s" % (path, error))
             return

@@ -18,7 +18,8 @@ import re
 import typing as t
 
 from ...base import schema
-from ...system import command
+from ...base.errors import OtaError
+from ...system import command, mounts
 from ...system.mounts import within
 from ...system.overlay import REHEARSAL_TIMEOUT, Step
 from ..snapshots import Form, Terms
@@ -95,7 +96,20 @@ _INFO = "/var/lib/dpkg/info"
 
 def describe(payload: Payload, files: list[pathlib.Path]) -> Description:
     """Name, version, architecture and size of each package, from its control file."""
-    return _packages.describe(_read, files)
+    return _packages.describe(_read, files, _coinstallable)
+
+
+def _coinstallable(one: pathlib.Path, other: pathlib.Path) -> str | None:
+    """Two architectures of a package go together if it says so, and in one version (Debian's Multi-Arch)."""
+    first, second = _debfile.control(one), _debfile.control(other)
+    if first["Architecture"] == second["Architecture"] or first["Version"] != second["Version"]:
+        return "keep one version"
+    if {first.get("Multi-Arch"), second.get("Multi-Arch")} != {"same"}:
+        return "its architectures %s and %s cannot be installed side by side (Multi-Arch: same is missing)" % (
+            first["Architecture"],
+            second["Architecture"],
+        )
+    return None
 
 
 def _read(path: pathlib.Path) -> _packages.Addition:
@@ -117,6 +131,8 @@ class Installer(_packages.PackageInstaller):
     TOOL = "apt"
     PROGRAMS = ("apt-get", "dpkg", "dpkg-deb")
     SYSTEM = "a Debian system"
+    #: Packages of other names that these replace, as :meth:`simulate` has it.
+    replaced: frozenset[str] = frozenset()
 
     def architectures(self) -> set[str]:
         """This machine's, the foreign ones it was told of, and ``all``."""
@@ -171,8 +187,34 @@ class Installer(_packages.PackageInstaller):
         options = ["--force-confdef", "--force-confold"]
         return command.run(["dpkg", *options, *_MEND.split()[1:]], timeout=None, environment=_ENVIRONMENT)
 
+    def require_installable(self) -> None:
+        """Also that scripts of packages can run: where ``/var`` is ``noexec`` and apt does not remount it, none does."""
+        super().require_installable()
+        mount = mounts.of(_INFO)
+        if "noexec" not in mount.options or "remount" in command.run(["apt-config", "dump"]).out:
+            return
+        old = ("%s/%s.%s" % (_INFO, name, script) for name in self.installed() for script in _debfile.SCRIPTS)
+        if any(map(os.path.exists, old)) or any(_debfile.has_scripts(self.path(entry)) for entry in self.packages):
+            message = (
+                "%s is mounted noexec, so the scripts of these packages cannot run; mount it without, or have apt "
+            )
+            raise OtaError("REQUIREMENT", (message + "remount it (DPkg::Pre-Invoke)") % mount.point)
+
     def simulate(self) -> command.Result:
-        """Let apt plan it."""
+        """Let apt plan it; packages that these declare to replace may go, and no others."""
+        self.replaced = frozenset()
+        simulated = self._plan()
+        if simulated.rc == 0 or "REMOVED" not in simulated.out:
+            return simulated
+        self.replaced = declared = frozenset().union(*(_debfile.replaced(self.path(one)) for one in self.packages))
+        freely = self._plan()
+        self.replaced = frozenset(name.split(":")[0] for name in re.findall(r"^Remv (\S+)", freely.out, re.M))
+        if freely.rc == 0 and self.replaced <= declared:
+            return freely
+        self.replaced = frozenset()
+        return simulated
+
+    def _plan(self) -> command.Result:
         return command.run(self._call("--simulate"), timeout=300, environment=_ENVIRONMENT)
 
     def intrusion(self, simulated: command.Result) -> str | None:
@@ -182,7 +224,7 @@ class Installer(_packages.PackageInstaller):
         others = sorted(name for name in named if name.split(":")[0] not in listed)
         return "apt would install %s, which the release does not hold" % ", ".join(others) if others else None
 
-    def contents(self, path: str) -> list[tuple[str, bool]]:
+    def contents(self, path: str) -> t.Iterable[tuple[str, bool]]:
         """By dpkg-deb."""
         return _debfile.contents(path)
 
@@ -198,8 +240,10 @@ class Installer(_packages.PackageInstaller):
     def installed(self) -> dict[str, list[str]]:
         """From dpkg's own lists, named ``PACKAGE`` or ``PACKAGE:ARCHITECTURE``."""
         result = {}
-        for entry in self.packages:
-            for name in (entry["package"], "%s:%s" % (entry["package"], entry["architecture"])):
+        listed = [(entry["package"], entry["architecture"]) for entry in self.packages]
+        native = command.run(["dpkg", "--print-architecture"]).out.strip() if self.replaced else ""
+        for package, architecture in (*listed, *((name, native) for name in self.replaced)):
+            for name in (package, "%s:%s" % (package, architecture)):
                 try:
                     with open("%s/%s.list" % (_INFO, name), encoding="utf-8", errors="surrogateescape") as handle:
                         result[name] = [line for line in handle.read().splitlines() if line not in ("/.", "")]
@@ -220,21 +264,33 @@ class Installer(_packages.PackageInstaller):
         return directories - left
 
     def versions(self) -> dict[str, str]:
-        """By dpkg-query."""
+        """By dpkg-query; a package that became independent of the architecture, or was, counts in either."""
         names = [entry["package"] for entry in self.packages]
-        shown = "--showformat=${Package} ${Version} ${db:Status-Abbrev}\\n"
+        shown = "--showformat=${Package}\\t${Architecture}\\t${Version}\\t${db:Status-Abbrev}\\n"
         lines = command.run(["dpkg-query", "--show", shown, *names]).out.splitlines()
-        return {
-            parts[0]: parts[1]
-            for parts in (line.split() for line in lines)
-            if len(parts) == 3 and parts[2][1:2] == "i"  # wholly installed, whether it is held or not
-        }
+        found: dict[str, dict[str, str]] = {}
+        for package, architecture, version, status in (line.split("\t") for line in lines if line.count("\t") == 3):
+            if status[1:2] == "i":  # wholly installed, whether it is held or not
+                found.setdefault(package, {})[architecture] = version
+        versions: dict[str, str] = {}
+        for entry in self.packages:
+            here = found.get(entry["package"], {})
+            either = entry["architecture"] == "all" and min(here.values(), default=None)
+            now = here.get(entry["architecture"]) or here.get("all") or either
+            if now:
+                versions[self.name(entry)] = now
+        return versions
 
     def put(self) -> command.Result:
         """By apt, without network; what an administrator holds at its version is held again afterwards.
 
         apt would take the frontend's lock, which is held here, and is told so; dpkg takes its own.
         """
+        allowed = self.replaced
+        if allowed:  # nothing held the database when that was planned
+            planned = self.simulate()
+            if planned.rc != 0 or not self.replaced <= allowed:
+                return planned._replace(rc=planned.rc or 100)
         options = _PUT if not self._is_rebuilt() else (*_PUT, "--reinstall")
         held = command.run(["dpkg-query", "--show", "--showformat=${db:Status-Want} ${binary:Package}\\n"]).out
         _locks.release(LOCKS[1:])
@@ -257,7 +313,7 @@ class Installer(_packages.PackageInstaller):
         """Whether a package is here in its version with other content: apt takes it for the newest already."""
         versions = self.versions()
         return any(
-            versions.get(entry["package"]) == entry["version"] and self._sums(entry) != _debfile.sums(self.path(entry))
+            versions.get(self.name(entry)) == entry["version"] and self._sums(entry) != _debfile.sums(self.path(entry))
             for entry in self.packages
         )
 
@@ -276,7 +332,7 @@ class Installer(_packages.PackageInstaller):
         lists = os.path.join(os.path.dirname(files[0]), "lists")
         os.makedirs(os.path.join(lists, "partial"), exist_ok=True)
         argv = ["apt-get", "install", *options, *_APT, "-o=Dir::State::Lists=%s" % lists]
-        return [*argv, "--no-remove", *files]
+        return [*argv, *([] if self.replaced else ["--no-remove"]), *files]
 
 
 def _interests() -> set[str]:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
-import json
 import os
 import time
 import typing as t
@@ -25,6 +24,7 @@ from ...base.typed import TypedDict
 from ...kinds import names
 from ...system import durable
 from ...system.files import entries, put_back, tree
+from ...system.files.listing import Listing, write_listing
 from ...system.files.remove import remove_own
 from ...system.layout import Layout
 from ._shared import AFTER, BEFORE, EXPECTED, Form, Shared
@@ -96,8 +96,12 @@ class Base:
         """Read it back whole; raises OtaError ``RESTORE`` if anything in it cannot be read as it was taken."""
         raise NotImplementedError
 
-    def manifest(self) -> entries.Manifest:
-        """What was there when it was taken."""
+    def pairs(self) -> t.Iterator[entries.Pair]:
+        """What was there when it was taken, in :func:`entries.order`."""
+        raise NotImplementedError
+
+    def entries_of(self, paths: t.Collection[str]) -> entries.Manifest:
+        """The same by path, for at least ``paths`` and the directories above them."""
         raise NotImplementedError
 
     def _open(self, path: str, entry: entries.Entry) -> t.IO[bytes]:
@@ -156,13 +160,12 @@ class Base:
         self.make_room()
         self.prove()
         put_back.sweep(self.layout, self.selection, self.terms.endings)
-        before = self.manifest()
         if paths is None:
-            paths = self._differences(before)
+            paths = self._differences()
         changed = sorted(path for path in paths if path not in self.terms.forms)
         put_back.put_back(
             self.layout,
-            before,
+            self.entries_of(changed),
             changed,
             self._open,
             trees=self.selection.trees,
@@ -174,37 +177,46 @@ class Base:
 
     def remaining(self) -> list[str]:
         """The proof of a restore: paths that still differ, after reading everything again."""
-        return self._differences(self.manifest()) + self.shared.remaining()
+        return self._differences() + self.shared.remaining()
 
-    def _differences(self, before: entries.Manifest) -> list[str]:
+    def _differences(self) -> list[str]:
         """The paths that are to go back: whatever differs, but in ``wide`` trees only what the change made."""
-        now = tree.observe(self.layout, self.selection)
-        paths = entries.differences(before, now)
-        self._spared = set(self.foreign([path for path in paths if before.get(path, entries.ABSENT)["t"] == "-"]))
-        paths = [path for path in paths if path not in self._spared]
         after = self._after()
-        if after is None:
-            return paths
-        generated = set(self.terms.generated)
-        self.left = [
-            path
-            for path in paths
-            if path in generated
-            and not entries.same(after.get(path) or before.get(path, entries.ABSENT), now.get(path, entries.ABSENT))
-        ]
-        wide = frozenset(self.terms.wide)
-        return [path for path in paths if path not in self.left and (path in after or not tree.covers(wide, path))]
+        generated, wide = set(self.terms.generated), frozenset(self.terms.wide)
+        paths: list[str] = []
+        came: list[str] = []
+        self.left = []
+        others: set[str] = set()
+        for path, (was, now, made) in entries.joined(self.pairs(), self._now(), after or ()):
+            if not entries.differ(was, now):
+                continue
+            paths.append(path)
+            if was is None or was["t"] == "-":
+                came.append(path)
+            if after is None:
+                continue
+            if path in generated and not entries.same(made or was or entries.ABSENT, now or entries.ABSENT):
+                self.left.append(path)
+            elif made is None and tree.covers(wide, path):
+                others.add(path)
+        self._spared = set(self.foreign(came))
+        self.left = [path for path in self.left if path not in self._spared]
+        others.update(self._spared, self.left)
+        return [path for path in paths if path not in others]
 
-    def _after(self) -> entries.Manifest | None:
+    def _now(self) -> t.Iterator[entries.Pair]:
+        return tree.look(self.layout, self.selection)
+
+    def _after(self) -> t.Iterator[entries.Pair] | None:
         """What the change made, by path; None until that is known."""
         path = os.path.join(self.folder, "after.jsonl")
-        return read_manifest(path) if os.path.exists(path) else None
+        return Listing(path).pairs() if os.path.exists(path) else None
 
     def record_after(self) -> None:
         """Keep what the change made of the selection, so that a later way back undoes the change and nothing else."""
-        before, after = self.manifest(), tree.observe(self.layout, self.selection)
-        delta = {path: after.get(path, entries.ABSENT) for path in entries.differences(before, after)}
-        write_manifest(os.path.join(self.folder, "after.jsonl"), delta)
+        rows = entries.joined(self.pairs(), self._now())
+        delta = ((path, now or entries.ABSENT) for path, (was, now) in rows if entries.differ(was, now))
+        write_listing(os.path.join(self.folder, "after.jsonl"), delta)
 
     def undo(self) -> tuple[list[str], list[str]]:
         """What a later way back would put back, and which of these paths were changed by others since.
@@ -212,32 +224,38 @@ class Base:
         Both lists are of paths. What came into a directory that the change created is among the changes of others,
         but for what an interpreter keeps beside its programs.
         """
-        after = read_manifest(os.path.join(self.folder, "after.jsonl"))
-        before = self.manifest()
-        now = tree.observe(self.layout, self.selection)
-        created = {path for path in after if before.get(path, entries.ABSENT)["t"] == "-"}
-        tops = frozenset(path for path in created if os.path.dirname(path) not in created)
+        after = Listing(os.path.join(self.folder, "after.jsonl"))
         generated = set(self.terms.generated)
-        changed = [
-            path
-            for path in after
-            if (path not in created or path in tops)
-            and not (path in generated and not entries.same(after[path], now.get(path, entries.ABSENT)))
-        ]
-        conflicts = [p for p in changed if p not in tops and not entries.same(after[p], now.get(p, entries.ABSENT))]
+        changed, conflicts, tops = [], [], []
+        created = [""]  # the directories above the path at hand that the change created
+        for path, (was, now, made) in entries.joined(self.pairs(), self._now(), after.pairs()):
+            if made is None:
+                continue
+            while created[-1] and not path.startswith(created[-1] + "/"):
+                created.pop()
+            is_created, is_same = was is None or was["t"] == "-", entries.same(made, now or entries.ABSENT)
+            is_inside = is_created and os.path.dirname(path) == created[-1]
+            if is_created:
+                created.append(path)
+                if not is_inside:
+                    tops.append(path)
+            if is_inside or (path in generated and not is_same):
+                continue
+            changed.append(path)
+            if not is_created and not is_same:
+                conflicts.append(path)
         conflicts += [path for path in self._came_since(after, tops) if not _is_bytecode(path)]
         return changed, [*conflicts, *self.shared.conflicts()]
 
-    def _came_since(self, after: entries.Manifest, tops: frozenset[str]) -> list[str]:
+    def _came_since(self, after: Listing, tops: t.Sequence[str]) -> list[str]:
         """Files below what the change created that it did not create, or that are not as it made them."""
-        exclude = tuple(path for path in self.selection.exclude if tree.covers(tops, path))
-        inside = tree.observe(self.layout, tree.Selection((), tuple(sorted(tops)), exclude))
+        covered = frozenset(tops)
+        exclude = tuple(path for path in self.selection.exclude if tree.covers(covered, path))
+        inside = tree.look(self.layout, tree.Selection((), tuple(tops), exclude))
         return [
             path
-            for path, entry in inside.items()
-            if tree.covers(tops, path)
-            and entry["t"] not in ("-", "d", "s")
-            and not entries.same(after.get(path, entries.ABSENT), entry)
+            for path, (now, made) in entries.joined(inside, after.pairs())
+            if now is not None and now["t"] not in ("-", "d", "s") and not entries.same(made or entries.ABSENT, now)
         ]
 
 
@@ -315,20 +333,3 @@ def listing(layout: Layout) -> list[Listed]:
         if about is not None:
             result.append({"id": name, "kind": about["kind"], "created": about["created"]})
     return result
-
-
-def write_manifest(path: str, manifest: entries.Manifest) -> None:
-    """One line of JSON for each path."""
-    lines = [json.dumps(dict(manifest[name], p=name), sort_keys=True) for name in sorted(manifest)]
-    durable.write(path, ("\n".join(lines) + "\n").encode())
-
-
-def read_manifest(path: str) -> entries.Manifest:
-    """The inverse of :func:`write_manifest`."""
-    manifest: entries.Manifest = {}
-    with open(path, encoding="utf-8") as handle:
-        for line in handle:
-            if line.strip():
-                entry = json.loads(line)
-                manifest[entry.pop("p")] = entry
-    return manifest

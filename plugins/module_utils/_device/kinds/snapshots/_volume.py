@@ -57,18 +57,23 @@ class Volume(Base):
         """The volume is there, every selected file in it can be opened, and the rest is whole."""
         self._prove_volume()
         try:
-            tree.observe(self._view(), self._split()[0], content=False)
+            for _path in tree.look(self._view(), self._split()[0], content=False):
+                pass
         except FileNotFoundError as error:
             raise OtaError("RESTORE", "snapshot %s cannot be read: %s" % (self.identifier, error)) from None
         if self._has_outside():
             self._outside().prove()
 
-    def manifest(self) -> entries.Manifest:
+    def pairs(self) -> t.Iterator[entries.Pair]:
         """Read from the snapshot, with what was kept of the rest."""
-        manifest = tree.observe(self._view(), self._split()[0])
-        if self._has_outside():
-            manifest.update(self._outside().manifest())
-        return manifest
+        rest = self._outside().pairs() if self._has_outside() else ()
+        for path, (inside, outside) in entries.joined(tree.look(self._view(), self._split()[0]), rest):
+            yield path, outside or inside or entries.ABSENT
+
+    def entries_of(self, paths: t.Collection[str]) -> entries.Manifest:
+        """Read from the snapshot once more: those of ``paths``, and of what is above them."""
+        wanted = {*paths, *(above for path in paths for above in _above(path))}
+        return {path: entry for path, entry in self.pairs() if path in wanted}
 
     def _open(self, path: str, entry: entries.Entry) -> t.IO[bytes]:
         if "o" in entry:
@@ -102,3 +107,10 @@ class Volume(Base):
 
     def _view(self) -> Layout:
         return Layout(self._readable(), self.layout.state_dir)
+
+
+def _above(path: str) -> t.Iterator[str]:
+    path = os.path.dirname(path)
+    while path not in ("/", ""):
+        yield path
+        path = os.path.dirname(path)

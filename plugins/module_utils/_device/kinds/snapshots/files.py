@@ -22,8 +22,9 @@ from ...base.errors import OtaError
 from ...system import durable
 from ...system.files import entries, hashing, put_back, tree
 from ...system.files.descriptors import Files
+from ...system.files.listing import Listing, write_listing
 from ...system.layout import Layout
-from . import Base, read_manifest, write_manifest
+from . import Base
 
 PREFERENCE = 0
 #: What opening says of a file that is no file, or not there, any more.
@@ -42,55 +43,68 @@ class Snapshot(Base):
 
     def estimate(self) -> int:
         """Twice the content: the pack and the reserve."""
-        present = tree.observe(self.layout, self.selection, content=False).values()
-        sizes: list[int] = [entry["a"] if "a" in entry else entry.get("s", 0) for entry in present if "hl" not in entry]
-        return 2 * sum(sizes) + self.shared.size() + (1 << 20)
+        present = tree.look(self.layout, self.selection, content=False)
+        held = sum(entry.get("a", entry.get("s", 0)) for _path, entry in present if "hl" not in entry)
+        return 2 * held + self.shared.size() + (1 << 20)
 
     def _create(self) -> None:
-        manifest = tree.observe(self.layout, self.selection, content=False)
         with open(self._file("content"), "wb") as pack, Files(self.layout.root, self.selection.trees) as device:
-            for path in sorted(manifest, key=lambda path: ("hl" in manifest[path], path)):
-                entry = manifest[path]
-                first = manifest.get(entry.get("hl", ""), entries.ABSENT)
-                if first["t"] == "f":
-                    entry.update({"h": first["h"], "o": first["o"], "s": first["s"]})
-                elif entry["t"] == "f":
-                    entry.pop("hl", None)
-                    manifest[path] = self._add(device, path, entry, pack)
+            write_listing(self._file("manifest.jsonl"), self._packed(device, pack))
             pack.flush()
             os.fsync(pack.fileno())
             size = os.fstat(pack.fileno()).st_blocks * 512
-        write_manifest(self._file("manifest.jsonl"), manifest)
         _reserve(self._file("reserve"), size + (1 << 20))
 
-    def _add(self, device: Files, path: str, entry: entries.Entry, pack: t.IO[bytes]) -> entries.Entry:
-        """The entry with its content in the pack; what went away or became something else meanwhile is looked at again.
+    def _packed(self, device: Files, pack: t.IO[bytes]) -> t.Iterator[entries.Pair]:
+        """Every entry, once its content is in the pack; of hard links once for all of them."""
+        firsts: dict[str, entries.Entry] = {}
+        for path, entry in tree.look(self.layout, self.selection, content=False):
+            first = firsts.get(entry.get("hl", ""))
+            if first is not None:
+                entry.update({"h": first["h"], "o": first["o"], "s": first["s"]})
+            elif entry["t"] == "f":
+                entry.pop("hl", None)
+                entry, is_linked = self._add(device, path, entry, pack)
+                if is_linked:
+                    firsts[path] = entry
+            yield path, entry
+
+    def _add(self, device: Files, path: str, entry: entries.Entry, pack: t.IO[bytes]) -> tuple[entries.Entry, bool]:
+        """The entry with its content in the pack, and whether it has more names; what went away or became something
+        else meanwhile is looked at again.
 
         Whatever it is then, it was there while the snapshot was taken.
         """
         while entry["t"] == "f":
             offset = pack.tell()
             try:
-                size, digest = _copy(device, path, pack, sparse="a" in entry)
-                return {**entry, "o": offset, "s": size, "h": digest}
+                size, digest, links = _copy(device, path, pack, sparse="a" in entry)
+                return {**entry, "o": offset, "s": size, "h": digest}, links > 1
             except OSError as error:
                 if error.errno not in _GONE:
                     raise
-            entry = tree.observe(self.layout, tree.Selection((path,), (), ()), content=False).get(path, entries.ABSENT)
-        return entry
+            entry = tree.one(self.layout, path)
+        return entry, False
 
     def prove(self) -> None:
         """Read the pack whole and compare every hash."""
         try:
-            for path, entry in self.manifest().items():
+            for path, entry in self.pairs():
                 if entry["t"] == "f" and self._hash(path, entry) != entry["h"]:
                     raise OtaError("RESTORE", "snapshot %s does not hold %s as it was" % (self.identifier, path))
         except (FileNotFoundError, ValueError, KeyError) as error:  # another OSError is the disk's, and may pass
             raise OtaError("RESTORE", "snapshot %s cannot be read: %s" % (self.identifier, error)) from None
 
-    def manifest(self) -> entries.Manifest:
+    def pairs(self) -> t.Iterator[entries.Pair]:
         """As written when it was taken."""
-        return read_manifest(self._file("manifest.jsonl"))
+        return self._manifest().pairs()
+
+    def entries_of(self, paths: t.Collection[str]) -> entries.Manifest:
+        """The whole manifest: no more of it is in memory for that."""
+        return self._manifest()
+
+    def _manifest(self) -> Listing:
+        return Listing(self._file("manifest.jsonl"))
 
     def _open(self, path: str, entry: entries.Entry) -> t.IO[bytes]:
         return io.BufferedReader(_Part(self._file("content"), entry["o"], entry["s"]))
@@ -133,16 +147,18 @@ class _Part(io.RawIOBase):
         super().close()
 
 
-def _copy(device: Files, path: str, pack: t.IO[bytes], *, sparse: bool) -> tuple[int, str]:
-    """Append a file to the pack; its size and hash are of the bytes that were copied, even if it grows meanwhile."""
+def _copy(device: Files, path: str, pack: t.IO[bytes], *, sparse: bool) -> tuple[int, str, int]:
+    """Append a file to the pack; its size and hash are of the bytes that were copied, even if it grows meanwhile. The
+    last number is how many names it has."""
     start = pack.tell()
     with device.open(path) as handle:
+        links = os.fstat(handle.fileno()).st_nlink
         if sparse:
             through = _Hashed(handle)
             put_back.copy_sparse(t.cast("t.IO[bytes]", through), pack)
-            return pack.tell() - start, through.digest.hexdigest()
+            return pack.tell() - start, through.digest.hexdigest(), links
         digest = hashing.of_stream(handle, pack)
-    return pack.tell() - start, digest
+    return pack.tell() - start, digest, links
 
 
 class _Hashed:

@@ -25,7 +25,7 @@ import os
 import stat
 import typing as t
 
-from .. import durable
+from .. import durable, mounts
 from ..mounts import within
 from . import attributes
 from .entries import TYPES
@@ -83,7 +83,7 @@ class Files:
             self._folders.move_to_end(path)
         else:
             fd = os.open(self.root, _TRAVERSE & ~os.O_NOFOLLOW)
-            self._keep(path, Folder(fd, _mount(fd)))
+            self._keep(path, Folder(fd, mounts.identity(fd)))
         parent = self._folders[path]
         for below in reversed(missing):
             parent = self._step(parent, below)
@@ -92,7 +92,7 @@ class Files:
     def _step(self, parent: Folder, path: str) -> Folder:
         name = os.path.basename(path)
         fd = _opened(os.open, name, _TRAVERSE, parent.fd, path)
-        mount = _mount(fd)
+        mount = mounts.identity(fd)
         if mount != parent.mount and self._is_inside_tree(path):
             os.close(fd)
             raise Crossing(errno.EBUSY, "something is mounted there; unmount it", path)
@@ -136,7 +136,7 @@ class Files:
         try:
             if stat.S_IFMT(info.st_mode) != stat.S_IFMT(kind):
                 raise Crossing(errno.ESTALE, "was exchanged while it was read", path)
-            if stat.S_ISREG(kind) and self._is_inside_tree(path) and _mount(fd) != parent.mount:
+            if stat.S_ISREG(kind) and self._is_inside_tree(path) and mounts.identity(fd) != parent.mount:
                 raise Crossing(errno.EBUSY, "something is mounted there; unmount it", path)
         except BaseException:
             os.close(fd)
@@ -292,20 +292,25 @@ class Files:
         """Another one for the same device that enters no mount at or below ``path`` either."""
         return Files(self.root, [*self._trees, os.path.dirname(os.path.normpath(path))])
 
-    def walk(self, path: str) -> t.Iterator[tuple[str, list[str]]]:
-        """Every directory at and below ``path``, from above, with its names; what vanishes meanwhile is left out."""
-        pending = [os.path.normpath(path)]
+    def walk(self, path: str, *, inner_first: bool = False) -> t.Iterator[tuple[str, list[str]]]:
+        """Every directory at and below ``path`` with its names, from above, or each after those in it (so that it can
+        be emptied and removed); what vanishes meanwhile is left out."""
+        pending: list[tuple[str, list[str] | None]] = [(os.path.normpath(path), None)]
         while pending:
-            folder = pending.pop()
+            folder, names = pending.pop()
+            if names is not None:
+                yield folder, names
+                continue
             try:
                 names = self.names(folder)
             except FileNotFoundError:
                 continue
-            yield folder, names
-            for name in reversed(names):
-                below = os.path.join(folder, name)
-                if self.is_directory(below):
-                    pending.append(below)
+            if inner_first:
+                pending.append((folder, names))
+            else:
+                yield folder, names
+            inside = (os.path.join(folder, name) for name in reversed(names))
+            pending.extend((below, None) for below in inside if self.is_directory(below))
 
     # -- steps ----------------------------------------------------------------------------------------------------
 
@@ -337,12 +342,3 @@ def _opened(call: t.Callable[..., int], name: str, flags: int, parent: int, path
     except OSError as error:
         number = errno.ENOTDIR if error.errno == errno.ELOOP else error.errno
         raise OSError(number, os.strerror(number or 0), path) from None
-
-
-def _mount(fd: int) -> str:
-    """The id of the mount that ``fd`` lies on (proc(5), fdinfo)."""
-    with open("/proc/self/fdinfo/%d" % fd, encoding="ascii") as handle:
-        for line in handle:
-            if line.startswith("mnt_id:"):
-                return line.split()[1]
-    return str(os.fstat(fd).st_dev)

@@ -55,7 +55,10 @@ TYPES = {
     stat.S_IFSOCK: "s",
 }
 
-Manifest = t.Dict[str, Entry]
+#: A path with its entry.
+Pair = t.Tuple[str, Entry]
+#: What was somewhere, by path.
+Manifest = t.Mapping[str, Entry]
 ABSENT: Entry = {"t": "-"}
 
 
@@ -80,7 +83,37 @@ def same(one: Entry, other: Entry) -> bool:
     return all(one.get(key) == other.get(key) for key in keys)
 
 
-def differences(before: Manifest, now: Manifest) -> list[str]:
-    """The paths at which ``now`` is not ``before``, sorted."""
-    paths = set(before) | {path for path, entry in now.items() if "up" not in entry}
-    return sorted(path for path in paths if not same(before.get(path, ABSENT), now.get(path, ABSENT)))
+def order(path: str) -> str:
+    """What paths are sorted by: a directory, all that is in it, then its neighbours; as a walk comes by them."""
+    return path.replace("/", "\0")
+
+
+def joined(*listings: t.Iterable[Pair]) -> t.Iterator[tuple[str, list[Entry | None]]]:
+    """Every path of ``listings``, which are in :func:`order`, with what each of them has there; read side by side.
+
+    However long they are, one entry of each is in memory.
+    """
+    sources = [iter(listing) for listing in listings]
+    heads = [next(source, None) for source in sources]
+    while True:
+        paths = [head[0] for head in heads if head is not None]
+        if not paths:
+            return
+        path = min(paths, key=order)
+        row: list[Entry | None] = []
+        for number, head in enumerate(heads):
+            is_there = head is not None and head[0] == path
+            row.append(head[1] if head is not None and is_there else None)
+            if is_there:
+                heads[number] = next(sources[number], None)
+        yield path, row
+
+
+def differ(before: Entry | None, now: Entry | None) -> bool:
+    """Whether a path is not what it was; None is for one that was not looked at.
+
+    A directory that is only on the way to others, and was not looked at before, does not count.
+    """
+    if before is None and now is not None and "up" in now:
+        return False
+    return not same(before or ABSENT, now or ABSENT)

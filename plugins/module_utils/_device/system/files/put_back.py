@@ -98,34 +98,44 @@ class _Way:
 
     def back(self, paths: t.Sequence[str], keep: t.Collection[str]) -> None:
         """All steps, in the order that frees space first and links what is there already."""
-        files, kinds = self.files, {path: self.before.get(path, ABSENT)["t"] for path in paths}
-        with self._unlocked({os.path.dirname(path) for path in paths} - set(paths)):
+        files = self.files
+        with self._unlocked(paths):
             for path in paths:  # also what is only changed inside: from the outside in, or nothing below can be reached
                 files.unlock(path)
             for path in reversed(paths):
-                if kinds[path] == "-":
+                if self._was(path)["t"] == "-":
                     remove(files, path, keep=keep)
-            present = [path for path in paths if kinds[path] != "-"]
-            linked = [path for path in present if "hl" in self.before[path]]
-            for path in [*(path for path in present if "hl" not in self.before[path]), *linked]:
-                self._put(path, self.before[path])
-            for path in reversed(present):  # from the inside out: filling a directory changes its time
-                entry = self.before[path]
+            linked = []
+            for path in paths:
+                entry = self._was(path)
+                if "hl" in entry:
+                    linked.append(path)
+                elif entry["t"] != "-":
+                    self._put(path, entry)
+            for path in linked:
+                self._put(path, self._was(path))
+            for path in reversed(paths):  # from the inside out: filling a directory changes its time
+                entry = self._was(path)
                 if entry["t"] == "d" and "up" not in entry:
                     self._on(path, lambda fd, entry=entry: files.own(fd, entry))  # type: ignore[misc]
                 if entry.get("fl"):
                     files.set_flags(path, entry["fl"])
 
+    def _was(self, path: str) -> Entry:
+        return self.before.get(path, ABSENT)
+
     @contextlib.contextmanager
-    def _unlocked(self, folders: t.Iterable[str]) -> t.Iterator[None]:
-        """Directories that do not change themselves, open for changes of what is in them."""
+    def _unlocked(self, paths: t.Iterable[str]) -> t.Iterator[None]:
+        """The directories of ``paths`` that do not change themselves, open for changes of what is in them."""
+        folders = {os.path.dirname(path) for path in paths}
+        folders.difference_update(paths)
         locked: dict[str, int] = {}
         try:
             for folder in sorted(folders):
                 if self.files.is_directory(folder):
                     flags = self._on(folder, lambda fd: attributes.flags(fd, os.fstat(fd).st_mode)) or 0
                     # one that was killed between these two lines and the last ones left it open: see before
-                    locked[folder] = flags | self.before.get(folder, ABSENT).get("fl", 0)
+                    locked[folder] = flags | self._was(folder).get("fl", 0)
                     if flags:
                         self.files.set_flags(folder, 0)
             yield

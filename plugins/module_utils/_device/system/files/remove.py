@@ -34,10 +34,11 @@ def remove(files: Files, path: str, *, keep: t.Collection[str] = ()) -> None:
         files.unlink(path)
         return
     with files.inside(path) as inside:
-        folders = list(inside.walk(path))  # all of it once, before any of it is gone
-        for folder, _names in folders:
+        for folder, _names in inside.walk(path):  # all of it once, before any of it is gone
             inside.folder(folder)
-        _empty(inside, folders, keep)
+        for folder, _names in inside.walk(path):
+            inside.unlock(folder)
+        _empty(inside, path, keep)
     files.forget(path)
 
 
@@ -47,20 +48,20 @@ def remove_own(real: str) -> None:
         remove(files, real)
 
 
-def remove_members(files: Files, path: str, members: t.Iterable[str]) -> list[str]:
+def remove_members(files: Files, path: str, members: t.Container[str]) -> list[str]:
     """Remove those files below the directory ``path`` that ``members`` (relative paths) names, then what is empty.
 
     Returns the files that are left; what an interpreter keeps beside its programs is not counted and goes too.
     """
-    listed, left = set(members), []
+    left = []
     with files.inside(path) as inside:
-        for folder, names in reversed(list(inside.walk(path))):
+        for folder, names in inside.walk(path, inner_first=True):
             inside.unlock(folder)
             for name in names:
                 file = os.path.join(folder, name)
                 if inside.is_directory(file) or not inside.exists(file):
                     continue
-                if os.path.relpath(file, path) in listed or os.path.basename(folder) == "__pycache__":
+                if os.path.relpath(file, path) in members or os.path.basename(folder) == "__pycache__":
                     inside.unlock(file)
                     inside.unlink(file)
                 else:
@@ -74,18 +75,16 @@ def remove_members(files: Files, path: str, members: t.Iterable[str]) -> list[st
     return sorted(left)
 
 
-def _empty(inside: Files, folders: t.Sequence[tuple[str, list[str]]], keep: t.Collection[str]) -> None:
-    kept = {os.path.normpath(path) for path in keep}
-    above = {parent for path in kept for parent in _parents(path)}
-    for folder, _names in folders:
-        inside.unlock(folder)
-    for folder, names in reversed(folders):
+def _empty(inside: Files, path: str, keep: t.Collection[str]) -> None:
+    kept = {os.path.normpath(one) for one in keep}
+    above = {parent for one in kept for parent in _parents(one)}
+    for folder, names in inside.walk(path, inner_first=True):
         for name in names:
-            path = os.path.join(folder, name)
-            if path not in kept and not inside.is_directory(path):
-                inside.unlock(path)
+            file = os.path.join(folder, name)
+            if file not in kept and not inside.is_directory(file):
+                inside.unlock(file)
                 with contextlib.suppress(FileNotFoundError):
-                    inside.unlink(path)
+                    inside.unlink(file)
         if folder not in kept and folder not in above:
             with contextlib.suppress(FileNotFoundError):
                 inside.rmdir(folder)

@@ -16,7 +16,7 @@ from .. import mounts
 from ..layout import Layout
 from . import attributes, hashing
 from .descriptors import Crossing, Files
-from .entries import TYPES, Entry, Manifest
+from .entries import ABSENT, TYPES, Entry, Pair, order
 from .paths import resolve
 
 #: Opens the content of an entry for reading.
@@ -72,83 +72,94 @@ def _normal(layout: Layout, path: str) -> str:
     return os.path.join(resolve(parent) if layout.is_real else parent, name)
 
 
-def observe(layout: Layout, selection: Selection, *, content: bool = True) -> Manifest:
-    """What is there now: an entry for every selected path, absent ones included.
+def look(layout: Layout, selection: Selection, *, content: bool = True) -> t.Iterator[Pair]:
+    """What is there now: an entry for every selected path, absent ones included, in :func:`entries.order`.
 
-    With ``content`` every regular file is read and hashed; without it, sizes only.
+    With ``content`` every regular file is read and hashed; without it, sizes only. What is in memory is one directory's
+    names and what is on the way to it, whatever is in the trees.
     """
     with Files(layout.root, selection.trees) as files:
-        return _Look(files, selection, content).all()
+        yield from _Look(files, selection, content).all()
+
+
+def one(layout: Layout, path: str) -> Entry:
+    """What ``path`` is now, without its content."""
+    return dict(look(layout, Selection((path,), (), ()), content=False)).get(path, ABSENT)
 
 
 class _Look:
-    """One observation: the manifest as it grows, and the first path of each group of hard links."""
+    """One observation; it remembers the first path of each group of hard links, with its digest."""
 
     def __init__(self, files: Files, selection: Selection, content: bool) -> None:
         self.files, self.selection, self.content = files, selection, content
-        self.manifest: Manifest = {}
-        self.links: dict[tuple[int, int], str] = {}
+        self.links: dict[tuple[int, int], tuple[str, str]] = {}
         self.exclude = frozenset(selection.exclude)
 
-    def all(self) -> Manifest:
+    def all(self) -> t.Iterator[Pair]:
         """Look at every path and tree."""
-        for path in self.selection.paths:
-            if not covers(self.exclude, path):
-                self._on_the_way(os.path.dirname(path))
-                self._add(path)
-        for tree in self.selection.trees:
-            self._on_the_way(os.path.dirname(tree))
-            self._walk(tree)
-        return self.manifest
-
-    def _on_the_way(self, folder: str) -> None:
-        while folder not in ("/", "") and folder not in self.manifest:
-            self._add(folder)
-            if self.manifest[folder]["t"] == "d":
-                self.manifest[folder]["up"] = 1
-            else:
-                del self.manifest[folder]
-            folder = os.path.dirname(folder)
-
-    def _walk(self, tree: str) -> None:
-        """What is mounted in the tree since it was selected, and subvolumes, do not count."""
-        info = self._add(tree) if tree not in self.exclude else None
-        if info is None or not stat.S_ISDIR(info.st_mode):
-            return
-        device, pending = info.st_dev, [tree]
-        while pending:
-            folder = pending.pop()
-            try:
-                names = self.files.names(folder)
-            except (FileNotFoundError, NotADirectoryError, Crossing):
+        trees = frozenset(self.selection.trees)
+        singles = frozenset(path for path in self.selection.paths if not covers(self.exclude, path))
+        above: set[str] = set()
+        for path in (*singles, *trees):
+            folder = os.path.dirname(path)
+            while folder not in above and folder not in ("/", ""):
+                above.add(folder)
+                folder = os.path.dirname(folder)
+        walked = ""
+        for path in sorted({*singles, *trees, *above}, key=order):
+            if walked and path.startswith(walked):
                 continue
-            inside = []
-            for name in names:
-                path = os.path.join(folder, name)
-                if path in self.exclude:
-                    continue
-                below = self._add(path, device)
-                if below is not None and stat.S_ISDIR(below.st_mode):
-                    inside.append(path)
-            pending.extend(reversed(inside))
+            entry, info = self._entry_of(path)
+            if path in trees:
+                walked = path + "/"
+                if path not in self.exclude:
+                    if entry is not None:
+                        yield path, entry
+                    if info is not None and stat.S_ISDIR(info.st_mode):
+                        yield from self._walk(path, info.st_dev)
+            elif path in singles:
+                if entry is not None:
+                    yield path, entry
+            elif entry is not None and entry["t"] == "d":
+                yield path, {**entry, "up": 1}
 
-    def _add(self, path: str, device: int | None = None) -> os.stat_result | None:
-        """Note ``path``; None if it is not there, or a directory of another file system than ``device``."""
-        noted = self.manifest.get(path)
-        if noted is not None and "up" not in noted:
-            return None
+    def _walk(self, tree: str, device: int) -> t.Iterator[Pair]:
+        """What is below ``tree``. What is mounted in it since it was selected, and subvolumes, do not count."""
+        pending = [(tree, self._names(tree))]
+        while pending:
+            folder, names = pending[-1]
+            name = next(names, None)
+            if name is None:
+                pending.pop()
+                continue
+            path = os.path.join(folder, name)
+            if path in self.exclude:
+                continue
+            entry, info = self._entry_of(path, device)
+            if entry is not None:
+                yield path, entry
+            if info is not None and stat.S_ISDIR(info.st_mode):
+                pending.append((path, self._names(path)))
+
+    def _names(self, folder: str) -> t.Iterator[str]:
+        try:
+            return iter(self.files.names(folder))
+        except (FileNotFoundError, NotADirectoryError, Crossing):
+            return iter(())
+
+    def _entry_of(self, path: str, device: int | None = None) -> tuple[Entry | None, os.stat_result | None]:
+        """``path`` and what fstat says of it; nothing for what is mounted there, or a directory of another file system
+        than ``device``."""
         try:
             fd, info = self.files.handle(path)
         except Crossing:
-            return None
+            return None, None
         except (FileNotFoundError, NotADirectoryError):
-            self.manifest[path] = {"t": "-"}
-            return None
+            return {"t": "-"}, None
         try:
             if device is not None and stat.S_ISDIR(info.st_mode) and info.st_dev != device:
-                return None
-            self.manifest[path] = self._entry(path, fd, info)
-            return info
+                return None, None
+            return self._entry(path, fd, info), info
         finally:
             os.close(fd)
 
@@ -173,9 +184,10 @@ class _Look:
         entry["s"] = info.st_size
         if info.st_blocks * 512 < info.st_size:
             entry["a"] = info.st_blocks * 512
-        first = self.links.setdefault((info.st_dev, info.st_ino), path) if info.st_nlink > 1 else path
-        if first != path:
-            entry["hl"] = first
+        known = self.links.get((info.st_dev, info.st_ino)) if info.st_nlink > 1 else None
+        if known is not None:
+            entry["hl"] = known[0]
         if self.content:
-            noted = self.manifest.get(first, {}) if first != path else {}
-            entry["h"] = noted["h"] if "h" in noted else hashing.of_descriptor(fd)
+            entry["h"] = known[1] if known is not None else hashing.of_descriptor(fd)
+        if info.st_nlink > 1 and known is None:
+            self.links[info.st_dev, info.st_ino] = (path, entry.get("h", ""))
