@@ -15,11 +15,18 @@ from ..plugin_utils._actions.base import Arguments, Result
 class ActionModule(device.DeviceAction):
     """Asks, changes nothing."""
 
-    argument_spec: t.ClassVar[options.Options] = options.DEVICE
+    argument_spec: t.ClassVar[options.Options] = {
+        **options.DEVICE,
+        "logs": {"type": "bool", "default": False},
+        "transaction": {"type": "str"},
+    }
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """One call."""
-        reply = self.call("info")
+        wanted: dict[str, t.Any] = {}
+        if arguments["logs"]:
+            wanted = {"logs": True, **({"transaction": arguments["transaction"]} if arguments["transaction"] else {})}
+        reply = self.call("info", **wanted)
         return {"changed": False, **reply, "summary": _summary(reply)}
 
 

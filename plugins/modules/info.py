@@ -19,7 +19,18 @@ extends_documentation_fragment:
   - fleet.ota.attributes.device
   - fleet.ota.attributes.no_diff
   - fleet.ota.device
-options: {}
+options:
+  logs:
+    description:
+      - Also bring the logs of the last transaction. Of each the newest 64 KiB are returned; values that look like
+        passwords, tokens or keys are masked.
+    type: bool
+    default: false
+  transaction:
+    description:
+      - With O(logs), the id of the transaction whose logs are meant. A device keeps those of its last transaction only;
+        for any other one it refuses with C(NO_PREVIOUS).
+    type: str
 seealso:
   - module: fleet.ota.update
   - module: fleet.ota.health
@@ -33,6 +44,15 @@ EXAMPLES = r"""
 - name: Show it in one line
   ansible.builtin.debug:
     var: device.summary
+
+- name: Ask for the logs of its last transaction
+  fleet.ota.info:
+    logs: true
+  register: device
+
+- name: Show what its steps and programs said
+  ansible.builtin.debug:
+    msg: "{{ device.logs.log }}"
 """
 
 RETURN = r"""
@@ -75,6 +95,13 @@ capabilities:
   description: Payload types, checks, kinds of snapshot, guard, Python, architecture, free bytes.
   returned: success
   type: dict
+logs:
+  description:
+    - The logs of a transaction, without secrets. C(log) is of its steps and of the programs that they ran, both outputs
+      whole; C(worker) and C(guard) are what these processes themselves said. C(cut) names those that are longer.
+  returned: with O(logs)
+  type: dict
+  sample: {transaction: 4d1f0c2b9a77, log: "...", worker: "", guard: "", cut: []}
 code:
   description: Why it failed, a code of the outcomes reference.
   returned: failure

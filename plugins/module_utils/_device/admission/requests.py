@@ -216,7 +216,7 @@ _WHICH: dict[str, Rule] = {**_RUN, "transaction": _TEXT, "wait": _wait, "check":
 
 #: Verbs that a sealed device answers, with the keys it hears. What is not here does not get through.
 TABLE: dict[str, dict[str, Rule]] = {
-    "info": {},
+    "info": {"logs": _flag, "transaction": _TEXT},
     "verify": {"bundle": _BUNDLE, "retry_rejected": _allowed_by("retry_rejected")},
     "stage": {"files": _files, "put": _numbers("length", "offset", "size"), "pull": _pull, "check": _flag},
     # A repair finishes what packages that are on the device already began.

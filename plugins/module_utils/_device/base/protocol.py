@@ -93,6 +93,7 @@ class Request(TypedDict, total=False):
     state_dir: str
     check: bool
     wait: float
+    logs: bool
     # whose request it is
     rollout: str
     generation: int

@@ -27,7 +27,7 @@ from ..records.transaction import Transaction
 from ..system import mounts
 from ..system.boot import boot_id
 from ..system.files.descriptors import Crossing
-from . import finish, guard, migrate, reboot
+from . import finish, guard, migrate, reasons, reboot
 from .health import Health
 from .services import back, record
 
@@ -43,6 +43,8 @@ def go_back(transaction: Transaction, code: str, message: str) -> None:
     """
     with contextlib.suppress(Exception):  # whatever is wrong with it shows below, when that is on record
         snapshots.load(transaction.layout, transaction.id).make_room()
+    if transaction.state is not State.RESTORING:
+        message = reasons.explained(transaction, code, message)  # while the units that failed still say it
     transaction.advance(State.RESTORING, code=code, message=message)
     with contextlib.suppress(OtaError, OSError):
         guard.at_boot(transaction)  # a release, or whoever repairs this device, may have removed it

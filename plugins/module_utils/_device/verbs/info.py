@@ -17,7 +17,7 @@ from ..base.errors import OtaError
 from ..base.protocol import Reply, Request
 from ..enrolment import identity, machine, sealed
 from ..kinds import checks, interlocks, payloads, snapshots
-from ..records import installed, transaction
+from ..records import installed, logs, transaction
 from ..system import command, kept
 from ..system.files import tree
 from ..system.layout import Layout
@@ -32,7 +32,7 @@ def info(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
     disk = os.statvfs(layout.state if os.path.isdir(layout.state) else layout.root)
     nothing = tree.Selection((), (), ())
     kinds = [kind for kind in snapshots.kinds() if snapshots.by_kind(kind).probe(layout, nothing) is None]
-    return {
+    reply: dict[str, object] = {
         "identity": kept.read(layout, identity.NAME),
         "enrolled": os.path.exists(layout.file("trust", "root.json")),
         "instance": machine.instance(layout),
@@ -54,6 +54,9 @@ def info(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
             "openssl": command.which("openssl") is not None,
         },
     }
+    if request.get("logs"):
+        reply["logs"] = logs.read(last, request.get("transaction"))
+    return reply
 
 
 def _guard(layout: Layout) -> str | None:

@@ -113,6 +113,7 @@ def test_a_package_may_take_the_place_of_another(
     simulated = installer.simulate()
     assert simulated is (plan if goes else REFUSED)
     assert installer.replaced == (goes or set())
+    assert (installer.intrusion(simulated) is None) is (goes is not None)
     [step] = installer.rehearsal()
     assert ("--no-remove" in step.argv) is (goes is None)
 

@@ -21,7 +21,7 @@ from ...system import command
 from . import _tarfile
 
 #: What a package may have run.
-SCRIPTS = ("preinst", "postinst", "prerm", "postrm", "config")
+SCRIPTS = ("preinst", "postinst", "prerm", "postrm")
 
 
 def control(path: str | pathlib.Path) -> dict[str, str]:

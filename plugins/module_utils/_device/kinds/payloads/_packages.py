@@ -201,12 +201,12 @@ class PackageInstaller(Base):
                     "INCOMPATIBLE", text % (entry["package"], entry["architecture"], ", ".join(sorted(architectures)))
                 )
         simulated = self.simulate()
-        if simulated.rc != 0:
-            message = "%s cannot install these packages without others; add their dependencies to the release: %s"
-            raise OtaError("REQUIREMENT", message % (self.TOOL, simulated.tail))
         others = self.intrusion(simulated)
         if others:
             raise OtaError("REQUIREMENT", others)
+        if simulated.rc != 0:
+            message = "%s cannot install these packages without others; add their dependencies to the release: %s"
+            raise OtaError("REQUIREMENT", message % (self.TOOL, simulated.tail))
 
     def _supported(self) -> None:
         if not self.layout.is_real:

@@ -188,7 +188,7 @@ class Installer(_packages.PackageInstaller):
         return command.run(["dpkg", *options, *_MEND.split()[1:]], timeout=None, environment=_ENVIRONMENT)
 
     def require_installable(self) -> None:
-        """Also that scripts of packages can run: where ``/var`` is ``noexec`` and apt does not remount it, none does."""
+        """Also that scripts of packages can run: none does where ``/var`` is ``noexec`` and apt does not remount it."""
         super().require_installable()
         mount = mounts.of(_INFO)
         if "noexec" not in mount.options or "remount" in command.run(["apt-config", "dump"]).out:
@@ -219,6 +219,10 @@ class Installer(_packages.PackageInstaller):
 
     def intrusion(self, simulated: command.Result) -> str | None:
         """What apt's plan names besides."""
+        gone = re.search(r"will be REMOVED:\n((?: .*\n?)+)", simulated.out) if simulated.rc != 0 else None
+        if gone:
+            message = "apt would remove %s, which no package of the release replaces (fields Replaces and Conflicts)"
+            return message % ", ".join(gone.group(1).split())
         listed = {entry["package"] for entry in self.packages}
         named = re.findall(r"^Inst (\S+)", simulated.out, re.M)
         others = sorted(name for name in named if name.split(":")[0] not in listed)
