@@ -26,6 +26,8 @@ from ..system.layout import Layout
 
 FORMAT = 1
 _NAME = "installed.json"
+#: Releases of which it is kept that the device went down.
+_MOST_INTERRUPTED = 20
 
 
 class Entry(protocol.Release, total=False):
@@ -55,12 +57,16 @@ class Rejection(TypedDict):
     time: str
 
 
-class Document(TypedDict):
-    """``installed.json``."""
-
+class _Document(TypedDict):
     format: int
     releases: dict[str, Chain]
     rejected: dict[str, Rejection]
+
+
+class Document(_Document, total=False):
+    """``installed.json``; ``interrupted``: in which transactions of a release, and in which step, the device went down."""
+
+    interrupted: dict[str, dict[str, list[str]]]
 
 
 def stamp() -> str:
@@ -134,6 +140,7 @@ class Memory:
         entry["counter"] = max(entry["counter"], done["counter"])
         self.value["releases"][done["name"]] = entry
         self.value["rejected"].pop(done["digest"], None)
+        self.value.get("interrupted", {}).pop(done["digest"], None)
         self._write()
 
     def went_back(self, name: str) -> None:
@@ -155,6 +162,19 @@ class Memory:
         """Never take this release again, unless a request says ``retry_rejected``."""
         self.value["rejected"][digest] = {"code": code, "message": message, "time": stamp()}
         self._write(cramped=True)
+
+    def went_down(self, digest: str, step: str, transaction: str) -> int:
+        """Note that the device went down in ``step`` of a release; in how many transactions. Can be run again."""
+        releases = self.value.setdefault("interrupted", {})
+        steps = releases.pop(digest, {})
+        transactions = steps.setdefault(step, [])
+        if transaction not in transactions:
+            transactions.append(transaction)
+        releases[digest] = steps
+        for oldest in list(releases)[:-_MOST_INTERRUPTED]:
+            del releases[oldest]
+        self._write(cramped=True)
+        return len(transactions)
 
     def _write(self, *, cramped: bool = False) -> None:
         kept.write(self.layout, _NAME, t.cast("t.Mapping[str, object]", self.value), cramped=cramped)

@@ -26,19 +26,39 @@ from . import guard, quiesce
 NOT_ITS_FAULT = ("NO_SPACE", "PACKAGE_LOCK")
 #: A way back for these reasons says nothing against the release.
 INNOCENT = ("INTERRUPTED", *NOT_ITS_FAULT)
+#: Steps in which code of the release runs, and tries that ended in one of them because the device went down that are no
+#: coincidence any more.
+_OWN_STEPS = (State.INSTALLING.value, State.CHECKING.value, State.UNCONFIRMED.value)
+_PROOF = 2
 
 
 def finish(done: Transaction, end: State, code: str, message: str) -> None:
     """Come to ``end`` (anything but ``confirmed``), which is the outcome too, and tidy up."""
-    if end in (State.RESTORED, State.BROKEN) and done.kind == "update" and not _is_innocent(done, code):
+    if end in (State.RESTORED, State.BROKEN) and done.kind == "update":
         reason, text = (code, message) if end is State.RESTORED else (done.code or code, message)
         try:
-            installed.Memory(done.layout).reject(done.release["digest"], reason, text)
+            if not _is_innocent(done, reason):
+                installed.Memory(done.layout).reject(done.release["digest"], reason, text)
+            elif done.went_down in _OWN_STEPS:
+                message = _after_going_down(done, reason, message)
         except OtaError as error:  # a memory that is damaged must not keep the device between two releases
             done.log(error.message)
     deferred = end is State.RESTORED and code in NOT_ITS_FAULT
     done.advance(end, outcome="deferred" if deferred else end.value, code=code, message=message)
     tidy(done)
+
+
+def _after_going_down(done: Transaction, code: str, message: str) -> str:
+    """The device went down in a step of the release: once may be a power cut, twice in one step is the release.
+
+    Returns ``message`` with what follows from it.
+    """
+    memory, digest, step = installed.Memory(done.layout), done.release["digest"], str(done.went_down)
+    if memory.went_down(digest, step, done.id) < _PROOF:
+        return "%s; once more in this step, and the release is not taken again" % message
+    message = "%s, as in an earlier try: the release is not taken again" % message
+    memory.reject(digest, code, message)
+    return message
 
 
 def _is_innocent(done: Transaction, code: str) -> bool:

@@ -252,7 +252,12 @@ def _settle(transaction: Transaction, mode: str, stays: int | None) -> None:
         _reboot_again(transaction, stays)
     elif transaction.state is State.UNCONFIRMED or mode == "deadline":
         if guard.remaining(transaction) <= 1 or (mode == "now" and stays is None):
-            go_back(transaction, "DEADLINE", "nobody confirmed within %d s" % transaction.deadline)
+            waited = "nobody confirmed within %d s" % transaction.deadline
+            if transaction.state is not State.UNCONFIRMED:
+                waited = "the release was still %s after %d s" % (transaction.state, transaction.deadline)
+            go_back(transaction, "DEADLINE", waited)
+    elif reboot.happened(transaction) and not reboot.is_into_new(transaction):
+        _went_down(transaction)
     else:
         go_back(transaction, "INTERRUPTED", "the engine was lost in state %s" % transaction.state)
 
@@ -283,8 +288,9 @@ def _after_boot(transaction: Transaction, stays: int | None) -> None:
     if reboot.is_into_new(transaction):
         _into_new(transaction, stays)
     elif transaction.state is not State.UNCONFIRMED:
-        go_back(transaction, "INTERRUPTED", "the device went down in state %s" % transaction.state)
+        _went_down(transaction)
     elif transaction.boots > MOST_BOOTS:
+        transaction.went_down = transaction.state.value
         go_back(transaction, "DEADLINE", "still not confirmed after %d boots" % transaction.boots)
     elif guard.remaining(transaction) <= 0:  # else this boot was looked at already
         document = releases.of_transaction(transaction)
@@ -297,6 +303,12 @@ def _after_boot(transaction: Transaction, stays: int | None) -> None:
             return
         snapshots.load(transaction.layout, transaction.id)  # it must still be there to be worth waiting for
         guard.arm(transaction, stays=stays)
+
+
+def _went_down(transaction: Transaction) -> None:
+    """By a power cut, or by the release; :mod:`finish` tells by how often."""
+    transaction.went_down = transaction.state.value  # on disk with the state that follows
+    go_back(transaction, "INTERRUPTED", "the device went down in state %s" % transaction.state)
 
 
 def _into_new(transaction: Transaction, stays: int | None) -> None:
