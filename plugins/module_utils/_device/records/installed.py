@@ -64,7 +64,7 @@ class _Document(TypedDict):
 
 
 class Document(_Document, total=False):
-    """``installed.json``; ``interrupted``: in which transactions of a release, and in which step, the device went down."""
+    """``installed.json``; ``interrupted``: in which transactions and steps of a release the device went down."""
 
     interrupted: dict[str, dict[str, list[str]]]
 
