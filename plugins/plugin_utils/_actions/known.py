@@ -89,6 +89,7 @@ GIVEN: t.Mapping[str, Variable] = {
     "worker_files": Variable("files that workers need"),
     "worker_silence": Variable("seconds after which a silent worker is lost"),
     "check_health": Variable("whether the status asks for health", "bool, `false`"),
+    "logs_dir": Variable("directory into which the logs of devices come", "path, `fleet-ota-logs`"),
     # one device
     "root": _host("the device's root directory"),
     "state_dir": _host("the engine's state directory on the device"),
