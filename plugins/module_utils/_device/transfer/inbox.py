@@ -171,30 +171,25 @@ def _is_at(handle: Handle, path: str) -> bool:
 
 
 def _replace(layout: Layout, digest: str, held: Handle) -> None:
-    """Put a copy in the place of a file that another process holds, or nothing where a copy has no room.
+    """Put what another process holds into a file of this one, from its end on: it takes no room for that.
 
-    The held one is emptied: what has no name would still take room.
+    The held one is emptied: what has no name would still take room. Killed in the middle, its begin is still there.
     """
     path = part(layout, digest)
     fresh = "%s.%d" % (path, os.getpid())
     with contextlib.suppress(FileNotFoundError):
         os.unlink(fresh)
-    size = os.fstat(held.fileno()).st_size
-    try:
-        room(layout, digest, size, files=1)
-    except OtaError as error:
-        if error.code != "NO_SPACE":
-            raise
-        size = 0
+    end = os.fstat(held.fileno()).st_size
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as copy:
-        while copy.tell() < size:
-            block = held.read(min(_BLOCK, size - copy.tell()))
-            if not block:
-                break
-            copy.write(block)
+    with io.FileIO(descriptor, "w") as copy:
+        while end > 0:
+            begin = max(0, end - _BLOCK)
+            block = os.pread(held.fileno(), end - begin, begin)
+            if os.pwrite(copy.fileno(), block, begin) != end - begin:
+                raise OtaError("NO_SPACE", "the disk that holds %s is full" % layout.file("inbox"))
+            held.truncate(begin)
+            end = begin
     os.rename(fresh, path)
-    held.truncate(0)
 
 
 def _taken_over(digest: str) -> OtaError:
