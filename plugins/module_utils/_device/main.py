@@ -63,7 +63,7 @@ def _reply(reply: t.Mapping[str, object]) -> None:
 
 def _request(stream: t.IO[bytes]) -> object:
     """The line of the request, judged as it comes: what is too much is refused before it is in memory."""
-    from .base.shape import Shape
+    from .base.shape import Shape, loads
 
     line, shape = bytearray(), Shape(MOST_VALUES)
     while not line.endswith(b"\n"):
@@ -74,6 +74,4 @@ def _request(stream: t.IO[bytes]) -> object:
         if len(line) > LONGEST_REQUEST:
             raise ValueError("a request has at most %d bytes" % LONGEST_REQUEST)
         shape.feed(block)
-    text = line.decode("utf-8")
-    del line
-    return json.loads(text)
+    return loads(line, shape.long)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.fleet.ota.plugins.module_utils._device.base import longlist
+from ansible_collections.fleet.ota.plugins.module_utils._device.base import shape as module
 from ansible_collections.fleet.ota.plugins.module_utils._device.base.shape import Shape
 from ansible_collections.fleet.ota.plugins.module_utils._device.documents import release
 from ansible_collections.fleet.ota.plugins.module_utils._device.kinds import payloads, snapshots
@@ -159,6 +160,21 @@ def test_values_are_counted_and_what_is_in_texts_is_not(cut: int) -> None:
         except ValueError:
             seen = False
         assert seen is fits
+
+
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_long_texts_are_what_they_are(monkeypatch: pytest.MonkeyPatch, ascii_only: bool) -> None:
+    monkeypatch.setattr(module, "LONG", 50)
+    monkeypatch.setattr(module, "_PIECE", 20)
+    numbers = random.Random(4)
+    for _time in range(200):
+        texts = ["".join(numbers.choices('a"\\\nü€\U0001d11e{[,', k=numbers.randint(0, 200))) for _text in range(4)]
+        value = {"a": texts[0], "b": [texts[1], {"c": texts[2]}], "d": [1, None], texts[3][:10]: "x"}
+        line = json.dumps(value, ensure_ascii=ascii_only).encode()
+        shape, cut = Shape(100), numbers.randint(1, 60)
+        for start in range(0, len(line), cut):
+            shape.feed(line[start : start + cut])
+        assert module.loads(bytearray(line), shape.long) == value
 
 
 # -- the program ---------------------------------------------------------------------------------------------------

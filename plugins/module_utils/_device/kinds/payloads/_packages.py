@@ -230,10 +230,11 @@ class PackageInstaller(Base):
             trees |= state.trees
             terms = terms._replace(wide=tuple(sorted(state.trees)))
         else:
-            beside = {path for path in touched if not path.startswith(_NOT_KEPT) and not tree.covers(private, path)}
-            made = filter(self.is_generated, beside - singles)
-            terms = terms._replace(generated=tuple(sorted(made)))
-            singles |= beside
+            beside = [path for path in touched if not path.startswith(_NOT_KEPT)]
+            made = set(beside)  # also in directories that go back whole
+            made.difference_update(path for path, _directory in self._paths(installed))
+            terms = terms._replace(generated=tuple(sorted(filter(self.is_generated, made))))
+            singles.update(path for path in beside if not tree.covers(private, path))
         singles |= {path for path in state.paths if not tree.covers(private, path)}
         return Scope(frozenset(singles), frozenset(trees), state.volatile | frozenset(terms.forms), terms)
 
