@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import typing as t
 
 import pytest
@@ -26,7 +27,7 @@ def test_the_logs_of_a_fleet_come_into_a_folder(make_fleet: MakeFleet) -> None:
     identifier = json.loads((state / "transaction.json").read_text())["id"]
     with (state / "transactions" / identifier / "log").open("a") as log:
         log.write("the licence server refused\npassword=hunter2 was wrong\n")
-    (fleet.devices["d3"].root / "var/lib/fleet-ota/transaction.json").unlink()
+    shutil.rmtree(fleet.devices["d3"].root / "var/lib/fleet-ota")  # one that was never enrolled
     trees = fleet.trees(state=True)
     ran = fleet.play("logs", fleet_ota_logs_dir=str(fleet.folder / "logs"))
     assert ran.rc == 0, ran.text

@@ -94,7 +94,7 @@ def _read(layout: Layout, path: str, digest: str) -> release.Document | None:
 
 
 def _whole(layout: Layout, path: str, digest: str) -> str | None:
-    """Where what was verified is, the file or its copy; None if there is neither, OtaError ``DAMAGED`` if none is whole."""
+    """Where what was verified is, the file or its copy; None if there is neither; ``DAMAGED`` if none is whole."""
     there = False
     for file in (path, _copy(layout, digest)):
         try:

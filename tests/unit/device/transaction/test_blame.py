@@ -45,7 +45,7 @@ def tried(layout: Layout, state: State, mode: str = "boot", boots: int = 1, dige
     for one in UNTIL[state]:
         transaction.advance(one)
     transaction.save(boots=boots, boot_id="the boot before" if boots else transaction.boot_id)
-    recover._settle(transaction, mode)
+    recover._settle(transaction, mode, None)
     return transaction
 
 
