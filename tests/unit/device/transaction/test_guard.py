@@ -150,7 +150,7 @@ def test_a_disk_that_cannot_be_read_says_nothing_against_the_snapshot(
     def failing(self: object) -> t.NoReturn:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(files.Snapshot, "manifest", failing)
+    monkeypatch.setattr(files.Snapshot, "pairs", failing)
     with pytest.raises(OSError, match="Input"):
         snapshot.prove()
 
