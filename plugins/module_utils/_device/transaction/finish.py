@@ -80,6 +80,10 @@ def tidy(done: Transaction) -> None:
         done.witness()
     if done.state is State.CONFIRMED:
         _remember(done)
+    elif done.state is State.RESTORED:
+        with contextlib.suppress(OtaError, OSError):  # a file too many harms nobody
+            for payload in releases.installers_of(done, releases.of_transaction(done)):
+                payload.forget()
     whole = _prune(layout, done)
     done.witness()
     guard.disarm(done)

@@ -252,7 +252,7 @@ def _settle(transaction: Transaction, mode: str, stays: int | None) -> None:
         _reboot_again(transaction, stays)
     elif transaction.state is State.UNCONFIRMED or mode == "deadline":
         if guard.remaining(transaction) <= 1 or (mode == "now" and stays is None):
-            waited = "nobody confirmed within %d s" % transaction.deadline
+            waited = "not confirmed within %d s" % transaction.deadline
             if transaction.state is not State.UNCONFIRMED:
                 waited = "the release was still %s after %d s" % (transaction.state, transaction.deadline)
             go_back(transaction, "DEADLINE", waited)

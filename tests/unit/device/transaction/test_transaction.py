@@ -77,6 +77,7 @@ def test_unhealthy_goes_back_to_exactly_what_it_was(device: Device, publisher: P
     assert device.tree() == before
     again = device.call("apply", bundle=publisher.repository.bundle(), rollout="r1", generation=1)
     assert again["error"]["code"] == "REJECTED", again
+    assert len(os.listdir(str(device.state / "archives"))) == 1, "nothing is left of the release that went back"
     retry = apply(device, publisher, retry_rejected=True)
     assert retry["outcome"] == "restored"
 

@@ -191,6 +191,9 @@ class Base:
     def regenerate(self, paths: t.Sequence[str]) -> None:
         """Have files that are made of what several packages bring made anew, after a way back left ``paths`` alone."""
 
+    def forget(self) -> None:
+        """Remove what the engine wrote down of an installation that went back since; can be run again."""
+
     def prune(self, versions: t.Collection[str]) -> None:
         """Remove what no way back needs any more, given the ``versions`` that stay; called after a confirm."""
 

@@ -276,6 +276,11 @@ class Installer(Base):
         if result.rc != 0:
             raise OtaError("INSTALL", "%s failed with %d: %s" % (" ".join(argv), result.rc, result.tail))
 
+    def forget(self) -> None:
+        """The list of what was put into a directory that is gone again."""
+        if not self._exists(self.directory):
+            durable.remove(self._record(self.directory))
+
     def prune(self, versions: t.Collection[str]) -> None:
         """Remove what was installed of releases that are neither in use nor among ``versions``.
 
