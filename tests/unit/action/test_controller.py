@@ -293,6 +293,17 @@ def test_a_rollout_through_its_actions(folder: Folder) -> None:
     json.dumps([started, before, recorded, after, end, again])
 
 
+def test_a_run_until_a_wave_that_was_promoted_is_not_failed_by_who_waits(folder: Folder) -> None:
+    made = folder.plan(waves=[{"hosts": ["d1", "d2"]}, {"percent": 100}])["plan"]
+    path = folder.start(made)["path"]
+    folder.gate(path, "before", "d1", "d2")
+    folder.journal(path, "recorded", device="d1", outcome="updated")
+    folder.journal(path, "recorded", device="d2", outcome="deferred", code="HOLD", message="the press is running")
+    assert folder.gate(path, "after", "d1", "d2")["decision"] == "promote"
+    assert folder.journal(path, "concluded", until_wave="wave-1")["convicted"] == []
+    assert folder.journal(path, "read")["convicted"] == ["d2"]
+
+
 def test_check_mode_records_nothing(folder: Folder) -> None:
     made = folder.plan()["plan"]
     dry = folder.start(made, check=True)

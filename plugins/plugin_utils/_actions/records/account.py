@@ -86,6 +86,8 @@ def _convicted(end: rollout.Conclusion, plan: Plan, until: str | None) -> list[s
         due = [name for wave in plan.waves[: end.opened] for name in wave["hosts"]]
         return [name for name in end.not_as_planned if name in due][:1]
     if until in ends and end.ended >= ends[until]:
+        if ends[until] < len(plan.waves) - 1:
+            return []  # the gate promoted it: devices that wait keep no workflow from its next wave
         due = [name for wave in plan.waves[: ends[until] + 1] for name in wave["hosts"]]
         return [name for name in end.not_as_planned if name in due][:1]
     return end.not_as_planned[:1] or ([end.devices[0]["device"]] if end.result != rollout.COMPLETE else [])
