@@ -12,8 +12,9 @@ import typing as t
 from ..plugin_utils._actions import steps
 from ..plugin_utils._actions.base import Arguments, Options, Result, named, plain
 from ..plugin_utils._actions.controller import ControllerAction, forks, here
-from ..plugin_utils._control.base.errors import PlanError
+from ..plugin_utils._control.base.errors import ControlError, PlanError
 from ..plugin_utils._control.base.plan import Plan, Wave
+from ..plugin_utils._control.client import renewal
 from ..plugin_utils._control.gate import analysis
 from ..plugin_utils._control.gate.decision import HALT, HOLD, PROMOTE, Decision, Finding, decide, weigh
 from ..plugin_utils._control.integrations import notify
@@ -37,9 +38,11 @@ class ActionModule(ControllerAction):
         "penalty": {"type": "dict"},
         "hosts": {"type": "list", "elements": "str"},
         "open_wave": {"type": "str"},
+        "bundle": {"type": "path"},
+        "trust_root": {"type": "path"},
         "workers": {"type": "list", "elements": "dict", "options": worker.OPTIONS, "default": []},
     }
-    variables: t.ClassVar[t.Mapping[str, str]] = named("notify", "penalty", "open_wave", "workers")
+    variables: t.ClassVar[t.Mapping[str, str]] = named("notify", "penalty", "open_wave", "workers", "trust_root")
     constraints: t.ClassVar[Arguments] = {"required_if": [("point", "turn", ("turn",))]}
 
     def begins(self) -> bool:
@@ -157,6 +160,7 @@ class ActionModule(ControllerAction):
     ) -> Result:
         """The devices of a turn that may be touched now; others are recorded as deferred unless known better."""
         turn, penalty = arguments["turn"], arguments["penalty"]
+        self._renew(arguments)
         plan, standings, turns = state.plan, state.standings, Plan.turns(wave)
         if not 0 <= turn < len(turns):
             raise PlanError(f"turn {turn} is not in wave {wave['name']}, which has {len(turns)}; count from 0")
@@ -181,6 +185,15 @@ class ActionModule(ControllerAction):
             "go": [] if decision.stop else [name for name in open_ if name not in held],
             "deferred": [{"device": name, "code": why.code, "message": why.message} for name, why in held.items()],
         }
+
+    def _renew(self, arguments: Arguments) -> None:
+        """Have the devices of the batch given metadata that hold; what cannot be renewed they judge as it is."""
+        if arguments["bundle"] and arguments["trust_root"] and not self.check:
+            now = datetime.datetime.now(datetime.UTC)
+            try:
+                renewal.renew(here(arguments["bundle"]), here(arguments["trust_root"]), now)
+            except ControlError as error:
+                self._display.warning(f"the release's metadata end soon and cannot be renewed: {error.message}")
 
 
 def _turns(turns: t.Sequence[t.Sequence[str]], most: int) -> list[dict[str, t.Any]]:

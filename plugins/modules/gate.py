@@ -50,6 +50,14 @@ options:
     description: For V(turn). Those of the batch that are asked for, by default all.
     type: list
     elements: str
+  bundle:
+    description:
+      - For V(turn), the saved release that the devices get. Metadata in it that expire within an hour are renewed from
+        the repository, so that a rollout may take longer than they hold. Needs O(trust_root).
+    type: path
+  trust_root:
+    description: For V(turn), the pinned root metadata.
+    type: path
   open_wave:
     description:
       - For V(before), the wave that is left to those who join it (RV(opened)), instead of being done by this run.
