@@ -23,6 +23,8 @@ NEVER = [{"name": "never", "type": "command", "argv": ["/bin/false"]}]
 DIVERT = "#!/bin/sh\nset -e\ndpkg-divert --package wrapper --add --rename --divert {0}.distrib {0}\n"
 COMPILE = "#!/bin/sh\nset -e\ncat /usr/share/schemas/*.xml >/usr/share/schemas/compiled\n"
 TOOL = "/usr/bin/vendor-tool"
+#: Where this is, a script does what its rehearsal, which has a /run of its own, did not.
+IN_EARNEST = "/run/in-earnest"
 
 
 class Fleet:
@@ -52,6 +54,7 @@ class Fleet:
         files = {TOOL: (0o755, f"#!/bin/sh\necho {text}\n"), "/usr/share/schemas/tool.xml": (0o644, f"{text}\n")}
         script = "#!/bin/sh\nset -e\n"
         if version > 1:
+            script += f"test ! -e {IN_EARNEST} || echo x >/etc/unrehearsed\n"
             script += f"update-alternatives --install /usr/bin/any-tool any-tool {TOOL} 50\nuseradd --system tool\n"
         build = self.project.folder / "build" / f"tool-{version}.deb"
         build.parent.mkdir(exist_ok=True)
@@ -74,8 +77,12 @@ def fleet(project: Project, lab_device: Device, tmp_path: Path) -> Fleet:
 
 def test_what_scripts_and_triggers_made_goes_back(fleet: Fleet) -> None:
     before = look(fleet.device)
+    fleet.device.run(["touch", IN_EARNEST])
     reply = fleet.update(2, checks=NEVER)
     assert (reply["outcome"], reply["code"]) == ("restored", "HEALTH"), reply
+    # what the rehearsal could not know stays, and is named; nothing else is
+    assert "1 paths outside of the snapshot changed meanwhile, whoever did it: /etc/unrehearsed" in reply["message"]
+    fleet.device.run(["rm", "/etc/unrehearsed"])
     assert_same(before, look(fleet.device))
     assert fleet.say(f"{TOOL}; cat /usr/share/schemas/compiled") == "tool 1\ntool 1"
     assert fleet.say("getent passwd tool || dpkg --verify tool wrapper compiler; test ! -e /usr/bin/any-tool") == ""

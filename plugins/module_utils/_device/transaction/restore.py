@@ -27,9 +27,9 @@ from ..records.transaction import Transaction
 from ..system import mounts
 from ..system.boot import boot_id
 from ..system.files.descriptors import Crossing
-from . import finish, guard, migrate, reasons, reboot
+from . import elsewhere, finish, guard, migrate, reboot
 from .health import Health
-from .services import back, record
+from .services import back, reasons, record
 
 TRIES = 3
 #: Seconds that another program may take to install its packages, for each try to go back.
@@ -114,6 +114,7 @@ def _restore(transaction: Transaction) -> str:
     for payload in releases.installers_of(transaction, releases.known(layout, transaction.before)):
         _gently(transaction, payload.activate)
     back.bring_back(transaction, snapshot)
+    _gently(transaction, lambda: elsewhere.tell(transaction, snapshot))
     if reboot.due_back(transaction):
         transaction.save(back_from=boot_id(), back_boots=transaction.boots)
         reboot.ask(layout, insist=True)  # proven after the boot, by the guard

@@ -26,7 +26,7 @@ from ..system.files import tree
 from ..system.layout import Layout
 from ..system.overlay import Need
 from ..transfer import staging
-from . import backup, guard, migrate, quiesce, reboot, rehearse
+from . import backup, elsewhere, guard, migrate, quiesce, reboot, rehearse
 from .finish import NOT_ITS_FAULT, finish
 from .health import Health, measured
 from .restore import go_back
@@ -241,6 +241,7 @@ def _baseline(transaction: Transaction, sections: list[Section]) -> None:
 def _arm(transaction: Transaction) -> None:
     interlocks.ask(transaction.layout, transaction.interlocks)
     record.take(transaction)
+    elsewhere.begin(transaction)
     guard.arm(transaction)
     transaction.advance(State.ARMED)
     transaction.advance(State.INSTALLING)
@@ -269,7 +270,9 @@ def prove(transaction: Transaction, section: Section) -> None:
     transaction.save(health=verdict.checks)
     if not verdict.healthy:
         raise OtaError("HEALTH", verdict.reason)
-    snapshots.load(transaction.layout, transaction.id).record_after()
+    snapshot = snapshots.load(transaction.layout, transaction.id)
+    elsewhere.tell(transaction, snapshot)
+    snapshot.record_after()
     transaction.advance(State.UNCONFIRMED)
 
 

@@ -14,7 +14,7 @@ from ansible_collections.fleet.ota.plugins.module_utils._device.records.transact
 from ansible_collections.fleet.ota.plugins.module_utils._device.system import command
 from ansible_collections.fleet.ota.plugins.module_utils._device.system.command import Result
 from ansible_collections.fleet.ota.plugins.module_utils._device.system.layout import Layout
-from ansible_collections.fleet.ota.plugins.module_utils._device.transaction import reasons
+from ansible_collections.fleet.ota.plugins.module_utils._device.transaction.services import reasons
 
 from ..conftest import Device, Publisher
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import typing as t
 
-from ..records.logs import without_secrets
-from ..records.transaction import Transaction
-from ..system import command
+from ...records.logs import without_secrets
+from ...records.transaction import Transaction
+from ...system import command
 
 #: A failure for one of these reasons may be explained by a unit.
 _CODES = ("HEALTH", "INSTALL", "REBOOT", "TEAM_CHECK")
