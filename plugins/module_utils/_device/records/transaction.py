@@ -105,6 +105,8 @@ class Transaction:
     migrated: list[str] | None = None
     in_place: Moment | None = None
     health: dict[str, Finding] | None = None
+    #: How often a guard told the device to reboot into the release, and found it in the boot of before.
+    reboots: int | None = None
     #: The step of the release in which the device went down, and where its way back stands.
     went_down: str | None = None
     back_from: str | None = None

@@ -38,7 +38,7 @@ def find(layout: Layout) -> str | None:
     """A way that this device follows at boot, or None."""
     if not layout.is_real:
         return None
-    if os.path.isdir("/run/openrc") and os.path.isdir("/etc/local.d"):
+    if os.path.isdir("/run/openrc") and os.path.isdir("/etc/local.d") and _runs_local():
         return "local.d"
     if "S??" in _text("/etc/init.d/rcS") and "rcS" in _text("/etc/inittab"):
         return "init.d"
@@ -65,6 +65,11 @@ def _text(path: str) -> str:
             return handle.read()
     except OSError:
         return ""
+
+
+def _runs_local() -> bool:
+    """Whether OpenRC starts the service that runs ``/etc/local.d``; Alpine has it in no runlevel at first."""
+    return any(os.path.lexists("/etc/runlevels/%s/local" % level) for level in ("sysinit", "boot", "default"))
 
 
 def _runs_cron() -> bool:

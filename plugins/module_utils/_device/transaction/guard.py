@@ -19,6 +19,7 @@ import os
 import sys
 
 from ..base.errors import OtaError
+from ..base.states import State
 from ..records.transaction import Transaction
 from ..system import background, command, durable, mounts
 from ..system.boot import boot_id, clock
@@ -33,6 +34,8 @@ FILES = (UNIT_FILE, UNIT_LINK, *boothook.PATHS.values())
 #: How the guard is started that stays until all is settled. An engine from before knows it as one that waits for the
 #: deadline, and as nothing else: after a boot it restores.
 STAYS = "wait"
+#: Seconds after the deadline in which a guard has seen that it passed.
+_LOOKS = 10.0
 
 _UNIT_TEXT = """[Unit]
 Description=Settle an open update of fleet.ota
@@ -167,6 +170,12 @@ def remaining(transaction: Transaction) -> float:
     """Seconds to the deadline on the boot clock; none in another boot than the one in which it was armed."""
     expires = transaction.expires
     return expires["clock"] - clock() if expires and expires["boot"] == boot_id() else 0.0
+
+
+def is_overdue(transaction: Transaction) -> bool:
+    """Whether nobody went back at the deadline: the guard was ended or stopped where nothing starts it again."""
+    waits = transaction.state is State.UNCONFIRMED and transaction.guard != "none"
+    return waits and remaining(transaction) < -_LOOKS
 
 
 def extend(transaction: Transaction, seconds: int) -> None:

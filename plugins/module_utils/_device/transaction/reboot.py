@@ -30,6 +30,12 @@ MODES = ("never", "if_needed", "always")
 REQUIRED = "/run/reboot-required"
 #: Seconds that an orderly shutdown may take before a way back insists.
 _PATIENCE = 120.0
+#: A shutdown ends the caller first, and then waits for whatever does not stop: this one is left until the very end.
+_INSISTING = [
+    *("systemd-run", "--quiet", "--collect", "--no-block", "--unit=fleet-ota-reboot.service"),
+    *("--property=DefaultDependencies=no", "--property=IgnoreOnIsolate=yes"),
+    *("/bin/sh", "-c", "sleep %d; exec systemctl reboot --force" % _PATIENCE),
+]
 #: Seconds in which a call that waits for the state gets its answer, and lets go of its connection.
 _ANSWERS = 0.6
 #: Seconds until the rest of the system has come up, or is taken for up.
@@ -84,6 +90,8 @@ def ask(layout: Layout, *, insist: bool = False) -> t.NoReturn:
     os.sync()
     time.sleep(_ANSWERS)
     steps = [["systemctl", "reboot"]] if command.has_systemd() else [["reboot"]]
+    if insist and command.has_systemd():
+        command.run(_INSISTING)
     if insist:
         steps.append([*steps[0], "--force"] if command.has_systemd() else ["reboot", "-f"])
     reason = ""

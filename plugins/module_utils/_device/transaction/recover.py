@@ -170,7 +170,8 @@ class _Guard:
         now = time.monotonic()
         if holders != self._holders:
             self._holders, self._idle_since = holders, now
-        patience = _RESTORING_PATIENCE if transaction.state is State.RESTORING else _PATIENCE
+        current = self._load() or transaction  # its holder may have gone on since the caller looked
+        patience = _RESTORING_PATIENCE if current.state is State.RESTORING else _PATIENCE
         if any(lock.is_stopped(holder.pid) for holder in holders):
             patience = _STOPPED_PATIENCE
         if holders and now - self._idle_since >= patience:
@@ -204,7 +205,12 @@ def _supervise() -> None:
     """Go on in a child of this process, which starts another one whenever that is killed or fails."""
     background.outlast_others()
     while True:
-        parent, pid = os.getpid(), os.fork()
+        parent = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError:  # no memory or no process left, which is what may have ended the one of before
+            time.sleep(_FIRST_REST)
+            continue
         if pid == 0:
             time.sleep(_PAUSE)
             if os.getppid() != parent:  # whoever ended that just now did not see this one
@@ -278,6 +284,11 @@ def _reboot_again(transaction: Transaction, stays: int | None) -> None:
     if reboot.happened(transaction):
         _after_boot(transaction, stays)
         return
+    asked = transaction.reboots or 0
+    if asked >= MOST_BOOTS:  # a container that is only started again, for one, stays in the boot of its host
+        go_back(transaction, "REBOOT", "was told to reboot %d times and is in the same boot still" % asked)
+        return
+    transaction.save(reboots=asked + 1)
     try:
         reboot.ask(transaction.layout)
     except OtaError as error:

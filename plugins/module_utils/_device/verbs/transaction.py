@@ -86,10 +86,10 @@ def status(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
     if transaction is None:
         return apply.IDLE.copy()
     unfinished = transaction.is_at_work or (not transaction.is_open and not transaction.tidied)
-    if unfinished and lock.is_free(layout):
+    if (unfinished or guard.is_overdue(transaction)) and lock.is_free(layout):
         with lock.hold(layout, wait=5):
             transaction = finish.settle(layout)
-        if transaction is not None and transaction.state.is_touched:
+        if transaction is not None and (transaction.state.is_touched or guard.is_overdue(transaction)):
             _take_over(transaction)
     return _wait(layout, _reply(transaction) if transaction else {}, request)
 
@@ -159,7 +159,8 @@ def restore(layout: Layout, request: Request, stream: t.IO[bytes]) -> Reply:
     if again:
         with lock.hold(layout, wait=5):
             guard.at_boot(transaction)
-            transaction.advance(State.RESTORING, outcome=None, tidied=None)
+            # Three boots to prove it in, as the first time.
+            transaction.advance(State.RESTORING, outcome=None, tidied=None, back_from=None, back_boots=None)
     if transaction.state is not State.RESTORING:
         asked = {
             "code": request.get("code") or "REQUESTED",

@@ -106,6 +106,15 @@ def test_a_stop_is_waited_for_as_long_as_the_slowest_unit_says_also_a_dependent(
     assert systemd.timeouts["stop"] == manager.LONGEST
 
 
+@pytest.mark.parametrize("key", ["BoundBy", "ConsistsOf", "RequisiteOf", "PropagatesStopTo"])
+def test_whatever_systemd_stops_with_a_unit_is_waited_for(systemd: Systemd, key: str) -> None:
+    systemd.add("base.service", **{key: "dash.service"})
+    systemd.add("dash.service")
+    Manager().stop(["base.service"])
+    assert systemd.orders[0] == ("stop", ("base.service", "dash.service"))
+    assert key in manager._SHOWN
+
+
 def test_one_that_does_not_stop_is_told(systemd: Systemd) -> None:
     systemd.add("base.service")
     systemd.refusals["stop"] = "Failed to stop base.service: Access denied"

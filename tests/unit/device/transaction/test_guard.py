@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import time
@@ -20,7 +21,8 @@ from ansible_collections.fleet.ota.plugins.module_utils._device.kinds.snapshots 
 from ansible_collections.fleet.ota.plugins.module_utils._device.records.transaction import Transaction
 from ansible_collections.fleet.ota.plugins.module_utils._device.system import background, boot, lock, mounts
 from ansible_collections.fleet.ota.plugins.module_utils._device.system.layout import Layout
-from ansible_collections.fleet.ota.plugins.module_utils._device.transaction import guard, recover, restore
+from ansible_collections.fleet.ota.plugins.module_utils._device.transaction import boothook, guard, recover, restore
+from ansible_collections.fleet.ota.plugins.module_utils._device.verbs import transaction as verbs
 
 from ..conftest import Device, Publisher
 from .test_reboot import at, record
@@ -56,6 +58,71 @@ def test_a_guard_that_is_killed_is_started_again(device: Device, publisher: Publ
     assert child(other=first) != first
     assert device.call("restore", wait=20)["state"] == "restored"
     assert device.read("opt/app/current/bin/app") == "app 1"
+
+
+def test_a_guard_is_started_again_although_there_is_no_process_for_it_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    forks: list[int | OSError] = [11, OSError(errno.EAGAIN, "no process"), OSError(errno.ENOMEM, "no memory"), 12]
+    ends = {11: signal.SIGKILL.value, 12: 0}
+
+    def fork() -> int:
+        result = forks.pop(0)
+        if isinstance(result, OSError):
+            raise result
+        return result
+
+    def leave(code: int) -> t.NoReturn:
+        raise SystemExit(code)
+
+    monkeypatch.setattr(background, "outlast_others", lambda: None)
+    monkeypatch.setattr(recover.os, "fork", fork)
+    monkeypatch.setattr(recover.os, "waitpid", lambda pid, options: (pid, ends[pid]))
+    monkeypatch.setattr(recover.os, "_exit", leave)
+    monkeypatch.setattr(recover.time, "sleep", lambda seconds: None)
+    with pytest.raises(SystemExit) as caught:
+        recover._supervise()
+    assert (caught.value.code, forks) == (0, [])
+
+
+def test_one_that_restores_by_now_has_the_time_of_a_way_back(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = at(layout, State.UNCONFIRMED, "never")
+    now = t.cast(Transaction, Transaction.load(layout))
+    now.advance(State.RESTORING)
+    ended: list[list[int]] = []
+    monkeypatch.setattr(lock, "holders", lambda layout: [lock.Holder(4711, 1)])
+    monkeypatch.setattr(lock, "is_stopped", lambda pid: False)
+    monkeypatch.setattr(lock, "end_holders", lambda layout, pids: ended.append(list(pids)))
+    waiting = recover._Guard(layout, seen.id)
+    waiting._clear(seen)
+    waiting._idle_since -= recover._PATIENCE + 1
+    waiting._clear(seen)
+    assert ended == []
+    waiting._idle_since -= recover._RESTORING_PATIENCE
+    waiting._clear(seen)
+    assert ended == [[4711]]
+
+
+def test_openrc_runs_the_hook_only_with_its_service_in_a_runlevel(monkeypatch: pytest.MonkeyPatch) -> None:
+    folders, links = {"/run/openrc", "/etc/local.d"}, set[str]()
+    monkeypatch.setattr(boothook.os.path, "isdir", lambda path: path in folders)
+    monkeypatch.setattr(boothook.os.path, "lexists", lambda path: path in links)
+    monkeypatch.setattr(boothook, "_text", lambda path: "")
+    layout = Layout("/")
+    assert boothook.find(layout) is None
+    links.add("/etc/runlevels/default/local")
+    assert boothook.find(layout) == "local.d"
+
+
+@pytest.mark.parametrize(("late", "kind", "called"), [(-1, "process", 0), (20, "process", 1), (20, "none", 0)])
+def test_a_device_whose_guard_is_gone_goes_back_when_it_is_asked(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, late: int, kind: str, called: int
+) -> None:
+    found = at(layout, State.INSTALLING, "never")
+    found.advance(State.CHECKING)
+    found.advance(State.UNCONFIRMED, guard=kind, expires={"boot": boot.boot_id(), "clock": boot.clock() - late})
+    calls: list[str] = []
+    monkeypatch.setattr(guard, "call", lambda transaction, mode: calls.append(mode))
+    verbs.status(layout, {"v": 1, "verb": "status"}, io.BytesIO())
+    assert calls == ["now"] * called
 
 
 def test_a_device_with_damaged_records_goes_back(device: Device, publisher: Publisher) -> None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import typing as t
 import zipfile
@@ -13,12 +14,21 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.fleet.ota.plugins.module_utils._device.base import protocol
+from ansible_collections.fleet.ota.plugins.module_utils._device.base.errors import OtaError
 from ansible_collections.fleet.ota.plugins.module_utils._device.base.states import State
 from ansible_collections.fleet.ota.plugins.module_utils._device.records import transaction
 from ansible_collections.fleet.ota.plugins.module_utils._device.records.transaction import Transaction
+from ansible_collections.fleet.ota.plugins.module_utils._device.system import command
 from ansible_collections.fleet.ota.plugins.module_utils._device.system.layout import Layout
-from ansible_collections.fleet.ota.plugins.module_utils._device.transaction import guard, reboot, worker
+from ansible_collections.fleet.ota.plugins.module_utils._device.transaction import (
+    guard,
+    reboot,
+    recover,
+    restore,
+    worker,
+)
 from ansible_collections.fleet.ota.plugins.module_utils._device.verbs import _connection
+from ansible_collections.fleet.ota.plugins.module_utils._device.verbs import transaction as verbs
 
 from ..conftest import Device, Publisher
 from .test_transaction import apply, update, wait_for
@@ -171,3 +181,65 @@ def test_a_connection_is_told_by_the_server_process_that_carries_it(monkeypatch:
     assert _connection.started() is None
     monkeypatch.setattr(_connection.os, "getppid", lambda: 99)
     assert _connection.started() is None
+
+
+def test_a_device_that_stays_in_its_boot_is_not_told_to_reboot_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container whose boot id is that of its host comes back each time, and is in the boot of before."""
+    layout = Layout(str(tmp_path))
+    layout.prepare()
+    found = at(layout, State.INSTALLING, "always")
+    found.advance(State.REBOOTING)
+    asked: list[Layout] = []
+    back: list[str] = []
+    monkeypatch.setattr(recover.reboot, "ask", asked.append)
+    monkeypatch.setattr(recover, "go_back", lambda found, code, message: back.append(code))
+    for _again in range(recover.MOST_BOOTS):
+        recover.run(layout, found.id, "now")
+    assert (len(asked), back) == (recover.MOST_BOOTS, [])
+    recover.run(layout, found.id, "now")
+    assert (len(asked), back) == (recover.MOST_BOOTS, ["REBOOT"])
+
+
+@pytest.mark.parametrize("insist", [True, False])
+def test_what_forces_a_reboot_is_there_before_the_shutdown_ends_the_guard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, insist: bool
+) -> None:
+    ran: list[tuple[str, ...]] = []
+
+    def run(argv: t.Sequence[str], **_more: object) -> command.Result:
+        ran.append(tuple(argv[:2]))
+        assert argv[0] != "systemd-run" or "--property=DefaultDependencies=no" in argv
+        return command.Result(1, "", "no")
+
+    monkeypatch.setattr(command, "run", run)
+    monkeypatch.setattr(command, "has_systemd", lambda: True)
+    monkeypatch.setattr(reboot.os, "sync", lambda: None)
+    monkeypatch.setattr(reboot.time, "sleep", lambda seconds: None)
+    with pytest.raises(OtaError):
+        reboot.ask(Layout(str(tmp_path)), insist=insist)
+    orderly, forced = ("systemctl", "reboot"), ("systemd-run", "--quiet")
+    assert ran == ([forced, orderly, orderly] if insist else [orderly])
+
+
+def test_a_broken_device_that_tries_again_has_all_its_boots_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = Layout(str(tmp_path))
+    layout.prepare()
+    found = at(layout, State.INSTALLING, "always")
+    found.advance(State.RESTORING, boots=restore.TRIES, back_boots=0, back_from="a")
+    tried: list[str] = []
+
+    def attempt(transaction: Transaction) -> str:
+        tried.append(transaction.id)
+        return ""
+
+    monkeypatch.setattr(restore, "_restore", attempt)
+    recover.run(layout, found.id, "now")
+    monkeypatch.setattr(guard, "call", lambda found, mode: recover.run(layout, found.id, mode))
+    assert t.cast(Transaction, Transaction.load(layout)).state is State.BROKEN
+    verbs.restore(layout, {"v": 1, "verb": "restore"}, io.BytesIO())
+    assert t.cast(Transaction, Transaction.load(layout)).state is State.RESTORED
+    assert tried == [found.id]

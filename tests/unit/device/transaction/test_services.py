@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 import signal
 import typing as t
+from pathlib import Path
 
 import pytest
 from ansible_collections.fleet.ota.plugins.module_utils._device.base.errors import OtaError
+from ansible_collections.fleet.ota.plugins.module_utils._device.base.protocol import Release
 from ansible_collections.fleet.ota.plugins.module_utils._device.kinds import checks, payloads
 from ansible_collections.fleet.ota.plugins.module_utils._device.kinds.checks import unit as unit_check
 from ansible_collections.fleet.ota.plugins.module_utils._device.kinds.payloads import _packages
+from ansible_collections.fleet.ota.plugins.module_utils._device.records.transaction import Transaction
 from ansible_collections.fleet.ota.plugins.module_utils._device.system import command, processes, units
 from ansible_collections.fleet.ota.plugins.module_utils._device.system.layout import Layout
 from ansible_collections.fleet.ota.plugins.module_utils._device.system.processes import Process
@@ -26,7 +29,16 @@ from ansible_collections.fleet.ota.plugins.module_utils._device.transaction.serv
 )
 
 from ..conftest import Device, Publisher
+from ..system.test_units import Systemd
 from .test_transaction import apply, update
+
+
+@pytest.fixture()
+def systemd(monkeypatch: pytest.MonkeyPatch) -> Systemd:
+    played = Systemd()
+    monkeypatch.setattr(command, "run", played.run)
+    return played
+
 
 BEFORE: record.Before = {"invocation": "i1", "enabled": "enabled", "dependents": []}
 
@@ -40,7 +52,8 @@ BEFORE: record.Before = {"invocation": "i1", "enabled": "enabled", "dependents":
         ({"ConflictedBy": "new.service"}, False, "new.service runs in its place"),
         ({"UnitFileState": "disabled"}, True, "it was disabled"),
         ({"UnitFileState": "disabled"}, False, None),  # by a release that is gone
-        ({"TriggeredBy": "tick.timer"}, False, ""),
+        ({"TriggeredBy": "tick.timer"}, False, None),  # it is enabled, and runs from the boot on
+        ({"TriggeredBy": "tick.timer", "UnitFileState": "static"}, False, ""),
         ({"TriggeredBy": "ask.socket"}, False, None),
         ({"TriggeredBy": "dead.timer"}, False, None),
         ({"BusName": "org.example", "UnitFileState": "static"}, False, ""),
@@ -50,7 +63,39 @@ BEFORE: record.Before = {"invocation": "i1", "enabled": "enabled", "dependents":
 )
 def test_what_is_started_again(changes: dict[str, str], forward: bool, reason: str | None) -> None:
     alive = {"new.service", "tick.timer", "ask.socket"}
-    assert again._left_alone({"LoadState": "loaded", **changes}, alive, BEFORE, forward) == reason
+    before: record.Before = {
+        **BEFORE,
+        "enabled": changes.get("UnitFileState", "enabled").replace("disabled", "enabled"),
+    }
+    assert again._left_alone({"LoadState": "loaded", **changes}, alive, alive, before, forward) == reason
+
+
+def test_what_took_the_place_of_another_unit_leaves_it_on_the_way_back(
+    systemd: Systemd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    systemd.add("old.service", "inactive", Conflicts="new.service")
+    systemd.add("new.service", ConflictedBy="old.service")
+    told: list[str] = []
+    monkeypatch.setattr(record, "tell", lambda transaction, text: told.append(text))
+    transaction = t.cast(Transaction, None)
+    before = {"old.service": BEFORE}
+    assert again._missing(transaction, units.Manager(), before, forward=False) == ["old.service"]
+    assert again._missing(transaction, units.Manager(), {**before, "new.service": BEFORE}, forward=False) == []
+    assert again._missing(transaction, units.Manager(), before, forward=True) == []
+    assert told == ["old.service ran before and does not now: new.service runs in its place"] * 2
+
+
+def test_a_release_may_name_a_unit_by_its_alias(systemd: Systemd, tmp_path: Path) -> None:
+    systemd.add("mariadb.service", RequiredBy="shop.service")
+    systemd.units["mysql.service"] = systemd.units["mariadb.service"]
+    layout = Layout(str(tmp_path))
+    transaction = Transaction(layout, "update", t.cast("Release", {}), units=["mysql.service", "cam@.service"])
+    assert again.named(transaction, ["mariadb.service", "cam@1.service"]) == ["cam@1.service", "mariadb.service"]
+    before: dict[str, record.Before] = {"mariadb.service": {**BEFORE, "dependents": ["shop.service"]}}
+    found: record.Record = {"boot": "", "clock": 0.0, "units": {"": before}, "daemons": [], "told": []}
+    assert again.concerned(transaction, found) == {"mariadb.service", "shop.service"}
+    systemd.refusals["show"] = "Failed to connect to bus"
+    assert again.named(transaction, []) == ["mysql.service"]
 
 
 def test_dependents_of_dependents_are_related() -> None:
@@ -67,11 +112,12 @@ def test_what_comes_and_goes_by_itself_is_not_recorded() -> None:
         "kept.service": {"ActiveState": "active", "Type": "oneshot"},
         "off.service": {"ActiveState": "inactive"},
         "ssh@7-peer.service": {"ActiveState": "active", "TriggeredBy": "ssh.socket"},
+        "spool@1.service": {"ActiveState": "active", "TriggeredBy": "spool@1.socket"},
         "fleet-ota-worker-1.service": {"ActiveState": "active"},
         "user@0.service": {"ActiveState": "active"},
     }
     found = record._running({name: {"Id": name, **unit} for name, unit in loaded.items()})
-    assert sorted(found) == ["broken.service", "gw.service", "kept.service"]
+    assert sorted(found) == ["broken.service", "gw.service", "kept.service", "spool@1.service"]
     assert found["gw.service"]["dependents"] == ["a.service", "b.service"]
 
 

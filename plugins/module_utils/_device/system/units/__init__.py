@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ...base.errors import OtaError
 from .manager import ALIVE, Failures, Manager, Properties, ended_well
 
 __all__ = ["ALIVE", "Failures", "Manager", "Properties", "ended_well"]
@@ -42,6 +43,17 @@ def template(name: str) -> str:
     """The template of an instance; ``name`` itself where it is none."""
     stem, ending = name.rpartition(".")[::2]
     return "%s@.%s" % (stem.partition("@")[0], ending) if "@" in stem else name
+
+
+def own_names(names: t.Iterable[str]) -> list[str]:
+    """``names`` as systemd lists them: of an alias the unit that it stands for, the same of what is not there."""
+    given = set(names)
+    single = sorted(name for name in given if not is_template(name))
+    try:
+        shown = Manager().show(single)
+    except OtaError:  # without an answer they are what they are called
+        return sorted(given)
+    return sorted({*(given - set(single)), *(unit.get("Id") or name for name, unit in shown.items())})
 
 
 def instances(names: t.Iterable[str], known: t.Iterable[str]) -> list[str]:

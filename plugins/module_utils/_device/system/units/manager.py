@@ -25,7 +25,7 @@ Failures = t.Dict[str, str]
 #: States of a unit that runs, or is about to.
 ALIVE = ("active", "activating", "reloading", "refreshing")
 #: Which units end when a unit is stopped.
-DEPENDENTS = ("RequiredBy", "BoundBy", "ConsistsOf")
+DEPENDENTS = ("RequiredBy", "BoundBy", "ConsistsOf", "RequisiteOf", "PropagatesStopTo")
 #: Kinds of unit that a change of files concerns.
 KINDS = (".service", ".socket", ".timer", ".path", ".target")
 #: Seconds that a start or stop is waited for at most, whatever the unit says.
@@ -38,7 +38,7 @@ _SHOWN = (
     "ExecMainStatus", "ConditionResult", "FragmentPath", "SourcePath", "DropInPaths", "UnitFileState",
     "ControlGroup", "TimeoutStartUSec", "TimeoutStopUSec", "Triggers", "TriggeredBy", "RequiredBy", "BoundBy",
     "ConsistsOf", "Conflicts", "ConflictedBy", "RefuseManualStart", "RefuseManualStop",
-    "ConditionTimestampMonotonic", "BusName",
+    "ConditionTimestampMonotonic", "BusName", "RequisiteOf", "PropagatesStopTo",
 )
 # fmt: on
 #: Seconds for a call of a user's systemd, whatever its units say: no user holds up a way back.

@@ -12,7 +12,7 @@ import typing as t
 
 from ...base.errors import OtaError
 from ...records.transaction import Transaction
-from ...system.units import ALIVE, Failures, Manager, Properties, instances
+from ...system.units import ALIVE, Failures, Manager, Properties, instances, own_names
 from . import record as records
 from .record import Before, Record
 
@@ -50,17 +50,19 @@ def concerned(transaction: Transaction, record: Record) -> set[str]:
 
 
 def named(transaction: Transaction, known: t.Iterable[str]) -> list[str]:
-    """The units that the releases name or bring; of templates those instances that are ``known``."""
-    return instances(transaction.units or [], known)
+    """The units that the releases name or bring, also by an alias; of templates the instances that are ``known``."""
+    return instances(own_names(transaction.units or []), known)
 
 
 def _missing(transaction: Transaction, manager: Manager, before: t.Mapping[str, Before], forward: bool) -> list[str]:
     loaded = manager.loaded()
     alive = {name for name, unit in loaded.items() if unit.get("ActiveState") in ALIVE}
     gone = [name for name in before if name not in alive]
+    # What took its place since goes on a way back: systemd stops it for the one that ran before.
+    rivals = alive if forward else alive & set(before)
     names = []
     for name, unit in manager.show(gone).items():
-        reason = _left_alone(unit, alive, before[name], forward)
+        reason = _left_alone(unit, alive, rivals, before[name], forward)
         if reason is None:
             names.append(name)
         elif reason:
@@ -68,17 +70,21 @@ def _missing(transaction: Transaction, manager: Manager, before: t.Mapping[str, 
     return names
 
 
-def _left_alone(unit: Properties, alive: set[str], before: Before, forward: bool) -> str | None:
-    """Why ``unit`` is not started again: None if it is, nothing if that is as it should be."""
+def _left_alone(unit: Properties, alive: set[str], rivals: set[str], before: Before, forward: bool) -> str | None:
+    """Why ``unit`` is not started again: None if it is, nothing if that is as it should be.
+
+    ``rivals`` are the units that may run in its place, of those that are ``alive``.
+    """
     if unit.get("LoadState") != "loaded":
         return "its unit is %s" % unit.get("LoadState")
-    against = alive.intersection([*unit.get("Conflicts", "").split(), *unit.get("ConflictedBy", "").split()])
+    against = rivals.intersection([*unit.get("Conflicts", "").split(), *unit.get("ConflictedBy", "").split()])
     if against:
         return "%s runs in its place" % ", ".join(sorted(against))
     if forward and before["enabled"].startswith("enabled") and unit.get("UnitFileState") in ("disabled", "masked"):
         return "it was disabled"
     triggers = unit.get("TriggeredBy", "").split()
-    if any(name in alive and not name.endswith(".socket") for name in triggers):
+    triggered = any(name in alive and not name.endswith(".socket") for name in triggers)
+    if triggered and not before["enabled"].startswith("enabled"):  # else it does not wait for that at a boot either
         return ""  # its timer starts it when it is due
     if unit.get("BusName") and unit.get("UnitFileState") in ("static", ""):
         return ""  # ends when nobody asks, and starts when somebody does

@@ -15,7 +15,7 @@ from ...documents import release
 from ...kinds.checks import Check, Measured, Section
 from ...records import releases
 from ...records.transaction import Transaction
-from ...system.units import ALIVE, Manager, instances
+from ...system.units import ALIVE, Manager, instances, own_names
 from . import again, daemons
 from . import record as records
 
@@ -51,9 +51,8 @@ def with_units(transaction: Transaction, document: release.Document | None, sect
     if not names or not transaction.layout.is_real:
         return section
     running = [name for name, unit in Manager().loaded().items() if unit.get("ActiveState") in ALIVE]
-    checks: list[Check] = [
-        {"name": _CHECK % name, "type": "unit", "unit": name, "renewed": True} for name in instances(names, running)
-    ]
+    mine = instances(own_names(names), running)
+    checks: list[Check] = [{"name": _CHECK % name, "type": "unit", "unit": name, "renewed": True} for name in mine]
     return {**section, "checks": [*section.get("checks", []), *checks]}
 
 

@@ -23,6 +23,8 @@ from ...system.units.manager import DEPENDENTS
 
 #: Units of the engine, of logins, and of connections: they come and go with something else.
 _PASSING = re.compile(r"^(fleet-ota-|user@|user-runtime-dir@|session-|run-[pru]?\d)")
+#: How systemd names the instance for a connection: the number of the connection comes first.
+_CONNECTION = re.compile(r"@\d+-")
 _USER = re.compile(r"^user@(\d+)\.service$")
 
 
@@ -156,7 +158,7 @@ def _running(loaded: t.Mapping[str, Properties]) -> dict[str, Before]:
 def _is_passing(unit: Properties) -> bool:
     """A one-shot in its course, or the service of one connection: both end by themselves."""
     once = unit.get("Type") == "oneshot" and unit.get("ActiveState") == "activating"
-    return once or ("@" in unit.get("Id", "") and ".socket" in unit.get("TriggeredBy", ""))
+    return once or bool(_CONNECTION.search(unit.get("Id", "")) and ".socket" in unit.get("TriggeredBy", ""))
 
 
 def _path(transaction: Transaction) -> str:
