@@ -39,8 +39,8 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 class Slot(t.NamedTuple):
     """What a copy holds.
 
-    ``file`` is ``INODE:MTIME`` of the file that has the same content, or ``~INODE`` of the one that it stands for; a
-    file that is written anew is another one.
+    ``file`` is ``INODE:MTIME`` of the file that has the same content, or ``~INODE:MTIME`` of the one that it stands
+    for. A file that is written anew is another one, although a file system gives the numbers of inodes again.
     """
 
     number: int
@@ -68,7 +68,7 @@ def write(layout: Layout, name: str, value: t.Mapping[str, object], *, cramped: 
             raise
         with contextlib.suppress(OSError):
             os.unlink(path + ".new")
-        _write_slot(copy, content, "~%d" % os.stat(path).st_ino)
+        _write_slot(copy, content, "~" + _written(os.stat(path)))
         return
     try:
         _write_slot(copy, content, _written(os.stat(path)))
@@ -100,7 +100,7 @@ def read(
     newest = _newest(_copy(layout, name))
     if content is None and (newest is None or not lasting):
         return None
-    is_old = newest and newest.file == "~" + written.partition(":")[0]
+    is_old = newest and newest.file == "~" + written
     is_rotten = newest and newest.file == written and newest.content != content
     if content is not None and not is_old and not is_rotten:
         value = _parse(content, valid)
@@ -127,7 +127,7 @@ def is_behind(layout: Layout, name: str) -> bool:
     """Whether the copy stands for a file that could not be written."""
     newest = _newest(_copy(layout, name))
     try:
-        return newest is not None and newest.file == "~%d" % os.stat(layout.file(name)).st_ino
+        return newest is not None and newest.file == "~" + _written(os.stat(layout.file(name)))
     except OSError:
         return False
 

@@ -120,3 +120,24 @@ def test_a_content_that_outgrows_its_slots_gets_larger_ones(layout: Layout) -> N
     kept.write(layout, NAME, large)
     Path(layout.file(NAME)).write_bytes(b"")
     assert kept.read(layout, NAME) == large
+
+
+def test_what_an_engine_without_copies_wrote_counts_also_under_an_inode_that_a_copy_stood_for(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system gives the number of a file that is gone to the next one: after two writes it is the same again."""
+    path = Path(layout.file(NAME))
+
+    def full(path: str, content: bytes, mode: int = 0o600) -> t.NoReturn:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "write", full)
+        kept.write(layout, NAME, {"state": "restored", "boots": 3}, cramped=True)
+    assert kept.is_behind(layout, NAME)
+    number = path.stat().st_ino
+    path.write_text(json.dumps({"state": "staged", "boots": 0}))
+    os.utime(path, ns=(1, 1))
+    assert path.stat().st_ino == number
+    assert kept.read(layout, NAME) == {"state": "staged", "boots": 0}
+    assert not kept.is_behind(layout, NAME)
