@@ -21,6 +21,7 @@ from .boot import clock
 
 #: In the environment of every program that is run for a change, and so of the daemons that it leaves behind.
 TOKEN = "FLEET_OTA_TRANSACTION"  # noqa: S105
+_INIT = "/init.scope"
 _DELETED = " (deleted)"
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -75,7 +76,12 @@ class Process(t.NamedTuple):
 
 def everything() -> list[Process]:
     """All processes that see this machine's root directory, but for the kernel's own."""
-    found = (_look(int(name)) for name in os.listdir("/proc") if name.isdigit())
+    try:
+        with open("/proc/1/cgroup", encoding="utf-8", errors="replace") as handle:
+            first = handle.read()
+    except OSError:
+        first = ""
+    found = (_look(int(name), first) for name in os.listdir("/proc") if name.isdigit())
     return [process for process in found if process is not None]
 
 
@@ -211,7 +217,7 @@ def end(find: t.Callable[[], list[Process]], patience: float) -> list[Process]:
         time.sleep(0.05)
 
 
-def _look(pid: int) -> Process | None:
+def _look(pid: int, first: str) -> Process | None:
     try:
         with open("/proc/%d/stat" % pid, encoding="utf-8", errors="replace") as handle:
             fields = handle.read().rpartition(")")[2].split()
@@ -220,7 +226,7 @@ def _look(pid: int) -> Process | None:
         exe = os.readlink("/proc/%d/exe" % pid)
         root, own = os.stat("/proc/%d/root" % pid), os.stat("/")
         with open("/proc/%d/cgroup" % pid, encoding="utf-8", errors="replace") as handle:
-            manager, unit = _unit(handle.read())
+            manager, unit = _unit(handle.read(), first)
     except OSError:  # gone, or a thread of the kernel
         return None
     if (root.st_dev, root.st_ino) != (own.st_dev, own.st_ino) or fields[0] == "Z":
@@ -228,10 +234,20 @@ def _look(pid: int) -> Process | None:
     return Process(pid, int(fields[19]) / _TICKS, int(fields[1]), int(fields[4]), exe, argv, manager, unit)
 
 
-def _unit(groups: str) -> tuple[int | None, str]:
-    """The user and the unit of a process by its control groups; no unit is an empty name."""
+def _unit(groups: str, first: str = "") -> tuple[int | None, str]:
+    """The user and the unit of a process by its control groups; no unit is an empty name.
+
+    ``first`` are those of process 1: a container may see all that its host put it into.
+    """
+    outside = {}
+    for line in first.splitlines():
+        hierarchy, _name, path = line.split(":", 2)
+        outside[hierarchy] = (path[: -len(_INIT)] if path.endswith(_INIT) else path).rstrip("/")
     for line in groups.splitlines():
-        path = line.split(":", 2)[-1]
+        hierarchy, _name, path = line.split(":", 2)
+        prefix = outside.get(hierarchy, "")
+        if (path + "/").startswith(prefix + "/"):
+            path = path[len(prefix) :]
         inner = re.match(r"^.*?/user@(\d+)\.service/(?:.*/)?([^/]+\.(?:service|scope))(?:/|$)", path)
         if inner:
             return int(inner.group(1)), inner.group(2)

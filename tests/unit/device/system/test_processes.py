@@ -60,6 +60,14 @@ def test_the_unit_of_a_process(groups: str, unit: tuple[int | None, str]) -> Non
     assert processes._unit(groups) == unit
 
 
+@pytest.mark.parametrize("outer", ["/system.slice/docker-1.scope", "/lxc.service/one", ""])
+def test_the_unit_of_a_process_in_a_container_that_sees_the_groups_of_its_host(outer: str) -> None:
+    first = "4:cpu:%s\n1:name=systemd:%s/init.scope" % (outer or "/", outer)
+    groups = "4:cpu:%s\n1:name=systemd:%s/system.slice/gw.service" % (outer or "/", outer)
+    assert processes._unit(groups, first) == (None, "gw.service")
+    assert processes._unit(first, first) == (None, "init.scope")
+
+
 def test_code_that_was_replaced_is_seen_as_outdated(tmp_path: Path, start: t.Callable[..., int]) -> None:
     program, script = tmp_path / "program", tmp_path / "script"
     shutil.copy("/bin/sh", str(program))
