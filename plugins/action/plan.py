@@ -112,7 +112,7 @@ class ActionModule(ControllerAction):
         bundle, path, verdict = None, None, approval.Verdict({}, [], None)
         approved_waves: dict[str, list[str]] = {}
         ways: dict[str, paths.Way] = {}
-        if arguments["back_from"]:
+        if arguments["back_from"] is not None:
             directory, rollout = here(arguments["journal_dir"]), arguments["back_from"]
             the_plan = rollback.make(
                 directory=directory, rollout=rollout, hosts=hosts, groups=groups, wave=arguments["wave"]

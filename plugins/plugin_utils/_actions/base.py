@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import typing as t
 
-from ansible.errors import AnsibleValueOmittedError
+from ansible.errors import AnsibleActionFail, AnsibleError, AnsibleValueOmittedError
 from ansible.plugins.action import ActionBase
 
 from .._control.base.urls import hidden, host_of
@@ -55,8 +56,7 @@ class Action(ActionBase):
         # null means "not given", also to what the validator requires
         given = {key: value for key, value in given.items() if value is not None}
         self._task.args = {**self.defaults(given), **given}
-        _validation, arguments = self.validate_argument_spec(argument_spec=self.argument_spec, **self.constraints)
-        self.arguments = plain(arguments)
+        self.arguments = plain(self._validated())
         if self.begins():
             known.require({str(self.task_vars.get("inventory_hostname", "the play")): self.task_vars})
         self._task.args = hidden(self._task.args)
@@ -64,6 +64,21 @@ class Action(ActionBase):
             self._task.args["notify"] = hidden(self.arguments["notify"], host_of)
         result.update(self.attempt())
         return result
+
+    def _validated(self) -> Arguments:
+        """The arguments as Ansible's validator returns them; its complaint about absent ones names their variables."""
+        try:
+            return t.cast(
+                Arguments, self.validate_argument_spec(argument_spec=self.argument_spec, **self.constraints)[1]
+            )
+        except AnsibleError as error:
+            told = set(re.findall(r"\w+", str(error).partition(": ")[2]))
+            absent = [
+                name for option, name in self.variables.items() if option in told and option not in self._task.args
+            ]
+            if not absent:
+                raise
+            raise AnsibleActionFail(f"{error}; set {', '.join(absent)}") from None
 
     def begins(self) -> bool:
         """Whether nothing has begun before this task: then a variable that nothing reads is refused."""

@@ -42,11 +42,12 @@ class ControllerAction(Action):
         """The work; a :class:`ControlError` becomes an ordinary failure with its code and detail."""
         try:
             return self.perform(self.arguments, self.task_vars)
+        # from None: Ansible appends the texts of all causes, and these messages have said it
         except ControlError as error:
-            raise AnsibleActionFail(error.message, result={**error.detail, "code": error.code}) from error
+            raise AnsibleActionFail(error.message, result={**error.detail, "code": error.code}) from None
         except OSError as error:
             place = f"{error.filename}: " if error.filename else ""
-            raise AnsibleActionFail(f"{place}{error.strerror or error}; give another place or make room") from error
+            raise AnsibleActionFail(f"{place}{error.strerror or error}; give another place or make room") from None
 
     def defaults(self, given: Arguments) -> Arguments:
         """What variables say; a signer's keys are those of the folder C(fleet_ota_keys_dir) unless others are named."""

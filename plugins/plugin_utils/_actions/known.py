@@ -142,6 +142,7 @@ GIVEN: t.Mapping[str, Variable] = {
     "request_wave": Variable("the wave for which it is asked", "str"),
     "approval_hours": Variable("hours for which an approval holds"),
     "approver": Variable("who approves", "str"),
+    "answer": Variable("sign or deny: the answer of fleet.ota.approve without a terminal", "str"),
     # mirrors
     "mirror_hosts": Variable("the mirrors", "str, `mirrors`"),
     "mirror_name": _host("server name"),
@@ -171,7 +172,6 @@ GIVEN: t.Mapping[str, Variable] = {
 #: Variables that playbooks and roles of the collection set for themselves.
 OWN = frozenset(
     [
-        "answer",
         "applied",
         "asked",
         "asked_devices",
@@ -191,6 +191,7 @@ OWN = frozenset(
         "info",
         "joined",
         "journal",
+        "logs_folder",
         "mirror_installed",
         "mirror_metadata",
         "now",

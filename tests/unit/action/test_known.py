@@ -54,3 +54,8 @@ def test_the_reference_of_variables_is_made_of_the_table() -> None:
     assert reference.PAGE.read_text("utf-8") == reference.page(), "run python -m tests.reference"
     rows = [line.split("|") for line in reference.page().splitlines() if line.startswith("| `")]
     assert [row[1] for row in rows if not row[2].strip()] == [], "these have no type"
+
+
+def test_a_variable_that_the_documents_name_is_on_the_page() -> None:
+    pages = [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("roles/*/README.md")]
+    assert not {name for page in pages for name in NAME.findall(page.read_text())} & known.OWN

@@ -107,8 +107,9 @@ def test_who_went_back_is_planned_again_and_asked_whether_it_did(back: Back) -> 
 @pytest.mark.parametrize(
     ("hosts", "arguments", "part"),
     [
-        (HOSTS, {"back_from": "gateway-2.0-00000000"}, "gateway-2.0-00000000"),
-        (HOSTS, {"back_from": "../../etc/passwd"}, "is no rollout's id; give one such as"),
+        (HOSTS, {"back_from": "gateway-2.0-00000000"}, f"give one of those that are there: {FROM}"),
+        (HOSTS, {"back_from": "../../etc/passwd"}, f"give one of those that are there: {FROM}"),
+        (HOSTS, {"back_from": ""}, "'' is no rollout's id (fleet_ota_rollout_id); give one of"),
         (HOSTS, {"wave": "south"}, "has no wave 'south'; it has canary, north, rest"),
         (HOSTS, {"wave": "rest"}, "nothing is to go back"),
         (["d2", "d4"], {}, "nothing is to go back"),

@@ -40,6 +40,32 @@ class Echo(ControllerAction):
         return {"arguments": arguments}
 
 
+class Needy(Echo):
+    """Needs two of its options."""
+
+    constraints: t.ClassVar[Arguments] = {"required_together": [("soak", "order")]}
+    argument_spec: t.ClassVar[Options] = {**Echo.argument_spec, "soak": {"type": "int"}}
+
+    def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
+        try:
+            raise OSError("a socket said no")
+        except OSError as error:
+            raise PlanError("nothing can be reached; try again") from error
+
+
+def test_an_absent_option_is_told_with_the_variable_that_stands_for_it(act: Act) -> None:
+    with pytest.raises(AnsibleActionFail) as caught:
+        act(Needy, {"fleet_ota_soak": 1})
+    assert str(caught.value) == "parameters are required together: soak, order; set fleet_ota_order"
+
+
+def test_a_failure_is_told_once(act: Act) -> None:
+    """Ansible appends the text of whatever caused an error."""
+    with pytest.raises(AnsibleActionFail) as caught:
+        act(Needy)
+    assert str(caught.value) == "nothing can be reached; try again"
+
+
 @pytest.mark.parametrize(
     ("given", "variables", "wanted"),
     [

@@ -29,7 +29,7 @@ def test_the_logs_of_a_fleet_come_into_a_folder(make_fleet: MakeFleet) -> None:
         log.write("the licence server refused\npassword=hunter2 was wrong\n")
     shutil.rmtree(fleet.devices["d3"].root / "var/lib/fleet-ota")  # one that was never enrolled
     trees = fleet.trees(state=True)
-    ran = fleet.play("logs", fleet_ota_logs_dir=str(fleet.folder / "logs"))
+    ran = fleet.play("logs", fleet_ota_logs_dir="logs")  # from where it was started
     assert ran.rc == 0, ran.text
     home = fleet.folder / "logs"
     assert [path.name for path in home.iterdir()] == ["d2"]

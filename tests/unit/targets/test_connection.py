@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import pathlib
 import re
 import typing as t
@@ -114,6 +115,20 @@ def test_a_device_without_any_python(tmp_path: pathlib.Path) -> None:
 def test_python_that_goes_away_while_the_engine_is_sent(place: Place) -> None:
     place.action.answers = [answer(97), answer(98)]
     assert refusal(place).code == "NO_PYTHON"
+
+
+@pytest.mark.parametrize(("user", "is_told"), [("1000", True), ("0", False)])
+def test_a_login_without_rights_is_told_of_become(
+    place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path, user: str, is_told: bool
+) -> None:
+    programs = {"id": f"echo {user}", "mkdir": "echo 'mkdir: permis refuse' >&2; exit 1"}
+    for name, line in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    error = refusal(place)
+    assert error.code == "ENGINE" and "permis refuse" in error.message
+    assert ("run with --become" in error.message) is is_told
 
 
 # -- answers -------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from __future__ import annotations
 from ..._control.base.errors import PlanError
 from ..._control.journal import journal
 from ..._control.rollout import breaker
+from ..._control.rollout.rollout import recorded
 from ..._control.rollout.wave import approve, approved
 from ..base import Arguments, Result
 from ..controller import here, user
@@ -45,7 +46,8 @@ def reset(arguments: Arguments, *, check: bool) -> Result:
     if not reason.strip():
         raise PlanError("a reset needs a reason: say what was found, for whoever asks later")
     if arguments["path"]:
-        return _reset_rollout(journal.Journal(here(arguments["path"])), by, reason, check=check)
+        folder = here(arguments["path"]).parent
+        return _reset_rollout(journal.Journal(recorded(folder.parent, folder.name)), by, reason, check=check)
     directory, channel = here(arguments["journal_dir"]), arguments["channel"]
     halts = breaker.halted(directory, channel)
     if halts and not check:

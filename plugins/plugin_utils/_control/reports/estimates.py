@@ -118,8 +118,10 @@ def make(plan: Plan, seconds: t.Sequence[float], forks: int) -> Estimate:
 def lines(estimate: Estimate, plan: Plan) -> list[str]:
     """For people, with a word on updates that take longer than the windows reckon with."""
     total, each = estimate["total"], estimate["per_device"]
-    span = f"{total['seconds'] / 60:.0f} to {total['seconds_p95'] / 60:.0f} minutes"
-    text = [f"takes about {span} ({each['median']:g} to {each['p95']:g} s per device, from {each['source']})"]
+    minutes = _span(f"{total['seconds'] / 60:.0f}", f"{total['seconds_p95'] / 60:.0f}")
+    span = "less than a minute" if minutes == "0" else f"about {minutes} minute{'' if minutes == '1' else 's'}"
+    seconds = _span(f"{each['median']:g}", f"{each['p95']:g}")
+    text = [f"takes {span} ({seconds} s per device, from {each['source']})"]
     expected = [schedule["minutes"]["expected"] for schedule in plan.schedules]
     if each["samples"] and expected and each["p95"] > min(expected) * 60:
         text.append(
@@ -127,3 +129,7 @@ def lines(estimate: Estimate, plan: Plan) -> list[str]:
             "fleet_ota_expected_minutes"
         )
     return text
+
+
+def _span(low: str, high: str) -> str:
+    return low if low == high else f"{low} to {high}"

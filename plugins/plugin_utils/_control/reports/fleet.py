@@ -42,8 +42,13 @@ class Place(t.NamedTuple):
 
 
 def places(directory: pathlib.Path, devices: t.Collection[str]) -> tuple[dict[str, Place], list[str]]:
-    """Where rollouts below ``directory`` have ``devices``, and what cannot be read there; ways back are left out."""
+    """Where rollouts below ``directory`` have ``devices``, and what cannot be read there.
+
+    A way back has no place of its own: the rollout that it took a device back from has that device as ``rolled_back``.
+    """
     places: dict[str, Place] = {}
+    #: when a way back ended on a device, by the rollout that it is from and the device
+    went: dict[tuple[str, str], str] = {}
     problems = []
     books = []
     for path in directory.glob("*/" + journal.NAME):
@@ -60,14 +65,19 @@ def places(directory: pathlib.Path, devices: t.Collection[str]) -> tuple[dict[st
         except JournalError as error:
             problems.append(str(error))
             continue
-        if plan.back_from:
+        if plan.back_from:  # newer than the rollout, so seen first
+            for name, back in state.standings.items():
+                if back.outcome in outcomes.AS_PLANNED:
+                    went.setdefault((plan.back_from, name), state.heard[name])
             continue
         for wave in plan.waves:
             for name in set(wave["hosts"]).intersection(devices).difference(places):
                 standing = state.standings.get(name)
-                looked_at = standing and (standing.outcome in outcomes.AS_PLANNED or not standing.healthy)
-                healthy = standing.healthy if standing and looked_at else None
                 outcome = standing.outcome if standing else None
+                if outcome in outcomes.AS_PLANNED and went.get((plan.rollout, name), "") > state.heard[name]:
+                    outcome = "rolled_back"
+                looked_at = standing and (outcome in outcomes.AS_PLANNED or not standing.healthy)
+                healthy = standing.healthy if standing and looked_at else None
                 places[name] = Place(plan.rollout, wave["name"], outcome, healthy, state)
     return places, problems
 

@@ -16,7 +16,7 @@ from ..base.errors import PlanError
 from ..base.plan import Plan, Release, digest
 from ..journal import journal, outcomes
 from ..planning import plan
-from .rollout import path_of_id
+from .rollout import recorded
 
 #: A device that could not go back must not keep the others from going back.
 _LIMITS = {"max_failures": 1_000_000}
@@ -37,7 +37,7 @@ def make(
     them. Going back from the same rollout gives the same plan id, so that running it again resumes it. Raises
     :class:`PlanError`, or JournalError if there is no such rollout.
     """
-    state = journal.Journal(path_of_id(directory, rollout)).state()
+    state = journal.Journal(recorded(directory, rollout)).state()
     release = state.plan.release
     # the newest plan alone does not have whom a run with a limit, or an inventory from which hosts are gone, left out
     waves = [entry for followed in reversed(state.plans) for entry in followed.waves]

@@ -26,8 +26,11 @@ from ..journal.outcomes import Standing
 from ..journal.record import COMPLETE, HALTED, HELD, Record
 from ..journal.state import Controller, State
 from ..planning.plan import FORMAT
+from .on_halt import BACK
 from .wave import settled
 
+#: So many ids are named where a wrong one was given.
+_NAMED = 5
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~_-]{0,140}-[0-9a-f]{8}")
 
 
@@ -118,8 +121,26 @@ def path_of(directory: pathlib.Path, plan: Plan) -> pathlib.Path:
 def path_of_id(directory: pathlib.Path, rollout: str) -> pathlib.Path:
     """Where the journal of a rollout is. Raises :class:`PlanError` for what cannot be an id."""
     if not _ID.fullmatch(rollout):
-        raise PlanError(f"{rollout!r} is no rollout's id; give one such as gateway-2.0-1a2b3c4d")
+        raise PlanError(f"{rollout!r} is no rollout's id (fleet_ota_rollout_id); {_known(directory)}")
     return directory / rollout / journal.NAME
+
+
+def recorded(directory: pathlib.Path, rollout: str) -> pathlib.Path:
+    """The journal of a rollout that was begun. Raises :class:`PlanError` with the ids that ``directory`` has."""
+    path = path_of_id(directory, rollout)
+    if not path.parent.exists():
+        raise PlanError(f"there is no rollout {rollout} in {directory}; {_known(directory)}")
+    return path
+
+
+def _known(directory: pathlib.Path) -> str:
+    """The next step for an operator whose id is wrong: the newest ids in ``directory``."""
+    paths = sorted(directory.glob(f"*/{journal.NAME}"), key=lambda path: path.stat().st_mtime, reverse=True)
+    names = [path.parent.name for path in paths if f"{BACK}-" not in path.parent.name]
+    if not names:
+        return "it has no rollouts, so give another fleet_ota_journal_dir"
+    more = f" or one of {len(names) - _NAMED} older ones" if len(names) > _NAMED else ""
+    return f"give one of those that are there: {', '.join(names[:_NAMED])}{more}"
 
 
 def look(directory: pathlib.Path, plan: Plan) -> Started:

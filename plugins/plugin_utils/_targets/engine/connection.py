@@ -32,7 +32,7 @@ from .zipapp import program
 if t.TYPE_CHECKING:
     from ansible.plugins.action import ActionBase
 
-_NO_ENGINE, _NO_PYTHON, _NOT_SEALED = 97, 98, 99
+_NO_RIGHT, _NO_ENGINE, _NO_PYTHON, _NOT_SEALED = 96, 97, 98, 99
 #: What the login of a sealed device may run (``_device/enrolment/seal.py``); the device itself says whether it is one.
 SEALED_PROGRAM = "/usr/local/sbin/fleet-ota"
 #: Receives the program on standard input and puts it where it belongs, whole and durable.
@@ -143,15 +143,18 @@ class Device(Link):
     def _send_engine(self) -> None:
         path = shlex.quote(self._engine_path())
         folder = shlex.quote(os.path.dirname(self._engine_path()))
-        receive = "%s; umask 077; mkdir -p %s && exec $P -I -S -B -c %s %s"
+        make = f"mkdir -p {folder} || {{ test $(id -u) = 0 && exit 1; exit {_NO_RIGHT}; }}"
         # Login shells that are no POSIX shells (csh, fish) read line feeds, '!' and backslashes between quotes too.
         code = f"exec(bytes.fromhex({RECEIVE.encode().hex()!r}))".replace("'", '"')
-        command = receive % (self._find_python(), folder, shlex.quote(code), path)
+        command = f"{self._find_python()}; umask 077; {make}; exec $P -I -S -B -c {shlex.quote(code)} {path}"
         result = self._run(command, program().content)
         if result["rc"] != 0:
             self._python_missing(result)
             self._shell_missing(result)
-            raise DeviceRefusal("ENGINE", f"the engine could not be put on the device: {_tail(result)}")
+            told = f"the engine could not be put on the device: {_tail(result)}"
+            if result["rc"] == _NO_RIGHT:
+                told += "; this login is not root there: run with --become (ansible_become), or log in as root"
+            raise DeviceRefusal("ENGINE", told)
 
     def _run(self, command: str, content: bytes) -> dict[str, t.Any]:
         action = self._action

@@ -77,6 +77,20 @@ def test_turns_and_forks_follow_each_other(tmp_path: pathlib.Path) -> None:
     assert found["total"]["seconds_p95"] == 380
 
 
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        ([10.0, 10.0], "takes less than a minute (10 s per device, from 2 earlier updates)"),
+        ([30.0, 40.0], "takes about 1 minute (35 to 40 s per device, from 2 earlier updates)"),
+        ([120.0], "takes about 4 minutes (120 s per device, from 1 earlier updates)"),
+        ([60.0, 240.0], "takes about 5 to 8 minutes (150 to 240 s per device, from 2 earlier updates)"),
+    ],
+)
+def test_a_span_of_one_number_is_told_as_one(seconds: list[float], told: str) -> None:
+    of = made(waves=[{"count": 1}, {"count": 1}])
+    assert estimates.lines(estimates.make(of, seconds, 5), of) == [told]
+
+
 def test_windows_that_reckon_with_less_than_it_took_are_told() -> None:
     windows = {"install": [{"start": "22:00", "length": "4h"}]}
     of = made(options=Options(windows=windows, expected_minutes=5))

@@ -113,6 +113,23 @@ def test_a_way_back_is_no_place_of_a_device(tmp_path: pathlib.Path) -> None:
     assert (known["d1"].rollout, problems) == (ROLLOUT, [])
 
 
+def test_a_device_that_was_rolled_back_is_so_before_the_rollout_runs_again(tmp_path: pathlib.Path) -> None:
+    book = started(tmp_path, ["d1", "d2"])
+    for device in ("d1", "d2"):
+        book.outcome(device, "updated")
+    back = rollback.make(directory=tmp_path, rollout=ROLLOUT, hosts=["d1", "d2"], groups={}, wave=None)
+    way = Journal(rollout.start(tmp_path, back, ME).path)
+    way.outcome("d1", "updated")
+    way.outcome("d2", "refused")
+    known = fleet.places(tmp_path, ["d1", "d2"])[0]
+    assert [(known[name].rollout, known[name].outcome) for name in ("d1", "d2")] == [
+        (ROLLOUT, "rolled_back"),
+        (ROLLOUT, "updated"),
+    ]
+    book.outcome("d1", "updated")  # and forward again: the newer word counts
+    assert fleet.places(tmp_path, ["d1"])[0]["d1"].outcome == "updated"
+
+
 def test_a_device_without_a_transaction_waits_for_nothing_and_one_that_went_back_says_why() -> None:
     found = row("d1", info("1.0"))
     assert (found["waiting"], found["ahead"], found["enrolled"], found["problem"]) == (False, None, True, None)
