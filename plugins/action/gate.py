@@ -38,6 +38,7 @@ class ActionModule(ControllerAction):
         "penalty": {"type": "dict"},
         "hosts": {"type": "list", "elements": "str"},
         "open_wave": {"type": "str"},
+        "watching": {"type": "bool", "default": True},
         "bundle": {"type": "path"},
         "trust_root": {"type": "path"},
         "workers": {"type": "list", "elements": "dict", "options": worker.OPTIONS, "default": []},
@@ -59,7 +60,7 @@ class ActionModule(ControllerAction):
             # a dry run has no journal: nothing was touched, so nothing can have failed
             decision = Decision(PROMOTE, "check mode: nothing is recorded yet", {}, [])
             turns = _turns([batch], most)
-            rest = {"soak": 0, "idle": False, "go": batch, "deferred": [], "approval_wanted": False}
+            rest = {"soak": 0, "idle": False, "watching": True, "go": batch, "deferred": [], "approval_wanted": False}
             rest["steps"] = self._steps(batch)
             return {**_result(decision, None), "turns": turns, "turn_of": _turn_of(turns), **rest}
         state = book.state()
@@ -99,6 +100,8 @@ class ActionModule(ControllerAction):
             "turns": turns,
             "turn_of": _turn_of(turns) if point == "before" else {},
             "idle": idle,
+            # what is updated in this run is watched, however long ago the rollout was complete
+            "watching": arguments["watching"] or not state.as_planned(wave["hosts"]),
             "opened": opened,
             "steps": self._steps(wave["hosts"]) if point == "before" and not (decision.stop or idle) else None,
             "soak": 0 if self.check else waves.soak(state, wave),

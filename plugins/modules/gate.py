@@ -50,6 +50,10 @@ options:
     description: For V(turn). Those of the batch that are asked for, by default all.
     type: list
     elements: str
+  watching:
+    description: For V(before), RV(fleet.ota.journal#module:watching).
+    type: bool
+    default: true
   bundle:
     description:
       - For V(turn), the saved release that the devices get. Metadata in it that expire within an hour are renewed from
@@ -155,6 +159,10 @@ steps:
     - Null for a wave that does not begin.
   returned: O(point=before)
   type: str
+watching:
+  description: Whether a device of the wave that looks ill afterwards counts against the release.
+  returned: O(point=before)
+  type: bool
 idle:
   description:
     - Whether nothing is to be done in this wave, because all of its devices are as planned and it passed its gate

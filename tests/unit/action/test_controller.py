@@ -304,6 +304,15 @@ def test_a_run_until_a_wave_that_was_promoted_is_not_failed_by_who_waits(folder:
     assert folder.journal(path, "read")["convicted"] == ["d2"]
 
 
+def test_a_wave_in_which_something_is_updated_is_watched_however_old_the_rollout_is(folder: Folder) -> None:
+    made = folder.plan(waves=[{"hosts": ["d1"]}, {"percent": 100}])["plan"]
+    path = folder.start(made)["path"]
+    assert folder.gate(path, "before", "d1", watching=False)["watching"] is True
+    folder.journal(path, "recorded", device="d1", outcome="updated")
+    assert folder.gate(path, "before", "d1", watching=False)["watching"] is False
+    assert folder.gate(path, "before", "d1")["watching"] is True
+
+
 def test_check_mode_records_nothing(folder: Folder) -> None:
     made = folder.plan()["plan"]
     dry = folder.start(made, check=True)
