@@ -47,16 +47,16 @@ class Engine:
 
     def __init__(self, device: Device, state: str = STATE, engine: Program | None = None) -> None:
         """:param engine: another program than this checkout's"""
-        self.device, self.state, self._program = device, state, engine or program()
+        self.device, self.state, self._zipapp = device, state, engine or program()
         #: More options for ssh, for example a shared connection.
         self.ssh_options: list[str] = []
         #: The program, as a shell reads it.
-        self._path = shlex.quote(f"{state}/engine/{self._program.digest}.pyz")
+        self._path = shlex.quote(f"{state}/engine/{self._zipapp.digest}.pyz")
 
     def install(self) -> None:
         """Put the program where it belongs."""
         receive = f"exec python3 -I -S -B -c {shlex.quote(RECEIVE)} {self._path}"
-        self._ssh(f"umask 077; mkdir -p {shlex.quote(self.state)}/engine; {receive}", self._program.content)
+        self._ssh(f"umask 077; mkdir -p {shlex.quote(self.state)}/engine; {receive}", self._zipapp.content)
 
     def start(self, verb: str, data: bytes = b"", /, **request: Any) -> subprocess.Popen[bytes]:
         """Begin a call without waiting for its answer."""

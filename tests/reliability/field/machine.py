@@ -46,7 +46,7 @@ os.chdir("{SHARE}")
 while True:
     os.rename("real", "aside"); os.symlink("/etc/holeish", "real")
     os.unlink("real"); os.rename("aside", "real")
-    __import__("time").sleep(0.001)
+    __import__("time").sleep(0.005)
 """
 #: What the customer's own start script does at every boot.
 BOOT = f"""#!/bin/sh

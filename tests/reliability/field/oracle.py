@@ -178,9 +178,8 @@ class Oracle:
         found = []
         for path, (was, now) in changed.items():
             own = path in LINES or path.rstrip("-") in LINES or path == COMPILED or path.endswith("/ld.so.cache")
-            record = (path.startswith(DATABASE) and path[len(DATABASE) :] in RECORDS) or path.startswith(
-                f"{DATABASE}triggers"
-            )
+            inside = path[len(DATABASE) :] if path.startswith(DATABASE) else ""
+            record = inside in RECORDS or inside.startswith("triggers")
             is_old = path.startswith(f"{SITE}/releases/") and now is None and self.rolled_back
             if own or record or is_old or path.startswith(allowed) or path in others:
                 continue

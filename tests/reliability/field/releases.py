@@ -205,7 +205,7 @@ class Maker:
             "bin/deactivate": (0o755, DEACTIVATE.encode()),
             "data/.keep": (0o644, b""),
             "share/site.service": (0o644, unit.encode()),
-            "share/Größe.txt": (0o644, b"text\n"),
+            "share/日本 Größe.txt": (0o644, b"text\n"),
         }
         with tarfile.open(path, "w:gz") as archive:
             for name, (mode, content) in files.items():
