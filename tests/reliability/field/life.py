@@ -77,8 +77,12 @@ class Life:
 
     def take(self, step: Step) -> list[str]:
         """Offer a release and see it through; returns what is wrong afterwards."""
-        self.steps.append(step)
         offer, machine = step.offer, self.machine
+        if offer.end == "rollback" and offer.archive and not self.runs.archive:
+            # docs/services.md: it would lead back to a release that does not know how to start what an older one did.
+            offer = dataclasses.replace(offer, deb=True, archive=False)
+            step = dataclasses.replace(step, offer=offer)
+        self.steps.append(step)
         oracle = Oracle(machine, picture(machine), self.runs)
         bundle = self.maker.publish(offer)
         machine.say(f"rm -f {SURPRISE} {SURPRISE}-prerm")
@@ -93,7 +97,9 @@ class Life:
             act.end()
         machine.say(f"rm -f {SURPRISE} {SURPRISE}-prerm {SURPRISE}-{offer.end}")
         found = self._told(step, bundle, reply)
-        updated = reply.get("outcome") == "updated" and offer.end != "rollback"
+        arrived = reply.get("outcome") == "updated"
+        # A rollback that is not taken leaves what it was to lead away from.
+        updated = arrived != (reply.get("kind") == "rollback")
         wrote = {path: entry for act in step.acts for path, entry in act.wrote.items()}
         names = {name for act in step.acts for name in act.names}
         found += oracle.problems(wrote, names, offer if updated else None)

@@ -181,7 +181,8 @@ class Oracle:
             inside = path[len(DATABASE) :] if path.startswith(DATABASE) else ""
             record = inside in RECORDS or inside.startswith("triggers")
             is_old = path.startswith(f"{SITE}/releases/") and now is None and self.rolled_back
-            if own or record or is_old or path.startswith(allowed) or path in others:
+            is_under_mount = self.cut and path.startswith(f"{SITE}/releases/") and "/data" in path
+            if own or record or is_old or is_under_mount or path.startswith(allowed) or path in others:
                 continue
             found.append(f"file {path} was {_brief(was)}, is {_brief(now)}")
         found += [

@@ -70,7 +70,7 @@ cp share/site.service /etc/systemd/system/site.service
 systemctl daemon-reload
 systemctl enable --quiet site.service
 test ! -e /etc/site-mounts || mountpoint -q data || mount --bind /data/site data
-start-stop-daemon --start --quiet --background --make-pidfile --pidfile /run/site-forked.pid \
+start-stop-daemon --start --oknodo --quiet --background --make-pidfile --pidfile /run/site-forked.pid \
     --exec $PWD/bin/forked -- infinity
 """
 DEACTIVATE = """\
