@@ -119,7 +119,9 @@ class Life:
                 call.kill()
                 call.communicate()
         else:
-            self.engine.apply(bundle, **options)
+            reply = self.engine.apply(bundle, **options)
+            if reply.get("outcome") in ("deferred", "refused"):  # it may have begun no transaction
+                return reply
         reply = self._rest(offer)
         if reply["state"] == "unconfirmed" and offer.end == "asked":
             self.engine.call("restore", transaction=reply["transaction"], code="REQUESTED", message="asked", wait=60)
