@@ -13,6 +13,7 @@ import typing as t
 from tests.lab import evidence
 
 from .machine import KEPT, LIVE, SHARE, Machine
+from .others import PACKAGES
 from .releases import COMPILED, EFFECT, FOLDER, SCHEMAS, SITE, TOOL, Offer
 
 #: What may differ without being wrong, and why.
@@ -211,6 +212,10 @@ class Oracle:
             found += [f"dpkg --verify: {line}" for line in sorted(after.verified ^ self.before.verified)]
         else:
             found += [f"dpkg --verify: {line}" for line in sorted(after.verified - self.before.verified)]
+        accounts = {line.partition(":")[0] for line in after.lines["/etc/passwd"]}
+        found += [f"account {name} of others went" for name in sorted(set(names) - accounts)]
+        packages = [name for name in sorted(names) if name.startswith(PACKAGES)]
+        found += [f"package {n} of others went" for n in packages if f"{n} 1 install ok installed" not in after.told]
         if after.audit:
             found.append(f"dpkg --audit: {after.audit}")
         known = {m for m in self.before.mounts if not (self.cut and SITE in m)}

@@ -30,6 +30,8 @@ MOMENTS = (
 )
 ENDED = ("confirmed", "restored", "broken", "refused", "deferred")
 ACTS = ("package", "lock", "restart", "reload", "user", "tmp", "slow", "edit", "account")
+#: What the names of packages of others begin with.
+PACKAGES = "other-"
 #: Seconds that another program holds dpkg's lock.
 HELD = 4
 #: Seconds that another program has filled /tmp.
@@ -93,7 +95,7 @@ class Act:
         getattr(self, f"_{self.kind}")(machine)
 
     def _package(self, machine: Machine) -> None:
-        name = f"other-{self.number}"
+        name = f"{PACKAGES}{self.number}"
         files = {f"/etc/{name}.conf": (0o644, "x\n"), f"{SCHEMAS}/{name}.xml": (0o644, f"{name}\n")}
         path = machine.package(name, "1", files, {"postinst": f"#!/bin/sh\nuseradd --system {name}\n"})
         machine.say(f"{APT} {path}")

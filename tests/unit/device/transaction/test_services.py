@@ -110,8 +110,8 @@ def test_daemons_of_files_that_a_rollback_changes_end_and_no_others(tmp_path: Pa
     try:
         found = {process.pid: process for process in processes.everything()}
         for one in running[:2]:  # the third began since the record was taken
-            started = found[one.pid].started
-            recorded.append({"pid": one.pid, "started": started, "exe": one.args[0], "argv": one.args})
+            process = found[one.pid]
+            recorded.append({"pid": one.pid, "started": process.started, "exe": process.exe, "argv": process.argv})
         log: list[str] = []
         change = t.cast("t.Any", types.SimpleNamespace(log=log.append))
         changed = {str(tmp_path / "changes"), str(tmp_path / "others")}
