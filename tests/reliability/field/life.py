@@ -139,7 +139,11 @@ class Life:
         record = self.engine.transaction()
         order = (*STRIKES, *ENDED)
         here = record["state"]
-        return record.get("id") != old and here in order and order.index(here) >= order.index(state)
+        return (
+            record.get("id") != old
+            and here in order
+            and order.index(here) >= min(map(order.index, (state, "unconfirmed")))
+        )
 
     def _strike(self, end: str) -> None:
         if end == "power":
