@@ -188,3 +188,12 @@ def test_triggers_that_an_interrupted_run_had_still_to_call_are_its_own(tmp_path
     assert shared.restore() == [STATUS]
     assert status.read_text() == f"{compiler}\n{newer}\n"
     assert shared.remaining() == [] and not list(updates.iterdir())
+
+
+def test_an_account_that_others_made_during_the_change_stays(shared: Shared) -> None:
+    shared.keep(EXPECTED)
+    write(shared.layout, PASSWD, read(shared, PASSWD) + "guest:x:1001\n")
+    shared.keep(AFTER)
+    assert PASSWD in shared.restore()
+    assert read(shared, PASSWD) == "root:x:0\nadmin:x:1000\nguest:x:1001\n"
+    assert shared.remaining() == []
