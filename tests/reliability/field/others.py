@@ -98,7 +98,9 @@ class Act:
         name = f"{PACKAGES}{self.number}"
         files = {f"/etc/{name}.conf": (0o644, "x\n"), f"{SCHEMAS}/{name}.xml": (0o644, f"{name}\n")}
         path = machine.package(name, "1", files, {"postinst": f"#!/bin/sh\nuseradd --system {name}\n"})
-        machine.say(f"{APT} {path}")
+        machine.say(
+            f"for _try in 1 2 3 4 5 6; do {APT} {path} && exit 0; sleep 3; done; exit 1"
+        )  # also past a full /tmp
         self.names.add(name)
         self._note(machine, *files)
 
