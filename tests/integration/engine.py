@@ -16,7 +16,7 @@ from typing import Any
 
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.client.bundle import Bundle
 from ansible_collections.fleet.ota.plugins.plugin_utils._targets.engine.connection import RECEIVE
-from ansible_collections.fleet.ota.plugins.plugin_utils._targets.engine.zipapp import program
+from ansible_collections.fleet.ota.plugins.plugin_utils._targets.engine.zipapp import Program, program
 
 from tests.lab import Device
 from tests.lab.errors import LabError
@@ -45,17 +45,18 @@ class Engine:
 
     call_timeout = 120.0  #: seconds that a call may take
 
-    def __init__(self, device: Device, state: str = STATE) -> None:
-        self.device, self.state = device, state
+    def __init__(self, device: Device, state: str = STATE, engine: Program | None = None) -> None:
+        """:param engine: another program than this checkout's"""
+        self.device, self.state, self._zipapp = device, state, engine or program()
         #: More options for ssh, for example a shared connection.
         self.ssh_options: list[str] = []
         #: The program, as a shell reads it.
-        self._path = shlex.quote(f"{state}/engine/{program().digest}.pyz")
+        self._path = shlex.quote(f"{state}/engine/{self._zipapp.digest}.pyz")
 
     def install(self) -> None:
         """Put the program where it belongs."""
         receive = f"exec python3 -I -S -B -c {shlex.quote(RECEIVE)} {self._path}"
-        self._ssh(f"umask 077; mkdir -p {shlex.quote(self.state)}/engine; {receive}", program().content)
+        self._ssh(f"umask 077; mkdir -p {shlex.quote(self.state)}/engine; {receive}", self._zipapp.content)
 
     def start(self, verb: str, data: bytes = b"", /, **request: Any) -> subprocess.Popen[bytes]:
         """Begin a call without waiting for its answer."""

@@ -142,13 +142,13 @@ def package(
     name: str,
     version: str,
     depends: str,
-    files: Mapping[str, tuple[int, str]],
+    files: Mapping[str, tuple[int, str | bytes]],
     control: Mapping[str, str],
     folder: Path,
 ) -> Path:
     """Build any package for all architectures.
 
-    :param files: absolute path on the device -> (mode, text)
+    :param files: absolute path on the device -> (mode, text or bytes)
     :param control: further control files (`postinst`, `conffiles`, ...) -> text
     :returns: ``FOLDER/NAME_VERSION_all.deb``
     :raises LabError: when dpkg-deb fails
@@ -160,7 +160,7 @@ def package(
         for path, (mode, text) in files.items():
             target = work / path.lstrip("/")
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text)
+            target.write_bytes(text if isinstance(text, bytes) else text.encode())
             target.chmod(mode)
         debian = work / "DEBIAN"
         debian.mkdir()

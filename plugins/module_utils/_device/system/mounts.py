@@ -19,6 +19,7 @@ from .layout import Layout
 #: What a power cut empties. An overlay is as lasting as the file system of its upper directory.
 #: What the kernel's command line says of such a root: overlayroot, raspi-config, live systems.
 _VOLATILE_ROOTS = ("overlayroot=tmpfs", "boot=overlay", "boot=live")
+_MNT_DETACH = 2  # linux/fs.h
 _IN_MEMORY = ("tmpfs", "ramfs", "rootfs", "devtmpfs")
 
 
@@ -56,6 +57,15 @@ def of(path: str) -> Mount:
 def below(path: str) -> list[str]:
     """The mount points strictly below the real path ``path``."""
     return sorted({entry.point for entry in table() if entry.point != path and within(entry.point, path)})
+
+
+def detach(place: str) -> bool:
+    """Take off what is mounted at ``place``, in use or not, and nothing of what it holds; False if that cannot be."""
+    try:
+        import ctypes
+    except ImportError:  # a Python without it
+        return command.run(["umount", "--lazy", os.path.realpath(place)]).rc == 0
+    return bool(ctypes.CDLL(None).umount2(os.fsencode(place), _MNT_DETACH) == 0)
 
 
 def within(path: str, tree: str) -> bool:

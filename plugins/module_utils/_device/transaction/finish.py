@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import typing as t
 
 from ..base import schema
 from ..base.errors import OtaError
 from ..base.states import State
+from ..documents.release import Document
 from ..kinds import payloads, snapshots
 from ..records import history, installed, releases, transaction
 from ..records.transaction import Transaction
@@ -190,11 +192,19 @@ def _unstage(layout: Layout, done: Transaction) -> None:
         remove_own(folder)
 
 
+def _destinations(document: Document | None) -> set[t.Any]:
+    """The places of the release's payloads; None for those that have no place of their own."""
+    return {payload.get("destination") for payload in (document["payloads"] if document else [])} | {None}
+
+
 def _prune_releases(layout: Layout, memory: installed.Memory, digests: set[str]) -> None:
     for name, value in memory.value["releases"].items():
         document = releases.known(layout, value["current"])
         if document:
-            versions = {entry["version"] for entry in memory.chain(name)}
+            chain = memory.chain(name)
+            places = [_destinations(releases.known(layout, entry)) for entry in chain]
             for installer in payloads.create(layout, document, lambda text: None):
-                installer.prune(versions)
+                # A release without that place ran with what an older one had put there: nothing says which that was.
+                if all(installer.payload.get("destination") in there for there in places):
+                    installer.prune({entry["version"] for entry in chain})
     releases.prune(layout, digests)

@@ -171,13 +171,16 @@ def _prepare_rollback(transaction: Transaction) -> None:
         payload.quiesce()
     back.pause(transaction, source, changed)
     migrate.back(transaction, left.get("data", []) if left else [])
+    others = source.shared.packages_of_others()
     try:
         source.restore(changed)
     finally:
         snapshot.shared.keep(AFTER)
-    if source.left:
+    # Where others brought packages since, what is made of all packages is neither of now nor of then: not put back.
+    stale = sorted({*source.left, *(source.terms.generated if others else ())})
+    if stale:
         for payload in leaving:
-            payload.regenerate(source.left)
+            payload.regenerate(stale)
     for payload in releases.installers_of(transaction, document):
         payload.activate()
         payload.restart()

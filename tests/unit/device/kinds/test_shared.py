@@ -167,3 +167,33 @@ def test_what_an_interrupted_dpkg_did_not_enter_yet_goes_back_too(tmp_path: Path
     assert files.restore() == [STATUS]
     assert read(files, STATUS) == stanza("app", "1") + stanza("other", "3")
     assert list(updates.iterdir()) == [] and files.remaining() == []
+
+
+def test_triggers_that_an_interrupted_run_had_still_to_call_are_its_own(tmp_path: Path) -> None:
+    layout = Layout(str(tmp_path / "device"))
+    form = FORMS[STATUS]._replace(pending="/updates")
+    status, updates = Path(layout.real(STATUS)), Path(layout.real("/updates"))
+    for folder in (status.parent, updates):
+        folder.mkdir(parents=True)
+    compiler = "Package: compiler\nStatus: install ok installed\nArchitecture: all\nVersion: 1\n"
+    other = "Package: other\nStatus: install ok installed\nArchitecture: all\nVersion: 1\n"
+    status.write_text(f"{compiler}\n{other}\n")
+    shared = Shared(layout, str(tmp_path / "copies"), {STATUS: form}, ["app"])
+    shared.keep(BEFORE)
+    called = compiler.replace("installed", "triggers-pending") + "Triggers-Pending: /usr/share/schemas\n"
+    newer = other.replace("Version: 1", "Version: 2").replace("installed", "triggers-pending")
+    status.write_text(f"{called}\n{newer}\n")
+    (updates / "tmp.i").write_text("cut off")
+    assert shared.packages_of_others() == {"other"}
+    assert shared.restore() == [STATUS]
+    assert status.read_text() == f"{compiler}\n{newer}\n"
+    assert shared.remaining() == [] and not list(updates.iterdir())
+
+
+def test_an_account_that_others_made_during_the_change_stays(shared: Shared) -> None:
+    shared.keep(EXPECTED)
+    write(shared.layout, PASSWD, read(shared, PASSWD) + "guest:x:1001\n")
+    shared.keep(AFTER)
+    assert PASSWD in shared.restore()
+    assert read(shared, PASSWD) == "root:x:0\nadmin:x:1000\nguest:x:1001\n"
+    assert shared.remaining() == []

@@ -171,16 +171,17 @@ def test_a_mount_inside_the_tree_is_left_alone(layout: Layout) -> None:
     (etc / "mine").chmod(0o711)
     assert found.restore() == ["/etc/plain"]
     assert (etc / "mine/other").read_text() == "still theirs"
-    # What was absent before and has something mounted in it now must not be emptied.
-    later = etc / "later/below"
+    # Nothing was mounted in what was absent: it is taken off, and nothing of what it holds.
+    later, data = etc / "later/below", Path(layout.real("/data"))
     later.mkdir(parents=True)
-    run("mount", "-t", "tmpfs", "tmpfs", str(later))
-    (later / "precious").write_text("theirs")
-    with pytest.raises(OSError, match="unmount"):
+    data.mkdir()
+    (data / "precious").write_text("theirs")
+    (later / "own").write_text("under it")
+    for _twice in range(2):
+        run("mount", "--bind", str(data), str(later))
+    with (later / "precious").open():  # in use
         found.restore()
-    assert (later / "precious").read_text() == "theirs"
-    run("umount", str(later))
-    found.restore()
+    assert (data / "precious").read_text() == "theirs"
     assert not (etc / "later").exists()
 
 

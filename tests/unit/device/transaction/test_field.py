@@ -51,6 +51,16 @@ def test_pruning_leaves_what_no_release_brought(device: Device, publisher: Publi
     assert [path.name for path in (device.root / "opt/app/releases/1").iterdir()] == ["local.conf"]
 
 
+def test_a_rollback_finds_what_an_older_release_than_the_one_before_put_there(
+    device: Device, publisher: Publisher
+) -> None:
+    update(device, publisher, 1)
+    update(device, publisher, 2, payload={"destination": "/opt/other"})
+    update(device, publisher, 3)
+    assert device.call("rollback", wait=20)["state"] == "unconfirmed"
+    assert device.read("opt/app/current/bin/app") == "app 1"
+
+
 def test_a_version_may_look_like_a_second_document_of_another(device: Device, publisher: Publisher) -> None:
     for counter, version in enumerate(("1.0", "1.0+deadbeef", "1.1+deadbeef"), 1):
         publisher.release(counter, name_of_version=version)

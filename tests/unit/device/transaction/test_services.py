@@ -7,7 +7,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import subprocess
+import threading
+import types
 import typing as t
 from pathlib import Path
 
@@ -96,6 +100,29 @@ def test_a_release_may_name_a_unit_by_its_alias(systemd: Systemd, tmp_path: Path
     assert again.concerned(transaction, found) == {"mariadb.service", "shop.service"}
     systemd.refusals["show"] = "Failed to connect to bus"
     assert again.named(transaction, []) == ["mysql.service"]
+
+
+def test_daemons_of_files_that_a_rollback_changes_end_and_no_others(tmp_path: Path) -> None:
+    running, recorded = [], []
+    for name in ("changes", "stays", "others"):
+        shutil.copy("/bin/sleep", tmp_path / name)
+        running.append(subprocess.Popen([str(tmp_path / name), "1000"]))
+    try:
+        found = {process.pid: process for process in processes.everything()}
+        for one in running[:2]:  # the third began since the record was taken
+            process = found[one.pid]
+            recorded.append({"pid": one.pid, "started": process.started, "exe": process.exe, "argv": process.argv})
+        log: list[str] = []
+        change = t.cast("t.Any", types.SimpleNamespace(log=log.append))
+        changed = {str(tmp_path / "changes"), str(tmp_path / "others")}
+        threading.Thread(target=running[0].wait, daemon=True).start()  # its parent takes note, as init does
+        daemons.end_old(change, t.cast("t.Any", {"daemons": recorded}), changed)
+        assert [one.poll() is None for one in running] == [False, True, True]
+        assert log == ["ended: %s 1000 (%d)" % (tmp_path / "changes", running[0].pid)]
+    finally:
+        for one in running:
+            one.kill()
+            one.wait()
 
 
 def test_dependents_of_dependents_are_related() -> None:

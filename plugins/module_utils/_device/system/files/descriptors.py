@@ -55,8 +55,9 @@ class Files:
     more), as ``open(2)`` says it: NotADirectoryError or FileNotFoundError.
     """
 
-    def __init__(self, root: str = "/", trees: t.Iterable[str] = ()) -> None:
-        self.root = root
+    def __init__(self, root: str = "/", trees: t.Iterable[str] = (), *, unmounts: bool = False) -> None:
+        """``unmounts``: what is mounted below ``trees`` is taken off, not told."""
+        self.root, self._unmounts = root, unmounts
         self._trees = tuple(sorted(os.path.normpath(tree) for tree in trees))
         self._folders: t.OrderedDict[str, Folder] = collections.OrderedDict()
 
@@ -94,7 +95,10 @@ class Files:
         fd = _opened(os.open, name, _TRAVERSE, parent.fd, path)
         mount = mounts.identity(fd)
         if mount != parent.mount and self._is_inside_tree(path):
+            is_off = self._unmounts and mounts.detach(attributes.place(fd))
             os.close(fd)
+            if is_off:
+                return self._step(parent, path)  # another one may have been mounted below it
             raise Crossing(errno.EBUSY, "something is mounted there; unmount it", path)
         return self._keep(path, Folder(fd, mount))
 
@@ -288,9 +292,9 @@ class Files:
         parent, name = self.parent(path)
         os.rmdir(name, dir_fd=parent.fd)
 
-    def inside(self, path: str) -> Files:
+    def inside(self, path: str, *, unmounts: bool = False) -> Files:
         """Another one for the same device that enters no mount at or below ``path`` either."""
-        return Files(self.root, [*self._trees, os.path.dirname(os.path.normpath(path))])
+        return Files(self.root, [*self._trees, os.path.dirname(os.path.normpath(path))], unmounts=unmounts)
 
     def walk(self, path: str, *, inner_first: bool = False) -> t.Iterator[tuple[str, list[str]]]:
         """Every directory at and below ``path`` with its names, from above, or each after those in it (so that it can

@@ -103,8 +103,8 @@ class _Way:
             for path in paths:  # also what is only changed inside: from the outside in, or nothing below can be reached
                 files.unlock(path)
             for path in reversed(paths):
-                if self._was(path)["t"] == "-":
-                    remove(files, path, keep=keep)
+                if self._was(path)["t"] == "-":  # nor was anything mounted in it
+                    remove(files, path, keep=keep, unmounts=True)
             linked = []
             for path in paths:
                 entry = self._was(path)

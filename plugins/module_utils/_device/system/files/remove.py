@@ -17,11 +17,11 @@ import typing as t
 from .descriptors import Files
 
 
-def remove(files: Files, path: str, *, keep: t.Collection[str] = ()) -> None:
+def remove(files: Files, path: str, *, keep: t.Collection[str] = (), unmounts: bool = False) -> None:
     """Remove ``path`` with all below; nothing happens where nothing is.
 
-    What is mounted in it is never entered: then nothing at all is removed, and OSError (``EBUSY``) says where. What
-    ``keep`` names stays, with the directories above it.
+    What is mounted in it is never entered: with ``unmounts`` it is taken off, else nothing at all is removed, and
+    OSError (``EBUSY``) says where. What ``keep`` names stays, with the directories above it.
     """
     try:
         info = files.lstat(path)
@@ -33,7 +33,7 @@ def remove(files: Files, path: str, *, keep: t.Collection[str] = ()) -> None:
         files.unlock(path)
         files.unlink(path)
         return
-    with files.inside(path) as inside:
+    with files.inside(path, unmounts=unmounts) as inside:
         for folder, _names in inside.walk(path):  # all of it once, before any of it is gone
             inside.folder(folder)
         for folder, _names in inside.walk(path):

@@ -71,6 +71,9 @@ def pause(transaction: Transaction, snapshot: snapshots.Base, changed: t.Collect
     if not transaction.layout.is_real:
         return
     record = records.load(transaction)
+    if changed and record is not None:
+        with _told(transaction, "ending daemons"):
+            daemons.end_old(transaction, record, frozenset(changed))
     for key, manager in records.managers().items():
         with _told(transaction, "stopping units", key):
             loaded = manager.loaded()

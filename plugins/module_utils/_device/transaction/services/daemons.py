@@ -94,6 +94,23 @@ def wait_for_old(transaction: Transaction, record: Record, document: Document | 
         time.sleep(0.2)
 
 
+def end_old(transaction: Transaction, record: Record, changed: t.Container[str]) -> None:
+    """End those of before whose own files are among the real paths ``changed``; :func:`start_again` has them back."""
+    old = {(one["pid"], one["started"]): one for one in record["daemons"]}
+
+    def find() -> list[Process]:
+        found = []
+        for process in processes.everything():
+            daemon = old.get((process.pid, process.started))
+            if daemon and any(os.path.realpath(path) in changed for path in _files(daemon)):
+                found.append(process)
+        return found
+
+    ended = processes.end(find, DRAINS)
+    if ended:
+        transaction.log("ended: %s" % ", ".join("%s (%d)" % (" ".join(one.argv), one.pid) for one in ended))
+
+
 def start_again(transaction: Transaction, record: Record, concerned: t.Callable[[str], bool]) -> None:
     """Start those that the change ended: they run a file which is ``concerned``, or scripts of packages started them.
 
