@@ -28,6 +28,7 @@ HANDED = frozenset(
         "waves",
         "limits",
         "soak",
+        "watch",
         "conditions",
         "order",
         "together",
