@@ -63,15 +63,11 @@ def _look(fd: int, path: str, device: int, moment: int, known: Known, end: float
     for name, info in children:
         child = path + "/" + name
         changed = info.st_ctime_ns >= moment
-        if known(child) or name in _SKIPPED:
-            explained = True
-            continue
+        explained = explained or changed
         if not stat.S_ISDIR(info.st_mode):
-            if changed:
+            if changed and not known(child):  # most files did not change, and to ask of each takes its time
                 paths.append(child)
-                explained = True
-        elif info.st_dev == device:
-            explained = explained or changed
+        elif info.st_dev == device and name not in _SKIPPED and not known(child):
             try:
                 inner = os.open(name, _OPEN, dir_fd=fd)
             except OSError:
