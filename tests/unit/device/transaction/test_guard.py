@@ -102,7 +102,7 @@ def test_one_that_restores_by_now_has_the_time_of_a_way_back(layout: Layout, mon
 
 
 def test_openrc_runs_the_hook_only_with_its_service_in_a_runlevel(monkeypatch: pytest.MonkeyPatch) -> None:
-    folders, links = {"/run/openrc", "/etc/local.d"}, set[str]()
+    folders, links = {"/run/openrc", "/etc/local.d"}, {"/elsewhere"}
     monkeypatch.setattr(boothook.os.path, "isdir", lambda path: path in folders)
     monkeypatch.setattr(boothook.os.path, "lexists", lambda path: path in links)
     monkeypatch.setattr(boothook, "_text", lambda path: "")
