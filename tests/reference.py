@@ -14,9 +14,8 @@ from typing import Any
 
 import yaml
 
-from tests import conftest  # noqa: F401 - makes the collection importable
-
 ROOT = Path(__file__).resolve().parents[1]
+importlib.import_module("tests.conftest")  # makes the collection importable
 PAGE = ROOT / "docs/reference/variables.md"
 HEAD = """# Variables
 

@@ -113,6 +113,9 @@ def _spent() -> list[str]:
 def _run_side_by_side(legs: list[Leg]) -> None:
     """Run ``legs``, the longest first, so that what is left at the end is short."""
     legs = sorted(legs, key=lambda leg: -(_budget(leg[0]) or 0))
+    # One of the lab waits for the other, and nothing else is to wait with it.
+    waiting = [leg for leg in legs if leg[0] in LAB][1:]
+    legs = [leg for leg in legs if leg not in waiting] + waiting
     with concurrent.futures.ThreadPoolExecutor(max_workers=SIDE_BY_SIDE) as pool:
         for done in [pool.submit(_drive, name, leg, alone=len(legs) == 1) for name, leg in legs]:
             done.result()

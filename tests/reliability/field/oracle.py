@@ -102,9 +102,7 @@ def picture(machine: Machine) -> Picture:
     told = frozenset(machine.say(TOLD).splitlines())
     audit = machine.say("dpkg --audit", check=False)
     files = evidence.tree(device, leave_out=VOLATILE)
-    return Picture(
-        files, lines, told, verified, audit, units, [(p, w) for p, w in found], frozenset(mounts.splitlines())
-    )
+    return Picture(files, lines, told, verified, audit, units, list(found), frozenset(mounts.splitlines()))
 
 
 def _states(machine: Machine) -> list[str]:
@@ -233,7 +231,7 @@ class Oracle:
             for name, folder in (("keep", KEPT), ("etc", LIVE)):
                 told = int(self.machine.say(f"cat /run/committed-{name}", check=False) or 0)
                 said = self.machine.device.run(["python3", "-c", COUNT % folder], check=False)
-                state, _, rows = said.stdout.strip().partition(" ")
+                state, _blank, rows = said.stdout.strip().partition(" ")
                 if state != "ok" or int(rows) < told:
                     found.append(f"database {name}: {said.stdout}{said.stderr[-200:]}, {told} rows were committed")
         return found

@@ -226,7 +226,8 @@ def _tell(transaction: Transaction | None, error: Exception) -> None:
     """Write down why something did not succeed: where it can be read, whatever has no room."""
     text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     with contextlib.suppress(OSError):
-        print(error.message if isinstance(error, OtaError) else text, file=sys.stderr, flush=True)
+        sys.stderr.write((error.message if isinstance(error, OtaError) else text).rstrip("\n") + "\n")
+        sys.stderr.flush()
     if transaction is not None and not isinstance(error, OtaError):
         transaction.log(text)
 
