@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.fleet.ota.plugins.module_utils._device.base.errors import OtaError
+from ansible_collections.fleet.ota.plugins.module_utils._device.base.protocol import Release
 from ansible_collections.fleet.ota.plugins.module_utils._device.kinds import checks, payloads
 from ansible_collections.fleet.ota.plugins.module_utils._device.kinds.checks import unit as unit_check
 from ansible_collections.fleet.ota.plugins.module_utils._device.kinds.payloads import _packages
@@ -92,7 +93,8 @@ def test_a_release_may_name_a_unit_by_its_alias(systemd: Systemd, tmp_path: Path
     systemd.add("mariadb.service", RequiredBy="shop.service")
     systemd.units["mysql.service"] = systemd.units["mariadb.service"]
     layout = Layout(str(tmp_path))
-    transaction = Transaction(layout, "update", t.cast("payloads.Release", {}), units=["mysql.service", "cam@.service"])
+    release: Release = {"name": "x", "version": "1", "counter": 1, "digest": "0" * 64}
+    transaction = Transaction(layout, "update", release, units=["mysql.service", "cam@.service"])
     assert again.named(transaction, ["mariadb.service", "cam@1.service"]) == ["cam@1.service", "mariadb.service"]
     before: dict[str, record.Before] = {"mariadb.service": {**BEFORE, "dependents": ["shop.service"]}}
     found: record.Record = {"boot": "", "clock": 0.0, "units": {"": before}, "daemons": [], "told": []}
