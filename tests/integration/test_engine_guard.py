@@ -30,7 +30,7 @@ HOLD = "import fcntl, sys, time; fcntl.flock(open(sys.argv[1], 'w'), 2); print('
 def engine(lab_device: Device, project: Project) -> Engine:
     engine = Engine(lab_device, STATE)
     engine.enroll(project)
-    assert engine.update(release(project, "41"))["outcome"] == "updated"
+    assert engine.update(release(project, "41", "supervised"))["outcome"] == "updated"
     return engine
 
 
@@ -81,7 +81,7 @@ def until(engine: Engine, command: str, wanted: str) -> None:
 
 
 def test_whatever_is_done_to_the_guard_the_device_goes_back(engine: Engine, project: Project) -> None:
-    reply = engine.apply(release(project, "42"), deadline=20)
+    reply = engine.apply(release(project, "42", "supervised"), deadline=20)
     assert reply["state"] == "unconfirmed", reply
     assert say(engine, f"systemctl show -P OOMScoreAdjust {UNIT}") == "-900"
     hurt(engine)
@@ -92,7 +92,7 @@ def test_whatever_is_done_to_the_guard_the_device_goes_back(engine: Engine, proj
     assert not (engine.device.root / f"etc/systemd/system/{UNIT}").exists()
     engine.device.cut()  # /tmp is as before, and the quoted unit has to be understood by the next boot
     engine.device.start()
-    assert engine.apply(release(project, "43"), deadline=600)["state"] == "unconfirmed"
+    assert engine.apply(release(project, "43", "supervised"), deadline=600)["state"] == "unconfirmed"
     engine.device.cut()
     engine.device.start()
     engine.wait_for_count(1)
@@ -107,6 +107,6 @@ def test_a_state_directory_in_memory_is_refused_where_a_guard_is_wanted(
     lab_device.run(["sh", "-c", "mkdir -p /srv/state && mount -t tmpfs -o mode=700 tmpfs /srv/state"])
     engine = Engine(lab_device, "/srv/state")
     engine.enroll(project)
-    reply = engine.apply(release(project, "44"))
+    reply = engine.apply(release(project, "44", "supervised"))
     assert (reply["outcome"], reply["code"]) == ("refused", "VOLATILE_STATE"), reply
-    assert engine.apply(release(project, "44"), guard="none")["state"] == "unconfirmed"
+    assert engine.apply(release(project, "44", "supervised"), guard="none")["state"] == "unconfirmed"

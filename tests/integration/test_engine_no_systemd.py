@@ -42,13 +42,13 @@ def engine(lab_device: Device, project: Project) -> Engine:
     return engine
 
 
-def release(project: Project, version: str, **changes: object) -> Bundle:
-    """A version of `gateway` that needs no systemd."""
+def release(project: Project, version: str, name: str = "bare", **changes: object) -> Bundle:
+    """A version of `gateway` that needs no systemd, as the release ``name``."""
     archive = archives.build(version, project.folder / "build")
     source = str(archive.relative_to(project.folder))
     payload = {"name": "app", "type": "archive", "source": source, "destination": archives.DESTINATION}
     check = {"name": "there", "type": "file", "path": CURRENT, "contains": version}
-    document = {"format": 1, "name": "plain", "version": version, "counter": int(version), "payloads": [payload]}
+    document = {"format": 1, "name": name, "version": version, "counter": int(version), "payloads": [payload]}
     health = {"passes": 2, "interval": 0.1, "timeout": 5, "checks": [check]}
     document.update({"compatible": {"hardware": [HARDWARE]}, "health": health, **changes})
     return project.publish(project.write(document))
