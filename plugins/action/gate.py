@@ -28,6 +28,7 @@ from ..plugin_utils._workers import worker
 class ActionModule(ControllerAction):
     """C(fleet.ota.gate)."""
 
+    within_rollout = True
     argument_spec: t.ClassVar[Options] = {
         "journal": {"type": "path", "required": True},
         "point": {"type": "str", "choices": ["before", "turn", "after"], "required": True},
@@ -45,10 +46,6 @@ class ActionModule(ControllerAction):
     }
     variables: t.ClassVar[t.Mapping[str, str]] = named("notify", "penalty", "open_wave", "workers", "trust_root")
     constraints: t.ClassVar[Arguments] = {"required_if": [("point", "turn", ("turn",))]}
-
-    def begins(self) -> bool:
-        """No: the plan has looked at the variables of all devices, and tasks of a team may have set facts since."""
-        return False
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """Read the journal, decide, and record the decision there."""

@@ -36,6 +36,7 @@ VARIABLES: dict[str, dict[str, str]] = {
 class ActionModule(ControllerAction):
     """C(fleet.ota.journal)."""
 
+    within_rollout = True
     argument_spec: t.ClassVar[Options] = {
         "state": {"type": "str", "choices": STATES, "required": True},
         "journal_dir": {"type": "path"},
@@ -83,10 +84,6 @@ class ActionModule(ControllerAction):
         ],
         "required_by": {"channel": ["journal_dir"], "open_wave": ["bundle"]},
     }
-
-    def begins(self) -> bool:
-        """No: the plan has looked at the variables of all devices, and tasks of a team may have set facts since."""
-        return False
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """Bring the journal to the wanted state."""

@@ -120,9 +120,8 @@ class ActionModule(ControllerAction):
             explain: list[t.Mapping[str, object]] = [*the_plan.placed()]
         else:
             known.require({host: self.inventory[host] for host in hosts if host in self.inventory})
-            given = self.__dict__["_given"]
             settings.require_same(
-                hosts, self.inventory, [name for option, name in _ONE_FOR_ALL.items() if option not in given]
+                hosts, self.inventory, [name for option, name in _ONE_FOR_ALL.items() if option not in self.given]
             )
             bundle = Bundle.load(here(arguments["bundle"])) if arguments["bundle"] else fetched(arguments)
             _insist_on_names(hosts)

@@ -24,6 +24,7 @@ UNTOUCHED = ("current", "refused", "deferred")
 class ActionModule(ControllerAction):
     """C(fleet.ota.slices)."""
 
+    within_rollout = True
     argument_spec: t.ClassVar[Options] = {
         "state": {"type": "str", "choices": ["checked", "done"], "default": "done"},
         "workers": {"type": "list", "elements": "dict", "options": workers.OPTIONS, "required": True},
@@ -40,10 +41,6 @@ class ActionModule(ControllerAction):
         "silence": "fleet_ota_worker_silence",
     }
     constraints: t.ClassVar[Arguments] = {"required_if": [("state", "done", ("hosts", "journal", "bundle"))]}
-
-    def begins(self) -> bool:
-        """No: the plan has looked at the variables of all devices, and tasks of a team may have set facts since."""
-        return False
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """Look whether all of it can go to workers, or let them do it."""

@@ -44,17 +44,23 @@ class Action(ActionBase):
     argument_spec: t.ClassVar[Options] = {}
     constraints: t.ClassVar[Arguments] = {}
     variables: t.ClassVar[t.Mapping[str, str]] = {}
+    #: The task follows a plan, which has looked at the variables of all devices. Tasks of a team may have set facts
+    #: since.
+    within_rollout: t.ClassVar[bool] = False
 
     arguments: Arguments
+    #: what the task says itself, before variables are asked
+    given: Arguments
     task_vars: Arguments
 
     def run(self, tmp: str | None = None, task_vars: Arguments | None = None) -> Result:
         """Validate the arguments and do the work; the task's result."""
         result: Result = super().run(tmp, task_vars)
         self.task_vars = task_vars or {}
-        given = self.__dict__.setdefault("_given", self._task.args)  # a retried task runs this again
-        # null means "not given", also to what the validator requires
-        given = {key: value for key, value in given.items() if value is not None}
+        if not hasattr(self, "given"):  # a retried task runs this again
+            # null means "not given", also to what the validator requires
+            self.given = {key: value for key, value in self._task.args.items() if value is not None}
+        given = self.given
         self._task.args = {**self.defaults(given), **given}
         self.arguments = plain(self._validated())
         if self.begins():
@@ -82,7 +88,7 @@ class Action(ActionBase):
 
     def begins(self) -> bool:
         """Whether nothing has begun before this task: then a variable that nothing reads is refused."""
-        return True
+        return not self.within_rollout
 
     def attempt(self) -> Result:
         """:meth:`perform`, with its errors as Ansible shows them."""

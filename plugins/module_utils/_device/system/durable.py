@@ -69,6 +69,15 @@ def read_json(path: str, default: t.Any = None) -> t.Any:
         raise OtaError("DAMAGED", message % (path, error)) from None
 
 
+def read_text(path: str) -> str:
+    """The text in ``path``; empty where it cannot be read."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as handle:
+            return handle.read()
+    except OSError:
+        return ""
+
+
 def append_line(path: str, value: object) -> None:
     """Append ``value`` as one line of JSON, on disk when this returns.
 

@@ -13,7 +13,7 @@ import os
 import re
 import typing as t
 
-from . import command
+from . import command, durable
 from .layout import Layout
 
 #: What a power cut empties. An overlay is as lasting as the file system of its upper directory.
@@ -92,7 +92,7 @@ def volatile(path: str) -> str | None:
         if upper and mount.point != "/":
             return volatile(_plain(upper[0]))
         # That of the root itself was mounted before the root that is seen here: by its path it cannot be found.
-        words = _text("/proc/cmdline").split()
+        words = durable.read_text("/proc/cmdline").split()
         if mount.point == "/" and any(word.startswith(_VOLATILE_ROOTS) for word in words):
             return "the root is an overlay whose changes are in memory (the kernel was started so)"
         if upper and any(entry.kind in _IN_MEMORY and within(_plain(upper[0]), entry.point) for entry in table()):
@@ -141,14 +141,6 @@ def writable(layout: Layout, *several: t.Iterable[str]) -> t.Iterator[None]:
     finally:
         for point, options in opened:
             command.run(["mount", "-o", options, point])
-
-
-def _text(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as handle:
-            return handle.read()
-    except OSError:
-        return ""
 
 
 def _plain(text: str) -> str:

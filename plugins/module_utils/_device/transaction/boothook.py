@@ -40,7 +40,7 @@ def find(layout: Layout) -> str | None:
         return None
     if os.path.isdir("/run/openrc") and os.path.isdir("/etc/local.d") and _runs_local():
         return "local.d"
-    if "S??" in _text("/etc/init.d/rcS") and "rcS" in _text("/etc/inittab"):
+    if "S??" in durable.read_text("/etc/init.d/rcS") and "rcS" in durable.read_text("/etc/inittab"):
         return "init.d"
     if os.path.isdir("/etc/cron.d") and _runs_cron():
         return "cron"
@@ -59,14 +59,6 @@ def remove(layout: Layout, kind: str) -> None:
     durable.remove(layout.real(PATHS[kind]))
 
 
-def _text(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as handle:
-            return handle.read()
-    except OSError:
-        return ""
-
-
 def _runs_local() -> bool:
     """Whether OpenRC starts the service that runs ``/etc/local.d``; Alpine has it in no runlevel at first."""
     return any(os.path.lexists("/etc/runlevels/%s/local" % level) for level in ("sysinit", "boot", "default"))
@@ -75,7 +67,7 @@ def _runs_local() -> bool:
 def _runs_cron() -> bool:
     """Whether a cron daemon runs that is not BusyBox's, which reads other files."""
     for name in os.listdir("/proc"):
-        if name.isdigit() and _text("/proc/%s/comm" % name).strip() in ("cron", "crond"):
+        if name.isdigit() and durable.read_text("/proc/%s/comm" % name).strip() in ("cron", "crond"):
             try:
                 return os.path.basename(os.readlink("/proc/%s/exe" % name)) != "busybox"
             except OSError:

@@ -65,14 +65,29 @@ def run(layout: Layout, identifier: str, mode: str) -> None:
         _Guard(layout, identifier).act(transaction, mode)
 
 
+class _Spell:
+    """For how long something has been so without a break, as far as it was looked at."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def lasts(self, is_so: bool, seconds: float) -> bool:
+        """Look again: whether it has been so for ``seconds``."""
+        if not is_so:
+            self._since = None
+            return False
+        now = time.monotonic()
+        self._since = self._since if self._since is not None else now
+        return now - self._since >= seconds
+
+
 class _Guard:
     """One guard of one transaction; ``pid`` is the process by which a guard that stays is known."""
 
     def __init__(self, layout: Layout, identifier: str) -> None:
         self.layout, self.identifier = layout, identifier
         self.pid: int | None = None
-        self._free_since: float | None = None
-        self._asked_since: float | None = None
+        self._free, self._asked = _Spell(), _Spell()
         self._holders: list[lock.Holder] = []
         self._idle_since = 0.0
 
@@ -148,21 +163,12 @@ class _Guard:
 
     def _is_asked(self, transaction: Transaction) -> bool:
         """Whether a request to go back was made, and the guard that was called for it has not come."""
-        if transaction.state is State.RESTORING or not os.path.exists(transaction.folder("asked.json")):
-            self._asked_since = None
-            return False
-        now = time.monotonic()
-        self._asked_since = self._asked_since if self._asked_since is not None else now
-        return now - self._asked_since >= _ABANDONED
+        was_asked = transaction.state is not State.RESTORING and os.path.exists(transaction.folder("asked.json"))
+        return self._asked.lasts(was_asked, _ABANDONED)
 
     def _is_abandoned(self, transaction: Transaction) -> bool:
         """Whether nobody has held the lock for a while; somebody who was just asked to work may not have it yet."""
-        if finish.is_starting(transaction) or not lock.is_free(self.layout):
-            self._free_since = None
-            return False
-        now = time.monotonic()
-        self._free_since = self._free_since if self._free_since is not None else now
-        return now - self._free_since >= _ABANDONED
+        return self._free.lasts(not finish.is_starting(transaction) and lock.is_free(self.layout), _ABANDONED)
 
     def _clear(self, transaction: Transaction) -> None:
         """Take the lock from holders that do nothing with it, because they are stopped or have hung for long."""

@@ -105,7 +105,7 @@ def test_openrc_runs_the_hook_only_with_its_service_in_a_runlevel(monkeypatch: p
     folders, links = {"/run/openrc", "/etc/local.d"}, {"/elsewhere"}
     monkeypatch.setattr(boothook.os.path, "isdir", lambda path: path in folders)
     monkeypatch.setattr(boothook.os.path, "lexists", lambda path: path in links)
-    monkeypatch.setattr(boothook, "_text", lambda path: "")
+    monkeypatch.setattr(boothook.durable, "read_text", lambda path: "")
     layout = Layout("/")
     assert boothook.find(layout) is None
     links.add("/etc/runlevels/default/local")
