@@ -17,6 +17,7 @@ import time
 import typing as t
 
 from ..base.typed import TypedDict
+from . import background, durable
 from .boot import clock
 
 #: In the environment of every program that is run for a change, and so of the daemons that it leaves behind.
@@ -70,17 +71,28 @@ class Process(t.NamedTuple):
 
     @property
     def files(self) -> set[str]:
-        """Its program, and the script that an interpreter runs."""
-        return {self.program, *(argument for argument in self.argv[:4] if argument.startswith("/"))}
+        """See :func:`files_of`."""
+        return set(files_of(self.program, self.argv))
+
+    @property
+    def key(self) -> str:
+        """Which systemd its unit belongs to: a user's number, nothing for the machine's."""
+        return "" if self.manager is None else str(self.manager)
+
+    @property
+    def shown(self) -> str:
+        """For people."""
+        return "%s (%d)" % (" ".join(self.argv), self.pid)
+
+
+def files_of(program: str, argv: t.Sequence[str]) -> list[str]:
+    """The program, and the script that an interpreter runs."""
+    return [program, *(argument for argument in argv[:4] if argument.startswith("/"))]
 
 
 def everything() -> list[Process]:
     """All processes that see this machine's root directory, but for the kernel's own."""
-    try:
-        with open("/proc/1/cgroup", encoding="utf-8", errors="replace") as handle:
-            first = handle.read()
-    except OSError:
-        first = ""
+    first = durable.read_text("/proc/1/cgroup")
     found = (_look(int(name), first) for name in os.listdir("/proc") if name.isdigit())
     return [process for process in found if process is not None]
 
@@ -218,9 +230,8 @@ def end(find: t.Callable[[], list[Process]], patience: float) -> list[Process]:
 
 
 def _look(pid: int, first: str) -> Process | None:
+    fields = background.stat(pid)
     try:
-        with open("/proc/%d/stat" % pid, encoding="utf-8", errors="replace") as handle:
-            fields = handle.read().rpartition(")")[2].split()
         with open("/proc/%d/cmdline" % pid, "rb") as handle:
             argv = tuple(os.fsdecode(handle.read()).rstrip("\0").split("\0"))
         exe = os.readlink("/proc/%d/exe" % pid)
@@ -229,7 +240,7 @@ def _look(pid: int, first: str) -> Process | None:
             manager, unit = _unit(handle.read(), first)
     except OSError:  # gone, or a thread of the kernel
         return None
-    if (root.st_dev, root.st_ino) != (own.st_dev, own.st_ino) or fields[0] == "Z":
+    if (root.st_dev, root.st_ino) != (own.st_dev, own.st_ino) or not fields or fields[0] == "Z":
         return None  # a container's: its paths are of another tree
     return Process(pid, int(fields[19]) / _TICKS, int(fields[1]), int(fields[4]), exe, argv, manager, unit)
 

@@ -62,7 +62,7 @@ def end(layout: Layout, change: str) -> list[str]:
     if not layout.is_real and not os.path.exists(_marker(layout, change)):
         return []
     ended = processes.end(lambda: processes.of_change(change, _SCOPE % change), PATIENCE)
-    return ["%s (%d)" % (" ".join(process.argv), process.pid) for process in ended]
+    return [process.shown for process in ended]
 
 
 def _marker(layout: Layout, change: str) -> str:

@@ -126,7 +126,7 @@ def _to_stop(
     names |= {name for name, unit in loaded.items() if any(map(paths.hold, _definition(unit)))}
     since = record["clock"] if record and records.is_this_boot(record) else 0.0
     for process in processes.everything():
-        if str(process.manager if process.manager is not None else "") == key and process.unit.endswith(".service"):
+        if process.key == key and process.unit.endswith(".service"):
             new = process.started >= since and any(map(paths.hold, process.files))
             old = bool(changed) and any(os.path.realpath(path) in changed for path in process.files)
             if new or old or any(map(paths.hold_below, processes.written(process.pid))):
@@ -176,8 +176,7 @@ def _renew(
 def _stale(key: str, paths: Paths, since: float) -> t.Iterator[Process]:
     """Processes of services that started with what the change brought, and go on running it."""
     for process in processes.everything():
-        mine = str(process.manager if process.manager is not None else "") == key
-        if mine and process.unit.endswith(".service") and process.started >= since:
+        if process.key == key and process.unit.endswith(".service") and process.started >= since:
             if any(map(paths.hold, processes.outdated(process))):
                 yield process
 

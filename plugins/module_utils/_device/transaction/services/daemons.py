@@ -77,15 +77,13 @@ def wait_for_old(transaction: Transaction, record: Record, document: Document | 
         if daemon is None:
             return False
         ours = process.unit.startswith(scope) or any(
-            path.startswith(places) for path in (*_files(daemon), daemon["cwd"])
+            path.startswith(places) for path in (*processes.files_of(daemon["exe"], daemon["argv"]), daemon["cwd"])
         )
         return (stops and ours) or bool(processes.outdated(process) & process.files)
 
     end = time.monotonic() + DRAINS
     while True:
-        left = [
-            "%s (%d)" % (" ".join(process.argv), process.pid) for process in processes.everything() if is_old(process)
-        ]
+        left = [process.shown for process in processes.everything() if is_old(process)]
         if not left:
             return
         if time.monotonic() > end:
@@ -102,13 +100,15 @@ def end_old(transaction: Transaction, record: Record, changed: t.Container[str])
         found = []
         for process in processes.everything():
             daemon = old.get((process.pid, process.started))
-            if daemon and any(os.path.realpath(path) in changed for path in _files(daemon)):
+            if daemon and any(
+                os.path.realpath(path) in changed for path in processes.files_of(daemon["exe"], daemon["argv"])
+            ):
                 found.append(process)
         return found
 
     ended = processes.end(find, DRAINS)
     if ended:
-        transaction.log("ended: %s" % ", ".join("%s (%d)" % (" ".join(one.argv), one.pid) for one in ended))
+        transaction.log("ended: %s" % ", ".join(one.shown for one in ended))
 
 
 def start_again(transaction: Transaction, record: Record, concerned: t.Callable[[str], bool]) -> None:
@@ -122,7 +122,7 @@ def start_again(transaction: Transaction, record: Record, concerned: t.Callable[
     has_command = any("activate" in payload for payload in (before["payloads"] if before else []))
     for daemon in gone(record):
         ours = daemon["unit"].startswith(apart.PREFIX) and not has_command
-        if ours or any(map(concerned, _files(daemon))):
+        if ours or any(map(concerned, processes.files_of(daemon["exe"], daemon["argv"]))):
             _start(transaction, daemon)
 
 
@@ -131,7 +131,9 @@ def _start(transaction: Transaction, daemon: Command) -> None:
     if not os.access(daemon["exe"], os.X_OK):
         records.tell(transaction, "%s and does not start: %s is not there" % (text, daemon["exe"]))
         return
-    unsafe = [path for path in _files(daemon) if daemon["uid"] == 0 and not _is_roots(path)]
+    unsafe = [
+        path for path in processes.files_of(daemon["exe"], daemon["argv"]) if daemon["uid"] == 0 and not _is_roots(path)
+    ]
     if unsafe:
         records.tell(transaction, "%s and is not started: others than root can exchange %s" % (text, unsafe[0]))
         return
@@ -155,9 +157,3 @@ def _is_roots(path: str) -> bool:
         return unsafe_owner(resolve(path)) is None
     except OtaError:
         return False
-
-
-def _files(daemon: Command) -> t.Iterator[str]:
-    """Its program, and the script that an interpreter runs."""
-    yield daemon["exe"]
-    yield from (argument for argument in daemon["argv"][:4] if argument.startswith("/"))
