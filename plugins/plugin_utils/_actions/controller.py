@@ -47,7 +47,7 @@ class ControllerAction(Action):
             raise AnsibleActionFail(error.message, result={**error.detail, "code": error.code}) from None
         except OSError as error:
             place = f"{error.filename}: " if error.filename else ""
-            raise AnsibleActionFail(f"{place}{error.strerror or error}; give another place or make room") from None
+            raise AnsibleActionFail(f"{place}{error.strerror or error}; {_advice(error)}") from None
 
     def defaults(self, given: Arguments) -> Arguments:
         """What variables say; a signer's keys are those of the folder C(fleet_ota_keys_dir) unless others are named."""
@@ -66,6 +66,16 @@ class ControllerAction(Action):
         """``diff`` of a result, from lines."""
         texts = {"before": "".join(f"{line}\n" for line in before), "after": "".join(f"{line}\n" for line in after)}
         return {"diff": {**texts, "before_header": header, "after_header": header}}
+
+
+def _advice(error: OSError) -> str:
+    """What to do about an error of the file system."""
+    if isinstance(error, PermissionError):
+        return (
+            f"{user()} may not use it: who keeps it can share it with a group (chgrp -R GROUP, chmod -R g+rwX, and chmod "
+            "g+s on its directories)"
+        )
+    return "give another place or make room"
 
 
 def forks(task_vars: Arguments) -> int:

@@ -4,7 +4,12 @@
 #
 # PRIVATE to the collection: may change without notice.
 
-"""Files that are whole after a crash, and locks that end with their holder."""
+"""Files that are whole after a crash, and locks that end with their holder.
+
+What several people of one group keep together (a journal, a repository) lies in a directory in which the group may
+write: what is made there, the group may read and write too, whatever the umask of who made it. So git does it for a
+repository that is C(--shared).
+"""
 
 from __future__ import annotations
 
@@ -14,6 +19,7 @@ import hashlib
 import json
 import os
 import pathlib
+import stat
 import tempfile
 import typing as t
 
@@ -39,13 +45,22 @@ def sync_directory(path: pathlib.Path) -> None:
         os.close(fd)
 
 
-def make_directory(path: pathlib.Path, mode: int = 0o755) -> None:
-    """Create ``path`` and what is missing above it, durably; only ``path`` itself gets ``mode``."""
+def make_directory(path: pathlib.Path, mode: int = 0o755, *, shared: bool = True) -> None:
+    """Create ``path`` and what is missing above it, durably.
+
+    ``path`` gets ``mode`` whatever the umask. So do the directories above it where others may read it, for a web server
+    has to get there. It is not the group's, whatever is above it, unless it is ``shared``.
+    """
     if path.is_dir():
         return
-    make_directory(path.parent)
+    make_directory(path.parent, 0o755 if mode & stat.S_IROTH else 0o755 & ~umask())
     with contextlib.suppress(FileExistsError):
-        path.mkdir(mode)
+        path.mkdir(0o700)
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            _set_mode(fd, mode, path.parent if shared else None)
+        finally:
+            os.close(fd)
     sync_directory(path.parent)
 
 
@@ -55,12 +70,15 @@ def write(path: pathlib.Path, content: bytes, mode: int = 0o644) -> None:
         handle.write(content)
 
 
-def write_new(path: pathlib.Path, content: bytes, mode: int) -> None:
-    """Create ``path``, on disk when this returns. Raises FileExistsError instead of ever replacing a file."""
+def write_new(path: pathlib.Path, content: bytes, mode: int, *, shared: bool = True) -> None:
+    """Create ``path``, on disk when this returns. Raises FileExistsError instead of ever replacing a file.
+
+    A secret is not ``shared``: it is its owner's alone wherever it lies.
+    """
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".new-") as handle:  # made with mode 0600
         handle.write(content)
         handle.flush()
-        os.fchmod(handle.fileno(), mode)
+        _set_mode(handle.fileno(), mode, path.parent if shared else None)
         os.fsync(handle.fileno())
         os.link(handle.name, path)  # unlike rename, fails when the name is taken
     sync_directory(path.parent)
@@ -101,11 +119,23 @@ def read_chunks(path: pathlib.Path) -> t.Iterator[bytes]:
             yield chunk
 
 
+def open_private(path: pathlib.Path, flags: int) -> int:
+    """A descriptor of ``path``, created where missing for its owner, and for the group that shares the directory."""
+    fd = os.open(path, flags | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        if os.fstat(fd).st_uid == os.geteuid():
+            _set_mode(fd, 0o600, path.parent)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
 @contextlib.contextmanager
 def lock(path: pathlib.Path) -> t.Iterator[None]:
     """Hold the lock file ``path`` (created where missing) alone; the kernel frees it when the holder dies."""
     make_directory(path.parent)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    fd = open_private(path, os.O_RDWR)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield
@@ -121,10 +151,31 @@ def _replacement(path: pathlib.Path, mode: int) -> t.Iterator[t.IO[bytes]]:
         with os.fdopen(fd, "wb") as handle:
             yield handle
             handle.flush()
-            os.fchmod(handle.fileno(), mode)
+            _set_mode(handle.fileno(), mode, path.parent)
             os.fsync(handle.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def umask() -> int:
+    """The process's umask."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _set_mode(fd: int, mode: int, folder: pathlib.Path | None) -> None:
+    """Give what is open as ``fd`` the ``mode``; its group may do what its owner may, if the group shares ``folder``."""
+    own = os.fstat(fd)
+    if folder:
+        above = folder.stat()
+        # where everybody may write, as in /tmp, is no group's directory
+        if above.st_mode & stat.S_IWGRP and not above.st_mode & stat.S_IWOTH and own.st_gid == above.st_gid:
+            mode |= (mode & stat.S_IRWXU) >> 3
+        if stat.S_ISDIR(own.st_mode):
+            mode |= above.st_mode & stat.S_ISGID
+    if stat.S_IMODE(own.st_mode) != mode:
+        os.fchmod(fd, mode)

@@ -23,6 +23,7 @@ import tempfile
 import typing as t
 import zlib
 
+from ..base import files
 from ..base.errors import JournalError
 from . import host
 from .record import Record, begins_run, begins_slice, goes_on_with_older, is_look, is_standing
@@ -230,7 +231,7 @@ def _open(path: pathlib.Path) -> int | None:
     if not host.boot():  # after a power cut nothing would tell that the index is older than it looks
         return None
     try:
-        return os.open(place(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        return files.open_private(place(path), os.O_RDWR)
     except OSError:
         return None
 

@@ -114,8 +114,8 @@ def generate(path: pathlib.Path, kind: str = "ecdsa", passphrase: bytes | None =
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     try:
-        files.make_directory(path.parent, 0o700)
-        files.write_new(path, pem, 0o600)
+        files.make_directory(path.parent, 0o700, shared=False)
+        files.write_new(path, pem, 0o600, shared=False)
         files.write(path.with_suffix(".pub"), public)
     except OSError as error:
         raise KeyFileError(f"the key {path} cannot be written ({error.strerror}); give another place") from error

@@ -82,7 +82,7 @@ def reset(directory: pathlib.Path, channel: str, by: str, reason: str) -> Reset:
     entry: Reset = {"time": stamp(), "channel": channel, "by": by, "reason": reason, "rollouts": kept}
     files.make_directory(directory, 0o700)
     with files.lock(directory / ".lock"):
-        fd = os.open(directory / NAME, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        fd = files.open_private(directory / NAME, os.O_WRONLY | os.O_APPEND)
         try:
             os.write(fd, files.canonical(entry) + b"\n")
             os.fsync(fd)

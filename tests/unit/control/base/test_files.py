@@ -112,3 +112,58 @@ def test_a_missing_library_is_named_with_what_to_do(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(libraries, "NEEDED", {"tuf": (99, 1), "no-such-thing": (2,)})
     with pytest.raises(ControlError, match=r"tuf>=99\.1 is needed.*no-such-thing>=2 is missing.*pip install"):
         libraries.require()
+
+
+@pytest.fixture(params=[0o022, 0o077], ids=["umask 022", "umask 077"])
+def umask(request: pytest.FixtureRequest) -> t.Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def modes(folder: pathlib.Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): oct(path.stat().st_mode & 0o7777) for path in folder.rglob("*")}
+
+
+def test_what_a_web_server_reads_it_may_reach(tmp_path: pathlib.Path, umask: int) -> None:
+    files.make_directory(tmp_path / "repository" / "metadata")
+    files.write(tmp_path / "repository" / "metadata" / "root.json", CONTENT)
+    assert modes(tmp_path) == {
+        "repository": "0o755",
+        "repository/metadata": "0o755",
+        "repository/metadata/root.json": "0o644",
+    }
+
+
+def test_a_group_that_shares_a_directory_shares_what_is_made_in_it(tmp_path: pathlib.Path, umask: int) -> None:
+    tmp_path.chmod(0o2770)
+    files.make_directory(tmp_path / "journal", 0o700)
+    files.write_new(tmp_path / "journal" / "a", CONTENT, 0o600)
+    files.write(tmp_path / "journal" / "b", CONTENT, 0o600)
+    with files.lock(tmp_path / "journal" / ".lock"):
+        pass
+    files.make_directory(tmp_path / "keys", 0o700, shared=False)
+    files.write_new(tmp_path / "keys" / "key.pem", CONTENT, 0o600, shared=False)
+    assert modes(tmp_path) == {
+        "journal": "0o2770",
+        "journal/a": "0o660",
+        "journal/b": "0o660",
+        "journal/.lock": "0o660",
+        "keys": "0o700",
+        "keys/key.pem": "0o600",
+    }
+
+
+def test_where_everybody_may_write_nothing_is_shared(tmp_path: pathlib.Path, umask: int) -> None:
+    tmp_path.chmod(0o1777)
+    files.make_directory(tmp_path / "journal", 0o700)
+    files.write(tmp_path / "journal" / "a", CONTENT, 0o600)
+    assert modes(tmp_path) == {"journal": "0o700", "journal/a": "0o600"}
+
+
+def test_the_next_use_of_a_lock_opens_it_to_the_group(tmp_path: pathlib.Path) -> None:
+    tmp_path.chmod(0o775)
+    (tmp_path / ".lock").touch(0o600)
+    with files.lock(tmp_path / ".lock"):
+        pass
+    assert modes(tmp_path) == {".lock": "0o660"}

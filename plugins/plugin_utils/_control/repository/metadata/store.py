@@ -258,7 +258,7 @@ class Store:
         new = self.directory / "metadata.new"
         if new.exists():  # an earlier attempt that was cut short
             shutil.rmtree(new)
-        new.mkdir(0o755)
+        files.make_directory(new)
         for name, content in staged.items():
             path = pathlib.PurePosixPath(name)
             self._write(new / path.name if path.parts[0] == "metadata" else self.directory / path, content)

@@ -36,7 +36,6 @@ ENDINGS = ("applied", "denied", "withdrawn")
 #: Bytes of one file of a proposal at most, as for metadata.
 LIMIT = 5_000_000
 
-_SHARED = 0o777  # the umask says who else may sign
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}-[1-9][0-9]{0,8}-[0-9a-f]{16}")
 _METADATA = re.compile(r"([1-9][0-9]{0,8})\.([A-Za-z0-9][A-Za-z0-9_-]{0,63})\.json")
 
@@ -89,14 +88,14 @@ class Folder:
         except (TypeError, ValueError) as error:
             raise RepositoryError(f"details cannot be kept as JSON ({error}); correct them", code="PROPOSAL") from error
         for folder in (self.directory, new):
-            files.make_directory(folder, _SHARED)
+            files.make_directory(folder, _signable())
         _write(new / "proposal.json", encoded)
         for role, metadata in proposal.roles.items():
             unsigned = Metadata(metadata.signed)
             _write(new / "metadata" / f"{metadata.signed.version}.{role}.json", unsigned.to_bytes())
         for path, content in proposal.content.items():
             _write(new / path, content)
-        files.make_directory(new / "signatures", _SHARED)
+        files.make_directory(new / "signatures", _signable())
         new.rename(self._place(proposal.id))
         files.sync_directory(self.directory)
 
@@ -232,6 +231,11 @@ def _bytes(path: pathlib.Path) -> bytes:
         raise ValueError(f"{path.name}: {error.strerror}") from error
 
 
+def _signable() -> int:
+    """The mode of a directory in which people sign: the umask says who else may, and so does a group that shares it."""
+    return 0o777 & ~files.umask()
+
+
 def _write(path: pathlib.Path, content: bytes) -> None:
-    files.make_directory(path.parent, _SHARED)
+    files.make_directory(path.parent, _signable())
     files.write(path, content)
