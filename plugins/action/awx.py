@@ -12,7 +12,7 @@ from ansible.parsing.vault import EncryptedString
 from ansible.utils.vars import load_extra_vars
 
 from ..plugin_utils._actions.base import Arguments, Options, Result, plain
-from ..plugin_utils._actions.controller import ControllerAction, here
+from ..plugin_utils._actions.controller import ControllerAction, forks, here
 from ..plugin_utils._control.base import files
 from ..plugin_utils._control.base.errors import PlanError
 from ..plugin_utils._control.base.plan import Plan
@@ -39,6 +39,8 @@ class ActionModule(ControllerAction):
         "rollout_playbook": {"type": "str", "default": "fleet.ota.rollout"},
         "slices": {"type": "int", "default": 1},
         "join_playbook": {"type": "str", "default": "fleet.ota.join"},
+        "become": {"type": "bool"},
+        "forks": {"type": "int"},
     }
 
     variables: t.ClassVar[t.Mapping[str, str]] = {
@@ -46,6 +48,11 @@ class ActionModule(ControllerAction):
         for option in argument_spec
         if option not in ("plan", "variables", "extra_variables")
     }
+
+    def defaults(self, given: Arguments) -> Arguments:
+        """What variables say; the jobs become root and work on as many devices as the run that exports them."""
+        values = {"become": self._task.become or None, "forks": forks(self.task_vars), **super().defaults(given)}
+        return {option: value for option, value in values.items() if value is not None and option not in given}
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """Make the tasks, and bring the file to them."""

@@ -16,7 +16,7 @@ from ..plugin_utils._actions.records import account, begin, entries
 from ..plugin_utils._control.journal import journal, outcomes
 from ..plugin_utils._control.rollout import back_off, join, on_halt
 
-STATES = ["started", "joined", "left", "recorded", "concluded", "read", "approved", "settled", "reset"]
+STATES = ["started", "joined", "left", "recorded", "concluded", "read", "approved", "settled", "reset", "convicted"]
 _RUN = named("journal_dir", "take_over")
 #: Which variable stands for an option that is not given; a way back has no waves that a rollout's variables name.
 VARIABLES: dict[str, dict[str, str]] = {
@@ -27,7 +27,7 @@ VARIABLES: dict[str, dict[str, str]] = {
     },
     "started back": _RUN,
     "joined": {**_RUN, **named("penalty", "wave"), "rollout": "fleet_ota_rollout_id"},
-    "concluded": named("until_wave", "notify"),
+    "concluded": named("until_wave", "notify", "deferred_exit"),
     "settled": named("journal_dir"),
     "reset": named("remark", "by"),
 }
@@ -68,6 +68,7 @@ class ActionModule(ControllerAction):
         "plan_digest": {"type": "str"},
         "watch": {"type": "float"},
         "penalty": {"type": "dict"},
+        "deferred_exit": {"type": "int", "choices": [0, 4], "default": 4},
         "notify": {"type": "list", "elements": "dict", "default": []},
     }
     constraints: t.ClassVar[Arguments] = {
@@ -81,6 +82,7 @@ class ActionModule(ControllerAction):
             ("state", "approved", ("path", "wave", "how")),
             ("state", "settled", ("path", "journal_dir")),
             ("state", "reset", ("remark",)),
+            ("state", "convicted", ("message",)),
         ],
         "required_by": {"channel": ["journal_dir"], "open_wave": ["bundle"]},
     }
@@ -93,6 +95,8 @@ class ActionModule(ControllerAction):
             return begin.start(arguments, check=check, warn=warn)
         if state == "joined":
             return self._join(arguments)
+        if state == "convicted":
+            return account.require_as_planned(arguments["outcome"], arguments["message"])
         if state == "reset":
             return entries.reset(arguments, check=check)
         book = journal.Journal(here(arguments["path"]))

@@ -11,10 +11,10 @@ import typing as t
 
 from ansible.inventory.manager import split_host_pattern
 
-from ..plugin_utils._actions import known, options, settings
+from ..plugin_utils._actions import inventory, known, options, settings
 from ..plugin_utils._actions.base import Arguments, Options, Result, named, plain
 from ..plugin_utils._actions.controller import ControllerAction, forks, here, targets
-from ..plugin_utils._actions.hostvars import Inventory, registered
+from ..plugin_utils._actions.hostvars import registered
 from ..plugin_utils._control.approvals import approval
 from ..plugin_utils._control.base.errors import PlanError
 from ..plugin_utils._control.base.plan import Placed, Plan
@@ -117,17 +117,27 @@ class ActionModule(ControllerAction):
             the_plan = rollback.make(
                 directory=directory, rollout=rollout, hosts=hosts, groups=groups, wave=arguments["wave"]
             )
+            stored = self._stored(arguments, the_plan)
             explain: list[t.Mapping[str, object]] = [*the_plan.placed()]
         else:
             known.require({host: self.inventory[host] for host in hosts if host in self.inventory})
+            infos = arguments["info"] or registered("fleet_ota_info", hosts, self.inventory)
+            others = {}
+            if "hosts" not in self.given and not self.variable("fleet_ota_hosts"):
+                others = inventory.no_devices(hosts, self.inventory, infos)
             settings.require_same(
-                hosts, self.inventory, [name for option, name in _ONE_FOR_ALL.items() if option not in self.given]
+                [host for host in hosts if host not in others],
+                self.inventory,
+                [name for option, name in _ONE_FOR_ALL.items() if option not in self.given],
             )
             bundle = Bundle.load(here(arguments["bundle"])) if arguments["bundle"] else fetched(arguments)
             _insist_on_names(hosts)
-            if arguments["info"] is None:
-                arguments["info"] = registered("fleet_ota_info", hosts, self.inventory)
-            the_plan, planned = self._planned(arguments, bundle, hosts, groups, self.inventory)
+            arguments["info"] = infos
+            inventory.require_read(getattr(self._task.get_variable_manager(), "_inventory", None))
+            inventory.require_distinct(hosts, self.inventory)
+            the_plan, planned = self._planned(arguments, bundle, hosts, groups, others)
+            stored = self._stored(arguments, the_plan)
+            inventory.require_known(stored, groups.get("all", hosts))
             settings.require(the_plan.order(), self.inventory)
             ways = self._ways(arguments, bundle, hosts)
             explain = [{**one, **ways[one["host"]].as_dict()} if one["host"] in ways else one for one in planned]
@@ -139,9 +149,7 @@ class ActionModule(ControllerAction):
                 verdict.require(the_plan)
             bundle = bundle.with_approvals(verdict.paths)
             path = bundle.save(bundle_path(bundle))
-        stored, journals = None, here(arguments["journal_dir"]) if arguments["journal_dir"] else None
-        if journals:
-            stored = stored_plan(journals, the_plan.rollout)
+        journals = here(arguments["journal_dir"]) if arguments["journal_dir"] else None
         seconds = estimates.history(journals, the_plan.release["name"])
         estimate = estimates.make(the_plan, seconds, worker.together(arguments["workers"], forks(task_vars)))
         return {
@@ -168,6 +176,11 @@ class ActionModule(ControllerAction):
             **self.diff(plan.detail(stored), plan.detail(the_plan), f"plan {the_plan.rollout}"),
         }
 
+    def _stored(self, arguments: Arguments, the_plan: Plan) -> Plan | None:
+        """The plan that the rollout follows so far."""
+        directory = arguments["journal_dir"]
+        return stored_plan(here(directory), the_plan.rollout) if directory else None
+
     def _ways(self, arguments: Arguments, bundle: Bundle, hosts: list[str]) -> dict[str, paths.Way]:
         """Which releases lead those there who cannot take this one directly."""
         retry, infos = arguments["retry_rejected"], arguments["info"] or {}
@@ -179,7 +192,7 @@ class ActionModule(ControllerAction):
         bundle: Bundle,
         hosts: list[str],
         groups: dict[str, list[str]],
-        inventory: Inventory,
+        others: dict[str, str],
     ) -> tuple[Plan, list[Placed]]:
         """The plan of an update, and of each target why it is where it is."""
         unfit = compatibility.unfit(
@@ -193,9 +206,9 @@ class ActionModule(ControllerAction):
             limits=arguments["limits"],
             conditions=arguments["conditions"],
             bytes_per_device=bundle.size(),
-            inventory=inventory,
+            inventory=self.inventory,
             options=PlanningOptions(**{key: arguments[key] for key in _STEERING}),
-            unfit=unfit,
+            unfit={**unfit, **others},
             read=lambda calendar: here(calendar).read_text(encoding="utf-8"),
         )
         return computed.plan, computed.explain

@@ -100,6 +100,14 @@ options:
     description: The playbook of these jobs, as O(plan_playbook).
     type: str
     default: fleet.ota.join
+  become:
+    description:
+      - Whether the jobs become root (privilege escalation of the job templates). The default is what this task does,
+        and so what C(--become) of its run said.
+    type: bool
+  forks:
+    description: How many devices a job works on at a time. The default is that of this run (C(--forks)).
+    type: int
 seealso:
   - module: fleet.ota.plan
   - module: fleet.ota.gate

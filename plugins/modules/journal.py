@@ -23,6 +23,8 @@ description:
   - V(approved) records the approval of a wave. V(settled) records which devices went back meanwhile.
   - V(reset) closes the breaker of O(channel), or lets the rollout at O(path) try again the
     devices that were taken back from it, and go on although devices witnessed more than its journal has (C(AHEAD)).
+  - V(convicted) fails for the device with O(message). With O(outcome=deferred) the device counts as unreachable
+    instead, so that C(ansible-playbook) ends with 4 where deferrals are all that is not as planned.
 version_added: 0.1.0
 author:
   - fleet.ota contributors (@fleet-ota)
@@ -33,7 +35,7 @@ options:
   state:
     description: What to do.
     type: str
-    choices: [started, joined, left, recorded, concluded, read, approved, settled, reset]
+    choices: [started, joined, left, recorded, concluded, read, approved, settled, reset, convicted]
     required: true
   journal_dir:
     description:
@@ -63,19 +65,28 @@ options:
     description: Inventory name of the device. Required for V(recorded).
     type: str
   outcome:
-    description: What came of the device. Required for V(event=device.outcome).
+    description:
+      - What came of the device. Required for V(event=device.outcome). For V(convicted) only V(deferred) matters.
     type: str
     choices: [broken, current, deferred, lost, refused, restored, rolled_back, timed_out, updated]
   code:
     description: Reason code.
     type: str
   message:
-    description: The reason for people. Cut off after 4000 characters.
+    description: The reason for people. Cut off after 4000 characters. Required for V(convicted).
     type: str
   data:
     description: What else belongs to the event, for example C(healthy) for V(event=device.seen).
     type: dict
     default: {}
+  deferred_exit:
+    description:
+      - For V(concluded), the exit code of C(ansible-playbook) where deferrals are all that is not as planned. With V(0)
+        RV(convicted) is empty then, for a scheduler that knows nothing between green and red.
+    type: int
+    choices: [0, 4]
+    default: 4
+    version_added: 0.1.0
   wave:
     description:
       - The wave that is approved, or joined. With V(started) the one that AWX's approval node let begin.
@@ -286,6 +297,10 @@ convicted:
   returned: for V(concluded) and V(read)
   type: list
   elements: str
+deferred:
+  description: Whether devices that are deferred, and those that wait for them, are all that is not as planned.
+  returned: for V(concluded) and V(read)
+  type: bool
 sentences:
   description: For every planned device what came of it, in a sentence.
   returned: for V(concluded) and V(read)

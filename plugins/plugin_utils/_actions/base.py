@@ -17,7 +17,7 @@ from ansible.errors import AnsibleActionFail, AnsibleError, AnsibleValueOmittedE
 from ansible.plugins.action import ActionBase
 
 from .._control.base.urls import hidden, host_of
-from . import known
+from . import chosen, known
 
 Arguments = dict[str, t.Any]
 Result = dict[str, t.Any]
@@ -63,6 +63,8 @@ class Action(ActionBase):
         given = self.given
         self._task.args = {**self.defaults(given), **given}
         self.arguments = plain(self._validated())
+        if not chosen.is_chosen(self._task.tags, self.task_vars):
+            return {**result, "skipped": True, "skip_reason": "tags choose other tasks"}
         if self.begins():
             known.require({str(self.task_vars.get("inventory_hostname", "the play")): self.task_vars})
         self._task.args = hidden(self._task.args)

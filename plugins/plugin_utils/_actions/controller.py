@@ -72,8 +72,8 @@ def _advice(error: OSError) -> str:
     """What to do about an error of the file system."""
     if isinstance(error, PermissionError):
         return (
-            f"{user()} may not use it: who keeps it can share it with a group (chgrp -R GROUP, chmod -R g+rwX, and chmod "
-            "g+s on its directories)"
+            f"{user()} may not use it: who keeps it can share it with a group (chgrp -R GROUP, chmod -R g+rwX, and "
+            "chmod g+s on its directories)"
         )
     return "give another place or make room"
 

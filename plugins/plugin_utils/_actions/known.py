@@ -38,7 +38,7 @@ def _host(text: str, kind: str = "") -> Variable:
 #: Variables that people set, by their names without the prefix; docs/reference/variables.md is made of them.
 GIVEN: t.Mapping[str, Variable] = {
     # who and which release
-    "hosts": Variable("hosts, groups or a pattern: the targets of the playbook", "str, `all`"),
+    "hosts": Variable("hosts, groups or a pattern: the targets of the playbook", "str, `all:!localhost`"),
     "release": Variable("name of the release, or NAME/VERSION"),
     "channel": Variable("channel of the release"),
     "repository": Variable("directory or https address of the repository"),
@@ -73,6 +73,7 @@ GIVEN: t.Mapping[str, Variable] = {
     # a run
     "wave": Variable("the one wave of a rollout that is rolled back", "str"),
     "until_wave": Variable("the last wave of this run", "str"),
+    "deferred_exit": Variable("exit code where deferrals are all that is not as planned: 4 or 0", "int, `4`"),
     "open_wave": Variable("a wave that other runs join"),
     "approved_wave": Variable("a wave that this run approves", "str"),
     "confirm": Variable("terminal: an operator approves waves", "str"),
@@ -167,6 +168,8 @@ GIVEN: t.Mapping[str, Variable] = {
     "awx_execution_environment": Variable("execution environment in AWX"),
     "awx_prefix": Variable("prefix of names in AWX"),
     "awx_approval_timeout": Variable("seconds that an approval node waits"),
+    "awx_become": Variable("whether the jobs become root"),
+    "awx_forks": Variable("how many devices a job works on at a time"),
     "awx_join_playbook": Variable("playbook of job slices"),
 }
 #: Variables that playbooks and roles of the collection set for themselves.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.errors import AnsibleError
+from ansible.errors import AnsibleError, AnsibleValueOmittedError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from .._control.base.errors import PlanError
@@ -24,13 +24,16 @@ _MOST = 10
 def require(hosts: t.Iterable[str], inventory: t.Mapping[str, t.Mapping[str, t.Any]]) -> None:
     """Raise :class:`PlanError` naming variables of ``fleet.ota.update`` with values that it does not take.
 
-    A variable that cannot be worked out yet is left to the task that needs it.
+    A variable that cannot be worked out is one of them, unless tasks of the team before the update may set what it
+    needs.
     """
     validator = ArgumentSpecValidator({name: options.UPDATE[key] for key, name in options.UPDATE_VARIABLES.items()})
     verdicts: dict[str, list[str]] = {}
     problems: list[str] = []
     for host in hosts:
-        values = _values(inventory.get(host) or {})
+        wrong: list[str] = []
+        values = _values(inventory.get(host) or {}, wrong)
+        problems += [f"{host}: {message}" for message in wrong]
         key = repr(sorted(values.items()))  # most devices of a fleet have the same values
         if key not in verdicts:
             verdicts[key] = validator.validate(values).error_messages
@@ -60,12 +63,15 @@ def require_same(hosts: t.Sequence[str], inventory: Inventory, names: t.Iterable
         )
 
 
-def _values(variables: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+def _values(variables: t.Mapping[str, t.Any], wrong: list[str]) -> dict[str, t.Any]:
     values = {}
     for name in options.UPDATE_VARIABLES.values():
         try:
             if name in variables:
                 values[name] = variables[name]
-        except AnsibleError:
+        except AnsibleValueOmittedError:
             continue
+        except AnsibleError as error:
+            if not variables.get("fleet_ota_hook_before"):
+                wrong.append(f"{name} cannot be worked out ({error.message})")
     return {name: value for name, value in values.items() if value not in (None, "")}

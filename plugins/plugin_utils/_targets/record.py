@@ -115,4 +115,4 @@ class Record:
 
     def checkpoint(self) -> Checkpoint | None:
         """What travels to the device, which thereby witnesses the journal."""
-        return self._journal.checkpoint() if self._journal else None
+        return {**self._journal.checkpoint(), "device": self._device} if self._journal else None

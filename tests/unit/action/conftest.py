@@ -37,7 +37,10 @@ def act() -> Act:
     def run(
         action: type[ControllerAction], task_vars: Result | None = None, *, check: bool = False, **args: t.Any
     ) -> Result:
-        task = types.SimpleNamespace(args=args, check_mode=check, async_val=0, diff=True, action="fleet.ota.x")
+        task = types.SimpleNamespace(
+            args=args, check_mode=check, async_val=0, tags=[], become=None, diff=True, action="fleet.ota.x"
+        )
+        task.get_variable_manager = lambda: None
         # what ActionBase.run looks at, and nothing that could reach a device
         connection = types.SimpleNamespace(_shell=types.SimpleNamespace(tmpdir=None))
         plugin = action(task, connection, None, None, None, None)

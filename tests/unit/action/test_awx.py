@@ -76,7 +76,7 @@ def test_extra_variables_are_handed_on_as_they_were_given_and_encrypted_ones_nev
     def handed(**more: t.Any) -> t.Any:
         return act(awx.ActionModule, **given, **more)["tasks"][0]["awx.awx.job_template"]["extra_vars"]
 
-    release = {"fleet_ota_release": "gateway/2.0"}
+    release = {"fleet_ota_release": "gateway/2.0", "fleet_ota_deferred_exit": 0}
     assert handed() == {**variables, **release}
     assert handed(extra_variables=True) == {**variables, **release, "fleet_ota_order": ["{{ first }}"]}
     extra["fleet_ota_notify"] = [{"url": EncryptedString(ciphertext="$ANSIBLE_VAULT;1.1;AES256\n31")}]

@@ -58,7 +58,7 @@ class Teller(ControllerAction):
 
 @pytest.mark.parametrize("given", [[{"url": "https://h/S3CRET?a=b", "mode": "binary"}], "url=https://h/S3CRET?a=b"])
 def test_callbacks_get_no_webhook(given: object) -> None:
-    task = types.SimpleNamespace(args={"notify": given}, check_mode=False, async_val=0, diff=False, action="x")
+    task = types.SimpleNamespace(args={"notify": given}, check_mode=False, async_val=0, tags=[], diff=False, action="x")
     connection = types.SimpleNamespace(_shell=types.SimpleNamespace(tmpdir=None))
     plugin = Teller(task, connection, None, None, None, None)
     for _attempt in range(2):
@@ -77,7 +77,9 @@ class Reader(ControllerAction):
 
 def test_a_task_that_is_tried_again_still_knows_them() -> None:
     url = "https://user:secret@mirror/x"
-    task = types.SimpleNamespace(args={"repository": url}, check_mode=False, async_val=0, diff=False, action="x")
+    task = types.SimpleNamespace(
+        args={"repository": url}, check_mode=False, async_val=0, tags=[], diff=False, action="x"
+    )
     connection = types.SimpleNamespace(_shell=types.SimpleNamespace(tmpdir=None))
     plugin = Reader(task, connection, None, None, None, None)
     for _attempt in range(2):

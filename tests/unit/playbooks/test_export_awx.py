@@ -37,12 +37,15 @@ def test_the_playbook_writes_the_workflow_and_touches_nothing(make_fleet: MakeFl
     # who signs, and what is everybody's in the inventory: no variables of the jobs
     asked.update(given, fleet_ota_keys=["/keys/anna.pem"])
     fleet.common["fleet_ota_order"] = ["fleet"]
-    ran = fleet.play("export_awx", **asked)
+    ran = fleet.play("export_awx", "--become", **asked)
     assert ran.rc == 0, ran.text
     (play,) = yaml.load(path.read_text(), Loader=Loader)
     plans, _rolls_out, workflow = play["tasks"]
     variables = plans["awx.awx.job_template"]["extra_vars"]
+    rights = {key: plans["awx.awx.job_template"][key] for key in ("become_enabled", "forks")}
+    assert rights == {"become_enabled": True, "forks": 8}
     assert variables == {
+        "fleet_ota_deferred_exit": 0,
         **{f"fleet_ota_{name}": fleet.common[f"fleet_ota_{name}"] for name in ("repository", "trust_root", "channel")},
         "fleet_ota_release": "gateway/2",
         "fleet_ota_journal_dir": str(fleet.folder / "journal"),
@@ -56,6 +59,6 @@ def test_the_playbook_writes_the_workflow_and_touches_nothing(make_fleet: MakeFl
     limited = fleet.play("export_awx", "--limit", "d1", **{**asked, "fleet_ota_awx_dest": str(path) + ".limited"})
     assert "the plan was made under --limit d1" in " ".join(limited.text.split())
     assert not path.with_name(path.name + ".limited").exists()
-    again = fleet.play("export_awx", **asked)
+    again = fleet.play("export_awx", "--become", **asked)
     # planning says that a rollout would begin; the file is as it was
     assert re.search(r"TASK \[Write the workflow\] \*+\nok: \[d1\]", again.text), again.text

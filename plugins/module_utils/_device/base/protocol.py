@@ -23,6 +23,7 @@ class Checkpoint(TypedDict, total=False):
     head: str
     journal: str
     since: str
+    device: str
 
 
 class Expected(TypedDict):

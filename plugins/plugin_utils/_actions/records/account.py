@@ -10,20 +10,25 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible.errors import AnsibleActionFail
+
 from ..._control.base.plan import Plan
 from ..._control.integrations import notify
 from ..._control.journal import journal, outcomes, runs
+from ..._control.journal.record import HALTED
 from ..._control.journal.state import State
 from ..._control.rollout import on_halt, rollout
 from ..base import Arguments, Result
 from .begin import Warn, tell
+
+_DEFERRED = "deferred"
 
 
 def conclude(book: journal.Journal, arguments: Arguments, *, check: bool, warn: Warn) -> Result:
     """Seal the run and give its account; it succeeds whatever the rollout's result."""
     if check and not book.path.exists():
         lines = ["check mode: nothing is recorded"]
-        return {"changed": True, "result": None, "convicted": [], "summary_lines": lines}
+        return {"changed": True, "result": None, "convicted": [], "deferred": False, "summary_lines": lines}
     state = book.state()
     runs.require_newest(state.run, arguments["generation"])
     end = rollout.result_of(state)
@@ -31,6 +36,8 @@ def conclude(book: journal.Journal, arguments: Arguments, *, check: bool, warn: 
     if not check:
         state.feed(book.append("rollout.ended", data=data))
     account = give(state, arguments["until_wave"])
+    if account["deferred"] and arguments["deferred_exit"] == 0:
+        account["convicted"] = []
     stats = {key: account[key] for key in ("rollout", "release", "result", "reason", "counts", "not_as_planned")}
     if not check:
         text = f"{account['rollout']}: {account['result']}, {account['reason']}"
@@ -45,6 +52,7 @@ def conclude(book: journal.Journal, arguments: Arguments, *, check: bool, warn: 
 def give(state: State, until: str | None = None) -> Result:
     """What a journal says, for results. A run that was to go ``until`` a wave leaves those after it out of account."""
     plan, end = state.plan, rollout.result_of(state)
+    deferred = _is_deferred(end)
     release, convicted = plan.release, _convicted(end, plan, until)
     lines = [
         f"{release['name']} {release['version']}: {end.result}, {end.reason}",
@@ -64,11 +72,30 @@ def give(state: State, until: str | None = None) -> Result:
         "not_as_planned": end.not_as_planned,
         "as_planned": not end.not_as_planned,
         "convicted": convicted,
+        "deferred": deferred,
         "roll_back": on_halt.wanted_back(state),
         "sentences": {row["device"]: _line(row) for row in end.devices} | _blame(end, convicted),
         "checkpoint": state.checkpoint(),
         "summary_lines": lines,
     }
+
+
+def require_as_planned(outcome: str | None, message: str) -> Result:
+    """The result of a task for a device that is not as planned. Raises AnsibleActionFail unless it is only deferred.
+
+    That one counts as unreachable: then C(ansible-playbook) ends with 4 where failures alone make it end with 2, and
+    there is no third way to tell a scheduler.
+    """
+    if outcome == _DEFERRED:
+        return {"changed": False, "unreachable": True, "msg": message}
+    raise AnsibleActionFail(message)
+
+
+def _is_deferred(end: rollout.Conclusion) -> bool:
+    """Whether devices that are deferred, and those that wait for them, are all that is not as planned."""
+    open_ones = [row["outcome"] for row in end.devices if row["device"] in set(end.not_as_planned)]
+    waits = all(outcome in (_DEFERRED, None) for outcome in open_ones)
+    return end.result != HALTED and waits and _DEFERRED in open_ones
 
 
 def _convicted(end: rollout.Conclusion, plan: Plan, until: str | None) -> list[str]:
@@ -78,6 +105,8 @@ def _convicted(end: rollout.Conclusion, plan: Plan, until: str | None) -> list[s
     thousands does not pay a task for each device that was never touched. A rollout that its gate stopped after every
     device was updated needs somebody to say so too.
     """
+    if _is_deferred(end) and until is None and end.opened < 0:
+        return [row["device"] for row in end.devices if row["outcome"] == _DEFERRED][:1]
     convicted = [row["device"] for row in end.devices if row["outcome"] in outcomes.FAILURE or row["healthy"] is False]
     if convicted:
         return convicted

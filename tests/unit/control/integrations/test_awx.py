@@ -235,7 +235,7 @@ def test_nobody_passes_an_approval_by_a_variable() -> None:
 def test_the_jobs_take_the_release_of_the_plan() -> None:
     newest = settings(variables={**VARIABLES, "fleet_ota_release": "gateway"})
     for _module, given in arguments(awx_export.tasks(made(), newest))[:2]:
-        assert given["extra_vars"] == VARIABLES
+        assert given["extra_vars"] == {"fleet_ota_deferred_exit": 0, **VARIABLES}
 
 
 def test_what_is_not_given_is_left_out() -> None:
@@ -344,7 +344,7 @@ def test_addresses_without_secrets_pass() -> None:
         "fleet_ota_notify": [{"url": "https://h:8443/", "token_file": "/t"}, {"url": "https://h"}],
     }
     given = arguments(awx_export.tasks(made(), settings(variables={**VARIABLES, **fine})))[0][1]["extra_vars"]
-    assert given == {**VARIABLES, **fine}
+    assert given == {"fleet_ota_deferred_exit": 0, **VARIABLES, **fine}
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ HANDED = frozenset(
         "limits",
         "soak",
         "watch",
+        "deferred_exit",
         "conditions",
         "order",
         "together",

@@ -33,6 +33,8 @@ DIGEST = "fleet_ota_plan_digest"
 RELEASE = "fleet_ota_release"
 TAKE_OVER = "fleet_ota_take_over"
 
+#: For AWX a job is green or red: one whose devices are deferred, each hour outside a window, is not red.
+DEFAULTS = {"fleet_ota_deferred_exit": 0}
 #: The nodes alone say these, or there is no terminal to say them in.
 _OURS = (UNTIL, APPROVED, OPEN, JOINED, ROLLOUT, DIGEST, TAKE_OVER, "fleet_ota_confirm")
 #: What the planning and the rollout cannot do without (playbooks/rollout.yml).
@@ -51,7 +53,8 @@ class Settings:
     ``variables`` are the extra variables of its jobs, ``schedule`` is an RRULE with DTSTART, ``approval_timeout`` are
     seconds after which an approval that nobody gave fails (0: never). With ``slices`` above 1 every wave that goes in
     one turn is done by so many jobs at once, each with a part of the inventory. ``limit`` is what the run that planned
-    was limited to: its jobs are not.
+    was limited to: its jobs are not. The jobs ``become`` root, and work on so many devices (``forks``) at a time; None
+    is what AWX does by default.
     """
 
     organization: str
@@ -68,6 +71,8 @@ class Settings:
     slices: int = 1
     join_playbook: str = "fleet.ota.join"
     limit: str | None = None
+    become: bool | None = None
+    forks: int | None = None
 
 
 def tasks(plan: Plan, settings: Settings) -> list[Task]:
@@ -187,7 +192,9 @@ def _template(name: str, playbook: str, description: str, plan: Plan, settings: 
         "execution_environment": settings.execution_environment,
         "credentials": list(settings.credentials) or None,
         # the plan's own release: the newest one may be another when a job runs, and is not what is approved
-        "extra_vars": {**settings.variables, RELEASE: f"{release['name']}/{release['version']}"},
+        "extra_vars": {**DEFAULTS, **settings.variables, RELEASE: f"{release['name']}/{release['version']}"},
+        "become_enabled": settings.become,
+        "forks": settings.forks,
         # the nodes say which wave
         "ask_variables_on_launch": True,
         # two runs of one rollout would fence each other off
