@@ -143,3 +143,17 @@ def test_every_transaction_counts_and_an_interrupted_rollout_goes_on(bound: Dire
     assert bound.call("status")["sequence"] == reply["sequence"]
     reply = bound.update(releases.get(3), rollout="y", retry_rejected=True, expected=expected)
     assert (reply["outcome"], reply["sequence"]) == ("updated", first["sequence"] + 2)
+
+
+def test_a_machine_takes_nothing_that_is_meant_for_another(bound: Directory, releases: Releases) -> None:
+    own, before = bound.call("info")["identity"]["name"], bound.tree()
+    other = {"rollout": "x", "size": 3, "head": "a" * 64, "journal": "b" * 64, "device": "dev9"}
+    for reply in (
+        bound.apply(releases.get(3), rollout="x", checkpoint=other),
+        bound.call("rollback", rollout="x", generation=1, guard="process", checkpoint=other),
+    ):
+        assert (reply["error"]["code"], reply["outcome"]) == ("NAME", "refused"), reply
+        assert f"enrolled as {own}, and the request is for dev9" in reply["error"]["message"]
+    assert not differences(before, bound.tree())
+    (bound.root / "etc/machine-id").unlink()
+    assert bound.update(releases.get(3), checkpoint=other)["outcome"] == "updated", "a directory is no machine"

@@ -12,7 +12,6 @@ import typing as t
 
 from ..base import schema
 from ..base.errors import OtaError
-from ..base.protocol import Checkpoint
 from ..base.typed import TypedDict
 from ..system import kept
 from ..system.layout import Layout
@@ -74,18 +73,6 @@ class Identity:
         value = self.value
         fixed = {"name": value["name"], "hardware": value["hardware"], "site": value["site"]}
         return {**value["labels"], **{key: str(text) for key, text in fixed.items()}}
-
-    def require_name(self, checkpoint: Checkpoint | None) -> None:
-        """OtaError ``NAME`` if the journal whose ``checkpoint`` came with a request knows this device by another name.
-
-        The row of the inventory led to another device than the one that it means: what came of this one would be on
-        record for that one.
-        """
-        name = (checkpoint or {}).get("device")
-        if name is not None and name != self.value["name"]:
-            message = "this device was enrolled as %s, and the request is for %s: correct the address of %s in the"
-            message += " inventory, or enroll this device under that name"
-            raise OtaError("NAME", message % (self.value["name"], name, name))
 
     def match(self, compatible: t.Mapping[str, t.Sequence[str]]) -> None:
         """OtaError ``INCOMPATIBLE`` unless every key of ``compatible`` holds this device's own value."""

@@ -19,7 +19,7 @@ import typing as t
 import uuid
 
 from ..base.errors import OtaError
-from ..base.protocol import Expected
+from ..base.protocol import Checkpoint, Expected
 from ..base.typed import TypedDict
 from ..system import kept, mounts
 from ..system.layout import Layout
@@ -96,3 +96,16 @@ def require_known(layout: Layout, expected: Expected | None, sequence: int) -> N
     message = "this device knows of %d transactions, the controller's journal of %d: it was set back to an older state;"
     message += " find out what else it lost, then remove %s there and enroll it again"
     raise OtaError("SET_BACK", message % (sequence, expected["sequence"], layout.file("binding.json")))
+
+
+def require_meant(layout: Layout, name: str, checkpoint: Checkpoint | None) -> None:
+    """OtaError ``NAME`` if the journal of ``checkpoint`` knows a machine by another name than ``name``, its own.
+
+    A row of the inventory led to another device than the one that it means: what came of this one would be on record
+    for that one. A directory is no machine; whoever copies one to make others of it has given all of them one name.
+    """
+    meant = (checkpoint or {}).get("device")
+    if meant is None or meant == name or not machine(layout):
+        return
+    message = "this device was enrolled as %s, and the request is for %s: correct the address of %s in the inventory, or"
+    raise OtaError("NAME", (message + " enroll this device under that name") % (name, meant, meant))

@@ -49,7 +49,7 @@ def apply(layout: Layout, request: Request) -> TransactionReply:
         keep=not request.get("check"),
         rollout=request.get("rollout"),
     )
-    offer.identity.require_name(request.get("checkpoint"))
+    machine.require_meant(layout, offer.identity.value["name"], request.get("checkpoint"))
     if running is not None and running.is_open:
         if running.kind == "update" and _same_rollout(running, offer, request):
             lease.fence(layout, "update", request, running)

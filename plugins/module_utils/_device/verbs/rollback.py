@@ -43,7 +43,7 @@ def rollback(layout: Layout, request: Request) -> TransactionReply:
     machine.require_known(layout, request.get("expected"), running.sequence if running else 0)
     witness.require_newer(layout, request)
     lease.fence(layout, "rollback", request, take=False)
-    Identity(layout).require_name(request.get("checkpoint"))
+    machine.require_meant(layout, Identity(layout).value["name"], request.get("checkpoint"))
     memory = Memory(layout)
     name = request.get("name") or memory.latest()
     chain = memory.of(name or "")
