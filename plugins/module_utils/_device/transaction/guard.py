@@ -240,11 +240,18 @@ def _has(path: str, content: bytes) -> bool:
 def _run_unit(verb: str) -> None:
     """``start`` the unit or ``restart`` it; OtaError ``NO_GUARD`` unless it runs then, as it stands on the disk."""
     result = command.Result(0, "", "")
+    if "NeedDaemonReload=yes" in _shown():  # it has the unit of an earlier transaction in mind
+        command.run(["systemctl", "daemon-reload"])
     for _attempt in range(2):
         result = command.run(["systemctl", verb, _UNIT])
-        shown = command.run(["systemctl", "show", "--property=ActiveState,NeedDaemonReload", _UNIT]).out.split()
+        shown = _shown()
         if result.rc == 0 and "NeedDaemonReload=no" in shown and "ActiveState=active" in shown:
             return
-        command.run(["systemctl", "daemon-reload"])  # it has the unit of an earlier transaction in mind
+        command.run(["systemctl", "daemon-reload"])
     message = "systemd does not run the guard (%s): %s; see systemctl status there"
     raise OtaError("NO_GUARD", message % (_UNIT, result.tail or "it is not active"))
+
+
+def _shown() -> list[str]:
+    """Whether the unit is active, and whether systemd has another one in mind than the disk."""
+    return command.run(["systemctl", "show", "--property=ActiveState,NeedDaemonReload", _UNIT]).out.split()

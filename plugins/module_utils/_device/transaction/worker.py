@@ -18,6 +18,7 @@ from ..documents import data, release
 from ..enrolment.identity import Identity
 from ..kinds import interlocks, snapshots
 from ..kinds.checks import Check, Measured, Section
+from ..kinds.payloads import restart
 from ..kinds.snapshots import AFTER, EXPECTED, Terms
 from ..records import releases
 from ..records.transaction import Transaction
@@ -136,6 +137,7 @@ def _prepare_update(transaction: Transaction) -> None:
             payload.install()
     finally:
         snapshot.shared.keep(AFTER)  # while nobody else could have entered anything
+    restart(payloads)
     migrate.forward(transaction, entries)
     _in_place(transaction, document.get("health", {}))
 
@@ -181,9 +183,10 @@ def _prepare_rollback(transaction: Transaction) -> None:
     if stale:
         for payload in leaving:
             payload.regenerate(stale)
-    for payload in releases.installers_of(transaction, document):
+    again = releases.installers_of(transaction, document)
+    for payload in again:
         payload.activate()
-        payload.restart()
+    restart(again)
     for unit, reason in back.bring_back(transaction, source).items():
         raise OtaError("HEALTH", "%s ran before and does not start: %s" % (unit, reason))
     _in_place(transaction, section)

@@ -204,6 +204,32 @@ def test_a_named_unit_that_nobody_has_is_refused(
     assert caught.value.code == "REQUIREMENT"
 
 
+def test_units_are_restarted_once_when_all_payloads_are_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    restarted: list[t.Sequence[str]] = []
+
+    def restart(names: t.Sequence[str]) -> units.Failures:
+        restarted.append(names)
+        return {}
+
+    monkeypatch.setattr(units, "restart", restart)
+    several = [
+        Payload(Layout("/"), t.cast("payloads.Release", {}), t.cast("payloads.Payload", payload), print)
+        for payload in ({"units": ["z.service", "a.service"]}, {}, {"units": ["b.service", "z.service"]})
+    ]
+    payloads.restart(several)
+    assert restarted == [["z.service", "a.service", "b.service"]]
+
+
+def test_what_a_unit_check_finds_names_the_unit_once(known: dict[str, dict[str, str]]) -> None:
+    known["gw.service"] = {"LoadState": "loaded", "ActiveState": "inactive", "SubState": "dead"}
+    reasons = []
+    for name in ("unit gw.service", "runs"):
+        with pytest.raises(checks.Unhealthy) as caught:
+            unit_check.look({"name": name, "type": "unit", "unit": "gw.service"}, checks.Context(True, {}))
+        reasons.append("%s: %s" % (name, caught.value))
+    assert reasons == ["unit gw.service: it is inactive (dead)", "runs: gw.service is inactive (dead)"]
+
+
 @pytest.mark.parametrize(
     ("changes", "renewed", "reason"),
     [
@@ -218,7 +244,7 @@ def test_a_unit_counts_only_in_a_run_of_this_change(
     known: dict[str, dict[str, str]], changes: dict[str, str], renewed: bool, reason: str | None
 ) -> None:
     known["gw.service"] = {"LoadState": "loaded", "ActiveState": "active", "InvocationID": "old", **changes}
-    check = {"unit": "gw.service", "renewed": renewed}
+    check = {"name": "gw", "unit": "gw.service", "renewed": renewed}
     context = checks.Context(True, {"invocation": "old"})
     if reason is None:
         assert unit_check.look(check, context)["invocation"]

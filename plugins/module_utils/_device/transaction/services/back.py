@@ -106,7 +106,7 @@ def bring_back(transaction: Transaction, snapshot: snapshots.Base) -> Failures:
             for before in record["units"].values():
                 for name in set(before) - mine:
                     del before[name]
-        for name, reason in again.start(transaction, record, forward=False).items():
+        for name, reason in again.start(transaction, record, records.managers(), forward=False).items():
             records.tell(transaction, "%s ran before and does not start: %s" % (name, reason))
             failures.update({name: reason} if name in mine else {})
         daemons.start_again(transaction, record, Paths(snapshot).hold)
