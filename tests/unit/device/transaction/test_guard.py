@@ -19,7 +19,7 @@ from ansible_collections.fleet.ota.plugins.module_utils._device.base.errors impo
 from ansible_collections.fleet.ota.plugins.module_utils._device.base.states import State
 from ansible_collections.fleet.ota.plugins.module_utils._device.kinds.snapshots import files
 from ansible_collections.fleet.ota.plugins.module_utils._device.records.transaction import Transaction
-from ansible_collections.fleet.ota.plugins.module_utils._device.system import background, boot, lock, mounts
+from ansible_collections.fleet.ota.plugins.module_utils._device.system import background, boot, command, lock, mounts
 from ansible_collections.fleet.ota.plugins.module_utils._device.system.layout import Layout
 from ansible_collections.fleet.ota.plugins.module_utils._device.transaction import boothook, guard, recover, restore
 from ansible_collections.fleet.ota.plugins.module_utils._device.verbs import transaction as verbs
@@ -36,6 +36,19 @@ def layout(tmp_path: Path) -> Layout:
     found = Layout(str(tmp_path / "device"))
     found.prepare()
     return found
+
+
+def test_systemd_starts_one_guard_however_old_the_unit_is_that_it_has_in_mind(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def run(argv: t.Sequence[str]) -> command.Result:
+        asked.append(argv[1])
+        state = "yes" if "daemon-reload" not in asked else "no"
+        return command.Result(0, "ActiveState=active\nNeedDaemonReload=%s\n" % state, "")
+
+    monkeypatch.setattr(command, "run", run)
+    guard._run_unit("restart")
+    assert asked == ["show", "daemon-reload", "restart", "show"]
 
 
 def test_a_guard_that_is_killed_is_started_again(device: Device, publisher: Publisher) -> None:

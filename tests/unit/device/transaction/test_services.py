@@ -126,6 +126,15 @@ def test_daemons_of_files_that_a_rollback_changes_end_and_no_others(tmp_path: Pa
             one.wait()
 
 
+def test_users_with_a_systemd_are_found_without_a_look_at_every_unit(
+    systemd: Systemd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "has_systemd", lambda: True)
+    monkeypatch.setattr(units.Manager, "loaded", lambda self: pytest.fail("every unit was looked at"))
+    monkeypatch.setattr(units.Manager, "active", lambda self, pattern: ["user@1000.service", "user@x.service"])
+    assert {key: manager.uid for key, manager in record.managers().items()} == {"": None, "1000": 1000}
+
+
 def test_dependents_of_dependents_are_related() -> None:
     before = {name: {**BEFORE, "dependents": [other]} for name, other in (("a", "b"), ("b", "c"), ("c", "a"))}
     before["z"] = {**BEFORE, "dependents": ["a"]}
