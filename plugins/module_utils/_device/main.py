@@ -44,6 +44,9 @@ def main() -> None:
         return
 
     arguments = sys.argv[1:]
+    if arguments == ["probe"]:
+        sys.stdout.write("\n".join(verbs.loadable()) + "\n")
+        return
     # The program of a sealed device says where the state is; its caller cannot give arguments.
     fixed = layout.Layout(*arguments[1:3]) if arguments[:1] == ["sealed"] else None
     if arguments and fixed is None:

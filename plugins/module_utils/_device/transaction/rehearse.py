@@ -10,6 +10,7 @@ it need? (docs/snapshots.md)"""
 from __future__ import annotations
 
 import os
+import sys
 import typing as t
 
 from ..base.errors import OtaError
@@ -66,6 +67,10 @@ def rehearse(transaction: Transaction, installers: t.Sequence[payloads.Base]) ->
     if outcome.result.rc != 0:
         message = "the packages cannot be installed here: %s; nothing was touched. Correct the release or the device"
         raise OtaError("REHEARSAL", message % outcome.result.tail)
+    if outcome.engine is not None:
+        message = "afterwards %s could not run the engine and its guard, which takes the device back: %s; nothing was "
+        message += "touched. Leave this Python as it is, or bring with the release what it needs to run"
+        raise OtaError("REHEARSAL", message % (sys.executable, outcome.engine))
     shown = {"done": True, "seconds": round(outcome.seconds, 2), "paths": len(outcome.touched)}
     transaction.save(rehearsed=shown)
     _add(needs, outcome.needs)
