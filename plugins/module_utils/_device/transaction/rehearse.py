@@ -27,12 +27,13 @@ SPARE = 4 << 20
 
 
 class Rehearsed(t.NamedTuple):
-    """What is known of the change: the paths that it touches (None: not rehearsed), what it needs where, and what it
-    makes of the files that others change too (:meth:`payloads.Base.common_files`)."""
+    """What is known of the change: the paths that it touches (None: not rehearsed), what it needs where, what it
+    makes of the files that others change too (:meth:`payloads.Base.common_files`), and how many seconds it took."""
 
     touched: list[str] | None
     needs: dict[str, Need]
     texts: t.Mapping[str, str] = {}
+    seconds: float = 0.0
 
 
 def rehearse(transaction: Transaction, installers: t.Sequence[payloads.Base]) -> Rehearsed:
@@ -74,7 +75,7 @@ def rehearse(transaction: Transaction, installers: t.Sequence[payloads.Base]) ->
     shown = {"done": True, "seconds": round(outcome.seconds, 2), "paths": len(outcome.touched)}
     transaction.save(rehearsed=shown)
     _add(needs, outcome.needs)
-    return Rehearsed(outcome.touched, needs, outcome.texts)
+    return Rehearsed(outcome.touched, needs, outcome.texts, outcome.seconds)
 
 
 def require_room(layout: Layout, needs: t.Mapping[str, Need]) -> None:

@@ -75,11 +75,11 @@ def test_a_release_without_which_the_guard_could_not_run_is_refused(
     found.begin()
     outcome = overlay.Outcome(Result(0, "", ""), ["/usr/bin/python3"], {}, 1.0, {}, "json is not there")
     monkeypatch.setattr(overlay, "run", lambda *arguments: outcome)
-    monkeypatch.setattr(background, "program", lambda: [])
+    monkeypatch.setattr(background, "program", list)
     monkeypatch.setattr(rehearse, "_is_wanted", lambda transaction: True)
     monkeypatch.setattr(Payload, "rehearsal", lambda payload: [overlay.Step(["apt-get"], {}, 1.0)])
     monkeypatch.setattr(Payload, "needs", lambda payload: {})
     payload = Payload(layout, t.cast("t.Any", {}), t.cast("t.Any", {"name": "p"}), print)
-    with pytest.raises(OtaError, match="could not run the engine and its guard.*json is not there") as caught:
+    with pytest.raises(OtaError, match=r"could not run the engine and its guard.*json is not there") as caught:
         rehearse.rehearse(found, [payload])
     assert caught.value.code == "REHEARSAL" and sys.executable in caught.value.message
