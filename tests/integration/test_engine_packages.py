@@ -78,3 +78,23 @@ def test_a_held_lock_is_not_now(engine: Engine, project: Project, lock: str) -> 
         assert (reply["outcome"], reply["code"]) == ("deferred", "PACKAGE_LOCK"), reply
         assert "python3 (process" in reply["message"]
     assert offered(engine, project)["missing"]
+
+
+def test_a_release_that_takes_the_engines_python_away_is_refused(
+    engine: Engine, project: Project, tmp_path: Path
+) -> None:
+    library = engine.device.run(["python3", "-c", "import json; print(json.__path__[0])"]).stdout.strip()
+    scripts = ("rm -f /usr/bin/python3*", f"rm -r {library}", f"touch {library}/new.py")
+    reply: Reply = {}
+    for number, script in enumerate(scripts, start=1):
+        path = debs.package("py", str(number), "", {}, {"postinst": f"#!/bin/sh\n{script}\n"}, tmp_path)
+        (project.folder / "build" / path.name).write_bytes(path.read_bytes())
+        payload = {"name": "py", "type": "deb", "source": f"build/{path.name}"}
+        document = {"format": 1, "name": "py", "version": str(number), "counter": number, "payloads": [payload]}
+        bundle = project.publish(project.write(document))
+        reply = engine.update(bundle, rollout=f"py{number}")
+        if number < len(scripts):
+            assert (reply["outcome"], reply["code"]) == ("refused", "REHEARSAL"), reply
+            assert "could not run the engine and its guard" in reply["message"], reply
+            assert "snapshotted" not in reply["steps"]
+    assert reply["outcome"] == "updated", "a Python that is changed and runs is no reason to refuse"

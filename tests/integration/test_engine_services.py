@@ -78,8 +78,8 @@ class Site:
     def write(self, path: str, text: str) -> None:
         self.device.run(["sh", "-c", 'mkdir -p "${1%/*}"; printf %s "$2" >"$1"', "sh", path, text])
 
-    def publish(self, name: str, version: int, payload: dict[str, Any], **health: Any) -> Any:
-        document = {"format": 1, "name": name, "version": str(version), "counter": version, "payloads": [payload]}
+    def publish(self, name: str, version: int, *payloads: dict[str, Any], **health: Any) -> Any:
+        document = {"format": 1, "name": name, "version": str(version), "counter": version, "payloads": payloads}
         document["health"] = {"passes": 1, "interval": 0.2, "timeout": 3, "checks": [], **health}
         return self.project.publish(self.project.write(document))
 
@@ -95,13 +95,16 @@ class Site:
             "/lib/systemd/system/slow.service": unit("/usr/lib/node/slow", "TimeoutStopSec=30"),
             "/usr/lib/systemd/user/mine.service": unit("/usr/lib/node/run mine"),
         }
-        built = debs.package(
-            "node", str(version), "python3", files, {"postinst": POSTINST.format(version)}, self.folder
-        )
+        return self.deb("node", version, files, {"postinst": POSTINST.format(version)})
+
+    def deb(
+        self, name: str, version: int, files: dict[str, tuple[int, str]], scripts: dict[str, str]
+    ) -> dict[str, Any]:
+        built = debs.package(name, str(version), "python3", files, scripts, self.folder)
         build = self.project.folder / "build" / built.name
         build.parent.mkdir(exist_ok=True)
         build.write_bytes(built.read_bytes())
-        return {"name": "node", "type": "deb", "source": f"build/{built.name}"}
+        return {"name": name, "type": "deb", "source": f"build/{built.name}"}
 
     def archive(self, version: int, files: dict[str, str], **more: Any) -> dict[str, Any]:
         path = self.project.folder / f"app-{version}.tar.gz"
@@ -164,15 +167,20 @@ def test_what_a_release_starts_outlives_the_engine_and_is_its_own(site: Site) ->
         site.write(f"/etc/systemd/system/{name}", text)
     site.say("systemctl daemon-reload")
 
+    counts = "/bin/sh -c 'echo started >>/run/late'"
+
     def release(version: int, node: str, named: list[str], **health: Any) -> Any:
         files = {"bin/start": f"{start} -- 100000{version}\n", "bin/stop": stop, "bin/node": node}
         more = {"activate": ["bin/start"], "deactivate": ["bin/stop"], "units": named}
         files["bin/answer"] = ANSWER.format(version)
-        return site.publish("app", version, site.archive(version, files, **more), **health)
+        # The archive names a unit that comes with the package behind it, which names it too.
+        late = {"/lib/systemd/system/late.service": unit(f"/bin/sleep 200000{version}", f"ExecStartPre={counts}")}
+        package = {**site.deb("late", version, late, {}), "units": ["late.service"]}
+        return site.publish("app", version, site.archive(version, files, **more), package, **health)
 
     # an http server that drains for a while when it is stopped, and answers until then
     drains = "#!/bin/sh\ntrap 'sleep 3; exit 0' TERM\npython3 -m http.server 8601 &\nwhile :; do sleep 0.1; done\n"
-    named = ["ask.service", "ask.socket", "node.service"]
+    named = ["late.service", "ask.service", "ask.socket", "node.service"]
     answers = [{"name": "answers", "type": "http", "url": "http://127.0.0.1:8601/", "wait": 2}]
 
     reply = site.engine.apply(release(1, drains, [*named, "no-such.service"]))
@@ -186,6 +194,7 @@ def test_what_a_release_starts_outlives_the_engine_and_is_its_own(site: Site) ->
         if version == 2:
             site.say("systemctl start asks.service")
         assert site.say(f"{ASK}; ps -p $(cat /run/app.pid) -o args=") == f"{version}\n/bin/sleep 100000{version}"
+        assert site.say(f"pgrep -c -fx '/bin/sleep 200000{version}'; cat /run/late; rm /run/late") == "1\nstarted"
     assert site.say("systemctl is-active ask.socket ask.service node asks.service | sort -u") == "active"
 
     # the new program cannot run: the one that drains does not prove it, and the reason arrives
@@ -195,7 +204,7 @@ def test_what_a_release_starts_outlives_the_engine_and_is_its_own(site: Site) ->
     done = site.engine.transaction()
     assert (done["state"], done["code"]) == ("restored", "HEALTH"), done
     assert done["health"]["answers"]["ok"]
-    assert "node.service" in done["message"], done
+    assert "unit node.service: it is" in done["message"], done
     assert site.say(f"{ASK}; ps -p $(cat /run/app.pid) -o args=") == "3\n/bin/sleep 1000003"
     assert site.say("systemctl is-active ask.socket ask.service node asks.service | sort -u") == "active"
 

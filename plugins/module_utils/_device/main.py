@@ -28,6 +28,11 @@ def main() -> None:
         raise SystemExit("fleet-ota: Python 3.8 or newer is needed, this is %s" % sys.version.split()[0])
     if sys.getfilesystemencoding() != "utf-8":  # by the system's locale; names in releases are UTF-8 everywhere
         os.execv(sys.executable, [sys.executable, "-X", "utf8", "-I", "-S", "-B", *sys.argv])  # noqa: S606
+    if sys.argv[1:2] == ["inside"]:  # without what only verbs need: a rehearsal waits for it
+        from .system import overlay
+
+        overlay.inside(sys.argv[2])
+        return
     try:
         from . import verbs
         from .system import layout
@@ -39,13 +44,11 @@ def main() -> None:
         return
 
     arguments = sys.argv[1:]
+    if arguments == ["probe"]:
+        sys.stdout.write("\n".join(verbs.loadable()) + "\n")
+        return
     # The program of a sealed device says where the state is; its caller cannot give arguments.
     fixed = layout.Layout(*arguments[1:3]) if arguments[:1] == ["sealed"] else None
-    if arguments[:1] == ["inside"]:
-        from .system import overlay
-
-        overlay.inside(arguments[1])
-        return
     if arguments and fixed is None:
         verbs.background(arguments)
         return

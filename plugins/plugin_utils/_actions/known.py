@@ -94,7 +94,7 @@ GIVEN: t.Mapping[str, Variable] = {
     # one device
     "root": _host("the device's root directory"),
     "state_dir": _host("the engine's state directory on the device"),
-    "deadline": _host("seconds in which the device must be confirmed"),
+    "deadline": _host("seconds in which the device must be confirmed once the release is in place"),
     "timeout": _host("seconds that one device may take"),
     "first_contact": _host("seconds to reach a device"),
     "guard": _host("what restores the device: auto, systemd, process, none"),

@@ -63,6 +63,8 @@ class Transaction:
     rollout: str | None = None
     generation: int = 0
     deadline: int = 600
+    #: Seconds beyond the deadline that this device may take to install the release: it may be slow.
+    slowness: int | None = None
     snapshot: str = "auto"
     rehearsal: str | None = None
     protect: list[str] = dataclasses.field(default_factory=list)

@@ -24,7 +24,7 @@ import stat
 import time
 import typing as t
 
-from . import command, rootcopy
+from . import command, interpreter, rootcopy
 from .command import Result
 from .rootcopy import Step, Unavailable
 
@@ -42,13 +42,15 @@ class Need(t.NamedTuple):
 
 
 class Outcome(t.NamedTuple):
-    """The result of the last step that ran, the paths that all of them touched, what they need, seconds."""
+    """The result of the last step that ran, the paths that all of them touched, what they need, seconds; why the engine
+    does not run afterwards, if that is so."""
 
     result: Result
     touched: list[str]
     needs: dict[str, Need]
     seconds: float
     texts: dict[str, str]
+    engine: str | None = None
 
 
 def run(
@@ -77,7 +79,7 @@ def run(
     if "unavailable" in value:
         raise Unavailable(value["unavailable"])
     needs = {point: Need(*need) for point, need in value["needs"].items()}
-    return Outcome(Result(*value["result"]), value["touched"], needs, value["seconds"], value["texts"])
+    return Outcome(Result(*value["result"]), value["touched"], needs, value["seconds"], value["texts"], value["engine"])
 
 
 def inside(folder: str) -> None:
@@ -129,8 +131,12 @@ def _inside(folder: str) -> dict[str, t.Any]:
         raise Unavailable("the kernel lays no overlay over %s" % ", ".join(copies.fixed))
     if result.rc != 0 and _is_full(stage):
         raise Unavailable("its changes take more than %d bytes of memory" % work["room"])
+    engine = None
+    if result.rc == 0 and interpreter.is_among(touched):
+        engine = interpreter.lost(lambda argv: rootcopy.run(root, Step(argv, {}, interpreter.TIMEOUT), work["room"]))
     texts = {path: text for path in work["collect"] for text in _text(root + path)}
-    return {"texts": texts, "result": result, "touched": touched, "needs": needs, "seconds": time.monotonic() - began}
+    shown = {"texts": texts, "result": result, "touched": touched, "needs": needs, "engine": engine}
+    return {**shown, "seconds": time.monotonic() - began}
 
 
 def _end_others() -> None:

@@ -20,11 +20,11 @@ import sys
 
 from ..base.errors import OtaError
 from ..base.states import State
-from ..records.transaction import Transaction
+from ..records.transaction import Moment, Transaction
 from ..system import background, command, durable, mounts
 from ..system.boot import boot_id, clock
 from ..system.layout import Layout
-from . import boothook
+from . import boothook, reboot
 
 _UNIT = "fleet-ota-guard.service"
 UNIT_FILE = "/etc/systemd/system/" + _UNIT
@@ -102,7 +102,7 @@ def arm(transaction: Transaction, *, stays: int | None = None) -> None:
     ``stays`` is the process id by which the guard is known, where the caller is the guard and stays.
     """
     kind = transaction.guard
-    transaction.save(expires={"boot": boot_id(), "clock": clock() + transaction.deadline})
+    transaction.save(expires=_moment(allowed(transaction)))
     at_boot(transaction)
     if stays is not None:
         if kind == "process":
@@ -112,6 +112,22 @@ def arm(transaction: Transaction, *, stays: int | None = None) -> None:
     elif kind == "process":
         _end_process(transaction)
         transaction.save(guard_pid=start(transaction, _name(transaction), STAYS))
+
+
+def allowed(transaction: Transaction) -> int:
+    """Seconds until the guard goes back: to the confirm, and while the release is not in place to the end of its
+    installation."""
+    is_in_place = transaction.state in (State.CHECKING, State.UNCONFIRMED) or reboot.happened(transaction)
+    return transaction.deadline + (0 if is_in_place else transaction.slowness or 0)
+
+
+def in_place(transaction: Transaction) -> None:
+    """Have the deadline count from now; on disk with the state that follows."""
+    transaction.expires = _moment(transaction.deadline)
+
+
+def _moment(seconds: float) -> Moment:
+    return {"boot": boot_id(), "clock": clock() + seconds}
 
 
 def at_boot(transaction: Transaction) -> None:
@@ -240,11 +256,18 @@ def _has(path: str, content: bytes) -> bool:
 def _run_unit(verb: str) -> None:
     """``start`` the unit or ``restart`` it; OtaError ``NO_GUARD`` unless it runs then, as it stands on the disk."""
     result = command.Result(0, "", "")
+    if "NeedDaemonReload=yes" in _shown():  # it has the unit of an earlier transaction in mind
+        command.run(["systemctl", "daemon-reload"])
     for _attempt in range(2):
         result = command.run(["systemctl", verb, _UNIT])
-        shown = command.run(["systemctl", "show", "--property=ActiveState,NeedDaemonReload", _UNIT]).out.split()
+        shown = _shown()
         if result.rc == 0 and "NeedDaemonReload=no" in shown and "ActiveState=active" in shown:
             return
-        command.run(["systemctl", "daemon-reload"])  # it has the unit of an earlier transaction in mind
+        command.run(["systemctl", "daemon-reload"])
     message = "systemd does not run the guard (%s): %s; see systemctl status there"
     raise OtaError("NO_GUARD", message % (_UNIT, result.tail or "it is not active"))
+
+
+def _shown() -> list[str]:
+    """Whether the unit is active, and whether systemd has another one in mind than the disk."""
+    return command.run(["systemctl", "show", "--property=ActiveState,NeedDaemonReload", _UNIT]).out.split()

@@ -267,7 +267,7 @@ def _settle(transaction: Transaction, mode: str, stays: int | None) -> None:
         if guard.remaining(transaction) <= 1 or (mode == "now" and stays is None):
             waited = "not confirmed within %d s" % transaction.deadline
             if transaction.state is not State.UNCONFIRMED:
-                waited = "the release was still %s after %d s" % (transaction.state, transaction.deadline)
+                waited = "the release was still %s after %d s" % (transaction.state, guard.allowed(transaction))
             go_back(transaction, "DEADLINE", waited)
     elif reboot.happened(transaction) and not reboot.is_into_new(transaction):
         _went_down(transaction)

@@ -10,6 +10,7 @@ it need? (docs/snapshots.md)"""
 from __future__ import annotations
 
 import os
+import sys
 import typing as t
 
 from ..base.errors import OtaError
@@ -26,12 +27,13 @@ SPARE = 4 << 20
 
 
 class Rehearsed(t.NamedTuple):
-    """What is known of the change: the paths that it touches (None: not rehearsed), what it needs where, and what it
-    makes of the files that others change too (:meth:`payloads.Base.common_files`)."""
+    """What is known of the change: the paths that it touches (None: not rehearsed), what it needs where, what it
+    makes of the files that others change too (:meth:`payloads.Base.common_files`), and how many seconds it took."""
 
     touched: list[str] | None
     needs: dict[str, Need]
     texts: t.Mapping[str, str] = {}
+    seconds: float = 0.0
 
 
 def rehearse(transaction: Transaction, installers: t.Sequence[payloads.Base]) -> Rehearsed:
@@ -66,10 +68,14 @@ def rehearse(transaction: Transaction, installers: t.Sequence[payloads.Base]) ->
     if outcome.result.rc != 0:
         message = "the packages cannot be installed here: %s; nothing was touched. Correct the release or the device"
         raise OtaError("REHEARSAL", message % outcome.result.tail)
+    if outcome.engine is not None:
+        message = "afterwards %s could not run the engine and its guard, which takes the device back: %s; nothing was "
+        message += "touched. Leave this Python as it is, or bring with the release what it needs to run"
+        raise OtaError("REHEARSAL", message % (sys.executable, outcome.engine))
     shown = {"done": True, "seconds": round(outcome.seconds, 2), "paths": len(outcome.touched)}
     transaction.save(rehearsed=shown)
     _add(needs, outcome.needs)
-    return Rehearsed(outcome.touched, needs, outcome.texts)
+    return Rehearsed(outcome.touched, needs, outcome.texts, outcome.seconds)
 
 
 def require_room(layout: Layout, needs: t.Mapping[str, Need]) -> None:

@@ -65,13 +65,33 @@ def go_back(transaction: Transaction, code: str, message: str) -> None:
                 if transaction.trouble != reason:
                     transaction.save(trouble=reason)
                 raise
+    else:
+        _start_stopped(transaction)
     transaction.trouble = None
     if problem:
-        finish.finish(
-            transaction, State.BROKEN, "RESTORE", "%s (was going back because of %s: %s)" % (problem, code, message)
-        )
+        problem = "%s (was going back because of %s: %s)" % (problem, code, message)
+        finish.finish(transaction, State.BROKEN, "RESTORE", problem + record.told(transaction))
     else:
         finish.finish(transaction, State.RESTORED, code, message + record.told(transaction))
+
+
+def _start_stopped(transaction: Transaction) -> None:
+    """What was stopped for a way back that did not succeed does not stay so until somebody repairs the device."""
+    there: list[payloads.Base] = []
+    active: set[str] = set()
+    before = releases.known(transaction.layout, transaction.before)
+    _gently(transaction, lambda: there.extend(releases.installers_of(transaction, before)))
+    _gently(transaction, lambda: there.extend(_leaving(transaction)))
+
+    def activate(payload: payloads.Base) -> None:
+        name = payload.payload["name"]
+        if name not in active and payload.observe() == payload.wanted():
+            active.add(name)
+            payload.activate()
+
+    for payload in there:
+        _gently(transaction, lambda payload=payload: activate(payload))  # type: ignore[misc]
+    _gently(transaction, lambda: back.start_stopped(transaction))
 
 
 def _may_pass(error: Exception) -> bool:

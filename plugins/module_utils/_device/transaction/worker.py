@@ -18,6 +18,7 @@ from ..documents import data, release
 from ..enrolment.identity import Identity
 from ..kinds import interlocks, snapshots
 from ..kinds.checks import Check, Measured, Section
+from ..kinds.payloads import restart
 from ..kinds.snapshots import AFTER, EXPECTED, Terms
 from ..records import releases
 from ..records.transaction import Transaction
@@ -36,6 +37,8 @@ from .services import back, forward, names, record
 PACKAGE_PATIENCE = 120.0
 #: Files of a snapshot, a transaction and its logs.
 SNAPSHOT_INODES = 64
+#: A disk is slower than the memory of a rehearsal by at most this factor, and writes at least so many bytes a second.
+_SLOWER, _SLOWEST = 10, 1 << 20
 
 
 def name(transaction: Transaction) -> str:
@@ -99,7 +102,7 @@ def _prepare_update(transaction: Transaction) -> None:
         payload.hold(PACKAGE_PATIENCE)  # from what is looked at now until all is installed nobody else changes it
     rehearsed = rehearse.rehearse(transaction, payloads)
     names.require_known(layout, payloads, rehearsed.touched)
-    transaction.advance(State.REHEARSED)
+    transaction.advance(State.REHEARSED, slowness=_slowness(rehearsed.needs, rehearsed.seconds))
     scopes = [payload.scope(rehearsed.touched) for payload in payloads]
     entries = data.merged(document, transaction.data)
     single, trees = (frozenset().union(*parts) for parts in zip(*((one.paths, one.trees) for one in scopes)))
@@ -136,6 +139,7 @@ def _prepare_update(transaction: Transaction) -> None:
             payload.install()
     finally:
         snapshot.shared.keep(AFTER)  # while nobody else could have entered anything
+    restart(payloads)
     migrate.forward(transaction, entries)
     _in_place(transaction, document.get("health", {}))
 
@@ -155,6 +159,7 @@ def _prepare_rollback(transaction: Transaction) -> None:
         payload.hold(PACKAGE_PATIENCE)
     transaction.advance(State.REHEARSED)  # what goes back is known without
     extra = {layout.state_dir: Need(sum(entry.get("s", 0) for _path, entry in source.pairs()), 0)}
+    transaction.slowness = _slowness(extra)
     interlocks.ask(layout, transaction.interlocks)
     quiesce.begin(transaction, left or {})
     try:
@@ -181,15 +186,21 @@ def _prepare_rollback(transaction: Transaction) -> None:
     if stale:
         for payload in leaving:
             payload.regenerate(stale)
-    for payload in releases.installers_of(transaction, document):
+    again = releases.installers_of(transaction, document)
+    for payload in again:
         payload.activate()
-        payload.restart()
+    restart(again)
     for unit, reason in back.bring_back(transaction, source).items():
         raise OtaError("HEALTH", "%s ran before and does not start: %s" % (unit, reason))
     _in_place(transaction, section)
 
 
 # -- steps of both ---------------------------------------------------------------------------------------------------
+
+
+def _slowness(needs: t.Mapping[str, Need], rehearsed: float = 0.0) -> int:
+    """Seconds that a slow device may take to put ``needs`` in place, which it ``rehearsed`` in so many seconds."""
+    return int(_SLOWER * rehearsed + sum(need.bytes for need in needs.values()) / _SLOWEST)
 
 
 def _terms(several: t.Sequence[Terms]) -> Terms:
@@ -261,6 +272,7 @@ def _in_place(transaction: Transaction, section: Section) -> None:
     elif transaction.reboot == "if_needed":
         transaction.save(reboot="never")  # it was not: the way back needs none either
     forward.resume(transaction)
+    guard.in_place(transaction)
     prove(transaction, section)
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import errno
-import http.client
 import re
 import socket
 import threading
@@ -24,6 +23,7 @@ import urllib.parse
 from ..base.urls import shown
 
 if t.TYPE_CHECKING:
+    import http.client
     import ssl
 
 #: A server must bring this many bytes a second, looked at once a window (seconds); slower is as good as nothing.
@@ -89,6 +89,8 @@ def download(url: str, handle: t.IO[bytes], have: int, length: int, context: t.C
     Starts over when the server does not know ranges. ``context`` is asked for TLS when the address is https. Raises
     DownloadError, and OSError only for a full disk; what arrived until then stays in ``handle``.
     """
+    import http.client  # only here: every start of the engine would wait for it
+
     with _Progress() as progress:
         try:
             _download(url, handle, have, length, context, progress)
@@ -143,6 +145,8 @@ def _connect(
         port = place.port or (443 if secure else 80)
     except ValueError:
         raise ValueError("the port of the address is not a number") from None  # it may be half a password
+    import http.client
+
     connection = http.client.HTTPConnection(host, port, timeout=WINDOW)
     connection.default_port = 443 if secure else 80
     plain = socket.create_connection((host, port), timeout=WINDOW)

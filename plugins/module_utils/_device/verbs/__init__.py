@@ -8,12 +8,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
+from .. import kinds
 from ..admission import requests
 from ..base.errors import OtaError, lacking
 from ..base.protocol import VERSION, Reply, Request
 from ..enrolment import sealed
+from ..kinds import checks, interlocks, payloads, snapshots
 from ..system.layout import Layout
 from ..transaction import recover, worker
 from . import apply, enroll, health, info, install, rollback, snapshot, stage, transaction, verify
@@ -53,6 +56,17 @@ def answer(request: object, stream: t.IO[bytes], fixed: Layout | None = None) ->
         return {"error": missing.as_dict(), "outcome": missing.outcome}
     except OtaError as error:
         return {"error": error.as_dict(), "outcome": error.outcome}
+
+
+def loadable() -> list[str]:
+    """The parts of the engine that this device's Python can load, by name: this one, and each kind by itself."""
+    found = ["verbs"]
+    for several in (checks, interlocks, payloads, snapshots):
+        for name in kinds.names(several.__path__):
+            with contextlib.suppress(ImportError):
+                kinds.module(several.__name__, several.__path__, name)
+                found.append("%s.%s" % (several.__name__.rpartition(".")[2], name))
+    return found
 
 
 def background(arguments: t.Sequence[str]) -> None:

@@ -50,5 +50,6 @@ def install(layout: Layout, request: Request) -> Reply:
         one.require_installable()
     for one in installers:
         one.install()
+    payloads.restart(installers)
     transaction.remove_folder(layout, "install")
     return {**reply, "missing": []}

@@ -24,7 +24,10 @@ import sys
 
 sys.path.insert(0, "%s.%s.zip" % (sys.argv[0][:-4], sys.implementation.cache_tag))
 try:
-    import fleet_ota.verbs
+    if sys.argv[1:2] == ["inside"]:
+        import fleet_ota.system.overlay
+    else:
+        import fleet_ota.verbs
 except Exception:
     del sys.path[0]
     for name in [name for name in sys.modules if name.split(".")[0] == "fleet_ota"]:

@@ -127,3 +127,20 @@ def test_what_was_not_planned_does_not_go(monkeypatch: pytest.MonkeyPatch) -> No
     packages.plans[True] = Result(0, "Remv agent [1]\nRemv plugin [1]\nInst agent-ng (2)", "")
     assert installer.put().rc != 0
     assert all("--simulate" in argv for argv in packages.asked)
+
+
+def test_a_package_file_is_read_once_for_what_it_brings(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def contents(path: str) -> list[tuple[str, bool]]:
+        read.append(path)
+        return [("/lib/systemd/system/app.service", False), ("/usr/lib/app", True)]
+
+    packages = Packages(monkeypatch, app={"Package": "app", "Version": "2", "Architecture": "all"})
+    monkeypatch.setattr(_debfile, "contents", contents)
+    monkeypatch.setattr(deb.Installer, "installed", lambda installer: {})
+    monkeypatch.setattr(deb.Installer, "shared", lambda installer, directories, mine: set())
+    installer = packages.installer()
+    assert "/usr/lib/app" in installer.scope([]).trees
+    assert installer.units() == ["app.service"] and installer.brings_unit("app.service")
+    assert read == ["app.deb"]

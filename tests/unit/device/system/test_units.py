@@ -130,6 +130,22 @@ def test_a_socket_listens_before_its_service_runs(systemd: Systemd, verb: str) -
     assert orders == [("stop", ("ask.service",)), (verb, ("ask.socket",)), (verb, ("ask.service",))]
 
 
+def test_units_are_restarted_in_their_order_and_once_whatever_they_are_called(
+    systemd: Systemd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("mariadb.service", "app.service", "cam@front.service"):
+        systemd.add(name)
+    systemd.units["mysql.service"] = systemd.units["mariadb.service"]  # an alias
+    wanted = ["mysql.service", "app.service", "mariadb.service", "app.service"]
+    monkeypatch.setattr(Manager, "loaded", lambda self: pytest.fail("no template is named"))
+    assert units.restart(wanted) == {}
+    assert [names for verb, names in systemd.orders if verb == "restart"] == [("mariadb.service", "app.service")]
+    monkeypatch.undo()
+    monkeypatch.setattr(command, "run", systemd.run)
+    assert units.restart(["cam@.service"]) == {}
+    assert systemd.orders[-1] == ("restart", ("cam@front.service",))
+
+
 def test_why_a_unit_does_not_start_arrives_with_its_own_words(systemd: Systemd) -> None:
     systemd.add("gw.service")
     systemd.add("ok.service")

@@ -19,13 +19,24 @@ from ansible_collections.fleet.ota.plugins.module_utils._device.base.errors impo
 from ansible_collections.fleet.ota.plugins.module_utils._device.base.states import State
 from ansible_collections.fleet.ota.plugins.module_utils._device.kinds.snapshots import files
 from ansible_collections.fleet.ota.plugins.module_utils._device.records.transaction import Transaction
-from ansible_collections.fleet.ota.plugins.module_utils._device.system import background, boot, lock, mounts
+from ansible_collections.fleet.ota.plugins.module_utils._device.system import (
+    background,
+    boot,
+    command,
+    durable,
+    lock,
+    mounts,
+)
 from ansible_collections.fleet.ota.plugins.module_utils._device.system.layout import Layout
+from ansible_collections.fleet.ota.plugins.module_utils._device.system.units import Manager
 from ansible_collections.fleet.ota.plugins.module_utils._device.transaction import boothook, guard, recover, restore
+from ansible_collections.fleet.ota.plugins.module_utils._device.transaction.services import record
 from ansible_collections.fleet.ota.plugins.module_utils._device.verbs import transaction as verbs
 
 from ..conftest import Device, Publisher
-from .test_reboot import at, record
+from ..system.test_units import Systemd
+from .test_reboot import at
+from .test_reboot import record as record_of
 from .test_transaction import apply, update
 
 pytestmark = pytest.mark.one_python
@@ -38,11 +49,24 @@ def layout(tmp_path: Path) -> Layout:
     return found
 
 
+def test_systemd_starts_one_guard_however_old_the_unit_is_that_it_has_in_mind(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def run(argv: t.Sequence[str]) -> command.Result:
+        asked.append(argv[1])
+        state = "yes" if "daemon-reload" not in asked else "no"
+        return command.Result(0, "ActiveState=active\nNeedDaemonReload=%s\n" % state, "")
+
+    monkeypatch.setattr(command, "run", run)
+    guard._run_unit("restart")
+    assert asked == ["show", "daemon-reload", "restart", "show"]
+
+
 def test_a_guard_that_is_killed_is_started_again(device: Device, publisher: Publisher) -> None:
     update(device, publisher, 1)
     publisher.release(2)
     assert apply(device, publisher)["state"] == "unconfirmed"
-    pid = record(device)["guard_pid"]
+    pid = record_of(device)["guard_pid"]
 
     def child(*, other: int = 0) -> int:
         end = time.monotonic() + 20
@@ -184,9 +208,43 @@ def test_what_no_time_mends_is_broken(layout: Layout, monkeypatch: pytest.Monkey
     def attempt(transaction: Transaction) -> t.NoReturn:
         raise OtaError("RESTORE", "the snapshot does not hold it")
 
+    systemd = Systemd()
+    for name, state in (("gw.service", "inactive"), ("dead.service", "inactive"), ("idle.service", "active")):
+        systemd.add(name, state)
+    systemd.broken = {"dead.service"}
+    before = {"invocation": "i", "enabled": "enabled", "dependents": []}
+    ran = {"boot": boot.boot_id(), "clock": 0.0, "daemons": [], "told": []}
+    durable.write_json(found.folder("services.json"), {**ran, "units": {"": dict.fromkeys(systemd.units, before)}})
+    monkeypatch.setattr(command, "run", systemd.run)
+    monkeypatch.setattr(record, "managers", lambda: {"": Manager()})
+    monkeypatch.setattr(Layout, "is_real", property(lambda layout: True))
     monkeypatch.setattr(restore, "_restore", attempt)
     restore.go_back(found, "HEALTH", "it is not well")
     assert found.state is State.BROKEN
+    assert "because of HEALTH: it is not well" in found.message
+    assert "started again, from the files that are there: gw.service" in found.message
+    assert "dead.service ran before and does not start: failed (exit-code" in found.message
+    assert "idle.service" not in found.message and ("start", ("idle.service",)) not in systemd.orders
+
+
+def test_a_program_that_a_broken_way_back_stopped_runs_again(
+    device: Device, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = {"activate": ["bin/start"], "deactivate": ["bin/stop"]}
+    content = {name: "#!/bin/sh\necho %s $0 >>$FLEET_OTA_ROOT/log\n" % name[4:] for name in ("bin/start", "bin/stop")}
+    update(device, publisher, 1, content=content, payload=both)
+    publisher.release(2, content=content, payload=both)
+    assert apply(device, publisher)["state"] == "unconfirmed"
+    (device.root / "log").unlink()
+
+    def fail(snapshot: files.Snapshot, paths: t.Sequence[str] | None = None) -> t.NoReturn:
+        raise OtaError("RESTORE", "the snapshot does not hold it")
+
+    monkeypatch.setattr(files.Snapshot, "restore", fail)
+    found = t.cast(Transaction, Transaction.load(Layout(str(device.root))))
+    restore.go_back(found, "HEALTH", "it is not well")
+    assert found.state is State.BROKEN
+    assert [line.split()[0] for line in device.read("log").splitlines()] == ["stop"] * restore.TRIES + ["start"]
 
 
 def test_a_guard_that_waits_acts_when_the_worker_is_gone_or_the_time_is_over(

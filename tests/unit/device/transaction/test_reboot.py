@@ -18,8 +18,9 @@ from ansible_collections.fleet.ota.plugins.module_utils._device.base.errors impo
 from ansible_collections.fleet.ota.plugins.module_utils._device.base.states import State
 from ansible_collections.fleet.ota.plugins.module_utils._device.records import transaction
 from ansible_collections.fleet.ota.plugins.module_utils._device.records.transaction import Transaction
-from ansible_collections.fleet.ota.plugins.module_utils._device.system import command
+from ansible_collections.fleet.ota.plugins.module_utils._device.system import boot, command, lock
 from ansible_collections.fleet.ota.plugins.module_utils._device.system.layout import Layout
+from ansible_collections.fleet.ota.plugins.module_utils._device.system.overlay import Need
 from ansible_collections.fleet.ota.plugins.module_utils._device.transaction import (
     guard,
     reboot,
@@ -67,6 +68,48 @@ def test_an_extended_deadline_is_later_and_never_earlier(device: Device, publish
     device.call("extend", rollout="r1", deadline=10)
     assert record(device)["expires"]["clock"] == later
     assert device.call("extend", rollout="other", deadline=900)["state"] == "idle"
+
+
+def test_the_time_of_an_installation_is_none_of_the_deadline(device: Device, publisher: Publisher) -> None:
+    publisher.release(1, content={"bin/start": "#!/bin/sh\nsleep 0.7\n"}, payload={"activate": ["bin/start"]})
+    assert apply(device, publisher, deadline=6)["state"] == "unconfirmed"
+    found = record(device)
+    assert found["steps"]["checking"] - found["steps"]["installing"] > 0.7
+    assert found["expires"]["clock"] == pytest.approx(found["in_place"]["clock"] + 6, abs=0.3)
+
+
+@pytest.mark.parametrize(("slowness", "more"), [(100, 100), (0, 0), (None, 0)])  # None: an older engine's record
+def test_a_slow_device_has_the_time_that_it_needs_and_a_hanging_release_has_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slowness: int | None, more: int
+) -> None:
+    layout = Layout(str(tmp_path))
+    layout.prepare()
+    found = at(layout, State.SNAPSHOTTED, "never")
+    found.slowness = slowness
+    guard.arm(found)
+    assert guard.remaining(found) == pytest.approx(60 + more, abs=2)
+    found.advance(State.ARMED)
+    found.advance(State.INSTALLING)
+    waiting, now = recover._Guard(layout, found.id), boot.clock()
+    found.guard = "process"
+    with lock.hold(layout):
+        monkeypatch.setattr(guard, "clock", lambda: now + 60 + more - 2)
+        assert waiting._due(found) is None
+        monkeypatch.setattr(guard, "clock", lambda: now + 60 + more + 2)
+        assert waiting._due(found) == "deadline"
+    gone: list[str] = []
+    monkeypatch.setattr(recover, "go_back", lambda transaction, code, message: gone.extend([code, message]))
+    recover._settle(found, "deadline", None)
+    assert gone == ["DEADLINE", "the release was still installing after %d s" % (60 + more)]
+    found.guard = "none"
+    found.advance(State.CHECKING)
+    guard.arm(found)
+    assert guard.remaining(found) == pytest.approx(60, abs=2), "the confirm has its deadline, not more"
+
+
+def test_how_long_a_slow_device_may_take() -> None:
+    assert worker._slowness({}) == 0
+    assert worker._slowness({"/opt": Need(300 << 20, 9), "/usr": Need(100 << 20, 9)}, 2.5) == 425
 
 
 def other(program: Path, **replace: str) -> Path:

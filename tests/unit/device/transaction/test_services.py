@@ -126,6 +126,15 @@ def test_daemons_of_files_that_a_rollback_changes_end_and_no_others(tmp_path: Pa
             one.wait()
 
 
+def test_users_with_a_systemd_are_found_without_a_look_at_every_unit(
+    systemd: Systemd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "has_systemd", lambda: True)
+    monkeypatch.setattr(units.Manager, "loaded", lambda self: pytest.fail("every unit was looked at"))
+    monkeypatch.setattr(units.Manager, "active", lambda self, pattern: ["user@1000.service", "user@x.service"])
+    assert {key: manager.uid for key, manager in record.managers().items()} == {"": None, "1000": 1000}
+
+
 def test_dependents_of_dependents_are_related() -> None:
     before = {name: {**BEFORE, "dependents": [other]} for name, other in (("a", "b"), ("b", "c"), ("c", "a"))}
     before["z"] = {**BEFORE, "dependents": ["a"]}
@@ -204,6 +213,32 @@ def test_a_named_unit_that_nobody_has_is_refused(
     assert caught.value.code == "REQUIREMENT"
 
 
+def test_units_are_restarted_once_when_all_payloads_are_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    restarted: list[t.Sequence[str]] = []
+
+    def restart(names: t.Sequence[str]) -> units.Failures:
+        restarted.append(names)
+        return {}
+
+    monkeypatch.setattr(units, "restart", restart)
+    several = [
+        Payload(Layout("/"), t.cast("payloads.Release", {}), t.cast("payloads.Payload", payload), print)
+        for payload in ({"units": ["z.service", "a.service"]}, {}, {"units": ["b.service", "z.service"]})
+    ]
+    payloads.restart(several)
+    assert restarted == [["z.service", "a.service", "b.service"]]
+
+
+def test_what_a_unit_check_finds_names_the_unit_once(known: dict[str, dict[str, str]]) -> None:
+    known["gw.service"] = {"LoadState": "loaded", "ActiveState": "inactive", "SubState": "dead"}
+    reasons = []
+    for name in ("unit gw.service", "runs"):
+        with pytest.raises(checks.Unhealthy) as caught:
+            unit_check.look({"name": name, "type": "unit", "unit": "gw.service"}, checks.Context(True, {}))
+        reasons.append("%s: %s" % (name, caught.value))
+    assert reasons == ["unit gw.service: it is inactive (dead)", "runs: gw.service is inactive (dead)"]
+
+
 @pytest.mark.parametrize(
     ("changes", "renewed", "reason"),
     [
@@ -218,7 +253,7 @@ def test_a_unit_counts_only_in_a_run_of_this_change(
     known: dict[str, dict[str, str]], changes: dict[str, str], renewed: bool, reason: str | None
 ) -> None:
     known["gw.service"] = {"LoadState": "loaded", "ActiveState": "active", "InvocationID": "old", **changes}
-    check = {"unit": "gw.service", "renewed": renewed}
+    check = {"name": "gw", "unit": "gw.service", "renewed": renewed}
     context = checks.Context(True, {"invocation": "old"})
     if reason is None:
         assert unit_check.look(check, context)["invocation"]

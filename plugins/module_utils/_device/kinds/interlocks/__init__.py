@@ -14,7 +14,6 @@ it is that too.
 
 from __future__ import annotations
 
-import concurrent.futures
 import json
 import os
 import stat
@@ -114,6 +113,8 @@ def held(layout: Layout, entries: t.Sequence[Entry], source: str) -> list[Held]:
     """Those of ``entries`` that say not now. They are asked side by side: all take as long as the slowest."""
     if not entries:
         return []
+    import concurrent.futures  # only here: most updates have none, and it takes long to load
+
     context = checks.Context(layout.is_real, {}, layout.root)
     with concurrent.futures.ThreadPoolExecutor(len(entries)) as pool:
         reasons = list(pool.map(lambda entry: _reason(entry, context), entries))

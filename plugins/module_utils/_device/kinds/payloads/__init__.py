@@ -158,11 +158,15 @@ class Base:
         raise NotImplementedError
 
     def install(self) -> None:
-        """Install; can be run again from its start. Raises OtaError ``INSTALL``."""
+        """Install, units aside (:func:`restart`); can be run again from its start. Raises OtaError ``INSTALL``."""
         raise NotImplementedError
 
     def units(self) -> list[str]:
         """The systemd units that this payload concerns, before or after."""
+        return list(self.payload.get("units", []))
+
+    def to_restart(self) -> list[str]:
+        """The systemd units that are restarted once all payloads are in place: those that the release names."""
         return list(self.payload.get("units", []))
 
     def brings_unit(self, name: str) -> bool:
@@ -174,15 +178,6 @@ class Base:
 
     def activate(self) -> None:
         """Make the device use what is installed now, units aside; called after install and after a way back."""
-
-    def restart(self) -> None:
-        """Restart the units that the release names, and wait until they run.
-
-        One that does not start is for its health check to judge: systemd may try again. OtaError if systemd refuses.
-        """
-        if self.layout.is_real:
-            for name, reason in units.restart(self.payload.get("units", [])).items():
-                self.log("%s did not restart: %s" % (name, reason))
 
     def foreign(self, paths: t.Sequence[str], packages: t.Collection[str]) -> set[str]:
         """Those of ``paths`` that belong to ``packages``, which others installed, with the directories above them."""
@@ -268,3 +263,15 @@ def create(layout: Layout, document: Release, log: Log) -> list[Base]:
             raise OtaError("UNSUPPORTED", "payload type %r is unknown to this engine" % payload["type"])
         result.append(implementation.Installer(layout, document, payload, log))
     return result
+
+
+def restart(several: t.Sequence[Base]) -> None:
+    """Restart the units of the payloads (:meth:`Base.to_restart`), each once and in their order; wait until they run.
+
+    Called when all of them are in place: a unit may come with another payload than the one that names it. One that does
+    not start is for its health check to judge: systemd may try again. OtaError if systemd refuses.
+    """
+    names = list(dict.fromkeys(unit for one in several for unit in one.to_restart()))
+    if names and several[0].layout.is_real:
+        for name, reason in units.restart(names).items():
+            several[0].log("%s did not restart: %s" % (name, reason))

@@ -11,6 +11,7 @@ What a format's own file adds: how its tools are asked, and where they keep thei
 
 from __future__ import annotations
 
+import functools
 import os
 import pathlib
 import re
@@ -82,6 +83,8 @@ class PackageInstaller(Base):
     PROGRAMS: t.ClassVar[tuple[str, ...]] = ()
     #: The kind of system that has them, for people.
     SYSTEM: t.ClassVar[str] = ""
+    #: Units that run and that packages were kept from restarting, once :meth:`install` has run.
+    denied: t.Sequence[str] = ()
 
     # -- what a format implements ---------------------------------------------------------------------------------
 
@@ -240,11 +243,15 @@ class PackageInstaller(Base):
 
     def _paths(self, installed: t.Mapping[str, list[str]]) -> t.Iterator[tuple[str, bool]]:
         """Every path of the old and the new packages, and whether the new ones have a directory there."""
-        for entry in self.packages:
-            yield from self.contents(self.path(entry))
+        yield from self._brought
         for names in installed.values():
             for name in names:
                 yield name, False
+
+    @functools.cached_property
+    def _brought(self) -> list[tuple[str, bool]]:
+        """What all package files bring (:meth:`contents`): they are read once, their digests keep them as they are."""
+        return [one for entry in self.packages for one in self.contents(self.path(entry))]
 
     def _private(self, installed: t.Mapping[str, list[str]]) -> set[str]:
         """Directories of code that no other package has a part in: their whole content comes and goes with these."""
@@ -288,27 +295,30 @@ class PackageInstaller(Base):
         wrong = [name for name, version in self.wanted().items() if now[name] != version]
         if wrong:
             raise OtaError("INSTALL", "%s ended well but %s is not installed as signed" % (program, ", ".join(wrong)))
-        self._restart_denied(result)
-        self.restart()
+        self.denied = self._denied(result)
 
-    def _restart_denied(self, result: command.Result) -> None:
-        """Restart units that packages would have restarted, had this device's policy-rc.d let them: they run."""
+    def to_restart(self) -> list[str]:
+        """Also what packages would have restarted, had this device's policy-rc.d let them."""
+        return [*super().to_restart(), *self.denied]
+
+    def _denied(self, result: command.Result) -> list[str]:
+        """The running units that policy-rc.d kept the packages from restarting."""
         denied = {unit for words in _DENIED.findall(result.out + result.err) for unit in words.split()}
+        if not denied:
+            return []
         denied = {unit if "." in unit else unit + ".service" for unit in denied} & set(self.units())
         running = units.active(sorted(denied))
-        if denied:
-            message = "the device's policy-rc.d kept packages from starting or restarting %s"
-            self.log(message % ", ".join(sorted(denied)))
+        message = "the device's policy-rc.d kept packages from starting or restarting %s"
+        self.log(message % ", ".join(sorted(denied)))
         if running:
             self.log("restarting %s, which ran before: it would go on from files that are gone" % ", ".join(running))
-            for name, reason in units.restart(running).items():
-                self.log("%s did not restart: %s" % (name, reason))
+        return running
 
     def brings_unit(self, name: str) -> bool:
         """Whether a package has a unit, or an init script, of that name."""
         wanted = {name, units.template(name)}
         script = "/etc/init.d/" + name.rpartition(".")[0]
-        paths = [path for entry in self.packages for path, _directory in self.contents(self.path(entry))]
+        paths = (path for path, _directory in self._brought)
         return any(path == script or ("/systemd/" in path and os.path.basename(path) in wanted) for path in paths)
 
     def units(self) -> list[str]:

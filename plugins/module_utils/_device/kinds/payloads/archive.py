@@ -161,7 +161,6 @@ class Installer(Base):
             device.sync(self.base)
             self.log("%s -> %s" % (self.link, device.readlink(self.link)))
         self.activate()
-        self.restart()
 
     def _open(self) -> tarfile.TarFile:
         return open_archive(self.files[self.payload["files"][0]["sha256"]])

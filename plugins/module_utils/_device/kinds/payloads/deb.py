@@ -12,6 +12,7 @@ database and ``/etc`` are the snapshot's scope, so that going back brings back p
 
 from __future__ import annotations
 
+import functools
 import os
 import pathlib
 import re
@@ -276,7 +277,7 @@ class Installer(_packages.PackageInstaller):
         for package, architecture, version, status in (line.split("\t") for line in lines if line.count("\t") == 3):
             if status[1:2] == "i":  # wholly installed, whether it is held or not
                 found.setdefault(package, {})[architecture] = version
-        versions: dict[str, str] = {}
+        versions = {}
         for entry in self.packages:
             here = found.get(entry["package"], {})
             either = entry["architecture"] == "all" and min(here.values(), default=None)
@@ -295,13 +296,12 @@ class Installer(_packages.PackageInstaller):
             planned = self.simulate()
             if planned.rc != 0 or not self.replaced <= allowed:
                 return planned._replace(rc=planned.rc or 100)
-        options = _PUT if not self._is_rebuilt() else (*_PUT, "--reinstall")
         held = command.run(["dpkg-query", "--show", "--showformat=${db:Status-Want} ${binary:Package}\\n"]).out
         _locks.release(LOCKS[1:])
-        result = self.run(self._call(*options), timeout=None, environment=_ENVIRONMENT)
+        result = self.run(self._call(*self._options), timeout=None, environment=_ENVIRONMENT)
         names = {entry["package"] for entry in self.packages}
-        kept = [words[1] for words in map(str.split, held.splitlines()) if words[:1] == ["hold"]]
-        again = [name for name in kept if name.split(":")[0] in names]
+        lines = (words for words in map(str.split, held.splitlines()) if words[:1] == ["hold"])
+        again = [name for _hold, name in lines if name.split(":")[0] in names]
         if again:
             text = "".join("%s hold\n" % name for name in again)
             command.run(["dpkg", "--set-selections"], data=text.encode())
@@ -310,16 +310,18 @@ class Installer(_packages.PackageInstaller):
 
     def rehearsal(self) -> list[Step]:
         """The same call of apt that :meth:`put` makes."""
-        options = _PUT if not self._is_rebuilt() else (*_PUT, "--reinstall")
-        return [Step(self._call(*options), _ENVIRONMENT, REHEARSAL_TIMEOUT)]
+        return [Step(self._call(*self._options), _ENVIRONMENT, REHEARSAL_TIMEOUT)]
 
-    def _is_rebuilt(self) -> bool:
-        """Whether a package is here in its version with other content: apt takes it for the newest already."""
+    @functools.cached_property
+    def _options(self) -> tuple[str, ...]:
+        """For apt, which takes a package that is here in its version with other content for the newest already.
+        Looked at once: from then on the locks are held."""
         versions = self.versions()
-        return any(
+        is_rebuilt = any(
             versions.get(self.name(entry)) == entry["version"] and self._sums(entry) != _debfile.sums(self.path(entry))
             for entry in self.packages
         )
+        return (*_PUT, "--reinstall") if is_rebuilt else _PUT
 
     @staticmethod
     def _sums(entry: _packages.Package) -> list[str]:

@@ -57,20 +57,30 @@ def own_names(names: t.Iterable[str]) -> list[str]:
 
 
 def instances(names: t.Iterable[str], known: t.Iterable[str]) -> list[str]:
-    """``names`` with each template replaced by its instances among the ``known`` units."""
-    wanted = set(names)
-    single = {name for name in wanted if not is_template(name)}
-    return sorted(single | {name for name in known if "@" in name and template(name) in wanted and name not in wanted})
+    """``names`` in their order, each once, with each template replaced by its instances among the ``known`` units."""
+    wanted = list(dict.fromkeys(names))
+    known = sorted(name for name in known if "@" in name and name not in wanted)
+    several = ([name] if not is_template(name) else [one for one in known if template(one) == name] for name in wanted)
+    return [name for part in several for name in part]
+
+
+def running_instances(names: t.Sequence[str]) -> list[str]:
+    """``names`` with each template replaced by its instances that run; systemd is asked for all of its units only then.
+
+    OtaError ``ENGINE`` if it gives no answer.
+    """
+    known = Manager().loaded() if any(map(is_template, names)) else {}
+    return instances(names, [name for name, unit in known.items() if unit.get("ActiveState") in ALIVE])
 
 
 def restart(names: t.Sequence[str]) -> Failures:
-    """Read unit files anew, restart ``names`` and wait until they run: the reasons of those that do not, by name.
+    """Read unit files anew, restart ``names`` in this order, each once, and wait until they run.
 
-    A template stands for those of its instances that run. OtaError if systemd refuses to read its unit files.
+    Returns the reasons of those that do not, by name. A template stands for those of its instances that run.
+    OtaError if systemd refuses to read its unit files.
     """
     if not names:
         return {}
     manager = Manager()
     manager.reload()
-    running = [name for name, unit in manager.loaded().items() if unit.get("ActiveState") in ALIVE]
-    return manager.restart(instances(names, running))
+    return manager.restart(running_instances(names))

@@ -82,6 +82,11 @@ class Manager:
             raise OtaError("ENGINE", "systemctl show named no unit: %s" % result.tail)
         return units
 
+    def active(self, pattern: str) -> list[str]:
+        """The units of names like ``pattern`` that are active; none without an answer."""
+        result = self._call("show", "--property=Id,ActiveState", "--", pattern)
+        return [unit["Id"] for unit in _blocks(result.out) if unit.get("ActiveState") == "active" and "Id" in unit]
+
     def failed(self) -> set[str]:
         """Every unit that systemd holds as failed."""
         result = self._call("list-units", "--failed", "--plain", "--no-legend", "--full")
@@ -135,21 +140,25 @@ class Manager:
 
     def _in_order(self, verb: str, names: t.Sequence[str], longest: float) -> Failures:
         """Sockets before what they trigger: systemd refuses to listen for a service that runs already."""
-        units = self._known(names)
-        failures = {name: "there is no such unit" for name in names if name not in units}
-        sockets = [name for name in units if name.endswith(".socket")]
-        behind = self._behind(sockets)
+        shown = self.show(names)
+        failures = {
+            name: "there is no such unit" for name, unit in shown.items() if unit.get("LoadState") == "not-found"
+        }
+        # By their own names: one that is named by an alias as well is asked for once.
+        units = {unit.get("Id") or name: unit for name, unit in shown.items() if name not in failures}
+        sockets = {name: unit for name, unit in units.items() if name.endswith(".socket")}
+        behind = self._behind(list(sockets))
         if behind:
-            failures.update(self.stop(behind, longest))
-        rest = [name for name in units if name not in sockets]
-        for part in (sockets, [*rest, *(name for name in behind if name not in rest)]):
+            failures.update(self.stop(list(behind), longest))
+        rest = {name: unit for name, unit in units.items() if name not in sockets}
+        for part in (sockets, {**rest, **behind}):
             failures.update(self._ask(verb, part, longest))
         return failures
 
-    def _ask(self, verb: str, names: t.Sequence[str], longest: float) -> Failures:
-        if not names:
+    def _ask(self, verb: str, units: t.Mapping[str, Properties], longest: float) -> Failures:
+        if not units:
             return {}
-        units = self._known(names)
+        names = list(units)
         patience = self._patience(units, "TimeoutStartUSec", longest)
         if verb == "restart":
             patience = min(longest, patience + self._patience(units, "TimeoutStopUSec", longest))
@@ -157,7 +166,7 @@ class Manager:
         result = self._call(verb, "--", *names, timeout=patience)
         if result.rc == 0:
             return {}
-        after = self.show(list(names))
+        after = self.show(names)
         return {
             name: self._reason(name, unit, result)
             for name, unit in after.items()
@@ -187,10 +196,10 @@ class Manager:
             found.update(new)
         return found
 
-    def _behind(self, sockets: t.Sequence[str]) -> list[str]:
+    def _behind(self, sockets: t.Sequence[str]) -> dict[str, Properties]:
         """The running services of those ``sockets``."""
         services = sorted({name for unit in self.show(sockets).values() for name in unit.get("Triggers", "").split()})
-        return [name for name, unit in self.show(services).items() if unit.get("ActiveState") in ALIVE]
+        return {name: unit for name, unit in self.show(services).items() if unit.get("ActiveState") in ALIVE}
 
     @staticmethod
     def _patience(units: t.Mapping[str, Properties], timeout: str, longest: float) -> float:

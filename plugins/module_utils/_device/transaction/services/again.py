@@ -20,20 +20,22 @@ from .record import Before, Record
 LONGEST_START = 600.0
 
 
-def start(transaction: Transaction, record: Record, *, forward: bool) -> Failures:
+def start(transaction: Transaction, record: Record, managers: t.Mapping[str, Manager], *, forward: bool) -> Failures:
     """Start what ran before and does not now, but for what the change itself ended for good, which is told.
 
     Returns the reasons of units that do not start, by name.
     """
     failures: Failures = {}
-    for key, manager in records.managers().items():
+    for key, manager in managers.items():
         before = record["units"].get(key, {})
         try:
             failed: Failures = {}
             for _attempt in range(2):  # one that needs another may have been asked for too early
                 names = _missing(transaction, manager, before, forward)
-                if names:
-                    transaction.log("starting again: %s" % ", ".join(names))
+                if not names:
+                    failed = {}
+                    break
+                transaction.log("starting again: %s" % ", ".join(names))
                 failed = manager.start(names, LONGEST_START)
             failures.update(failed)
         except OtaError as error:

@@ -99,6 +99,36 @@ def bring_back(transaction: Transaction, snapshot: snapshots.Base) -> Failures:
             _renew(transaction, record, key, manager, Paths(snapshot), since)
     if record is None:
         return {}
+    return _start(transaction, record, Paths(snapshot).hold)
+
+
+def start_stopped(transaction: Transaction) -> None:
+    """Where files could not go back: what ran before and was stopped runs again, from whatever files are there."""
+    record = records.load(transaction) if transaction.layout.is_real else None
+    if record is None:
+        return
+    gone = _gone(record)
+    for key, manager in records.managers().items():
+        with _told(transaction, "units", key):
+            manager.reload()
+    _start(transaction, record, lambda path: True)
+    started = sorted(gone - _gone(record))
+    if started:
+        records.tell(transaction, "started again, from the files that are there: %s" % ", ".join(started))
+
+
+def _gone(record: Record) -> set[str]:
+    """The units that ran before and do not now, as far as systemd answers."""
+    found: set[str] = set()
+    for key, manager in records.managers().items():
+        with contextlib.suppress(OtaError, OSError):
+            alive = {name for name, unit in manager.loaded().items() if unit.get("ActiveState") in ALIVE}
+            found |= set(record["units"].get(key, {})) - alive
+    return found
+
+
+def _start(transaction: Transaction, record: Record, concerned: t.Callable[[str], bool]) -> Failures:
+    """Start what ran before, daemons among it that run files which are ``concerned``; as :func:`bring_back`."""
     failures: Failures = {}
     with _told(transaction, "starting what ran before"):
         mine = again.concerned(transaction, record)
@@ -106,10 +136,10 @@ def bring_back(transaction: Transaction, snapshot: snapshots.Base) -> Failures:
             for before in record["units"].values():
                 for name in set(before) - mine:
                     del before[name]
-        for name, reason in again.start(transaction, record, forward=False).items():
+        for name, reason in again.start(transaction, record, records.managers(), forward=False).items():
             records.tell(transaction, "%s ran before and does not start: %s" % (name, reason))
             failures.update({name: reason} if name in mine else {})
-        daemons.start_again(transaction, record, Paths(snapshot).hold)
+        daemons.start_again(transaction, record, concerned)
     return failures
 
 

@@ -15,7 +15,7 @@ from ...documents import release
 from ...kinds.checks import Check, Measured, Section
 from ...records import releases
 from ...records.transaction import Transaction
-from ...system.units import ALIVE, Manager, instances, own_names
+from ...system.units import own_names, running_instances
 from . import again, daemons
 from . import record as records
 
@@ -31,10 +31,11 @@ def resume(transaction: Transaction) -> None:
         return
     mine = again.concerned(transaction, record)
     end = time.monotonic() + JOBS_PATIENCE
-    for manager in records.managers().values():
+    managers = records.managers()
+    for manager in managers.values():
         while manager.busy() & mine and time.monotonic() < end:
             time.sleep(0.2)
-    failures = again.start(transaction, record, forward=True)
+    failures = again.start(transaction, record, managers, forward=True)
     for name, reason in failures.items():
         if name in mine:
             raise OtaError("HEALTH", "%s ran before and does not start: %s" % (name, reason))
@@ -50,8 +51,7 @@ def with_units(transaction: Transaction, document: release.Document | None, sect
     names = {name for payload in payloads for name in payload.get("units", [])}
     if not names or not transaction.layout.is_real:
         return section
-    running = [name for name, unit in Manager().loaded().items() if unit.get("ActiveState") in ALIVE]
-    mine = instances(own_names(names), running)
+    mine = running_instances(own_names(names))
     checks: list[Check] = [{"name": _CHECK % name, "type": "unit", "unit": name, "renewed": True} for name in mine]
     return {**section, "checks": [*section.get("checks", []), *checks]}
 

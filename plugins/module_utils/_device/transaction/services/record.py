@@ -118,13 +118,9 @@ def managers() -> dict[str, Manager]:
     """The machine's systemd under an empty key, and those of users under their number."""
     if not command.has_systemd():
         return {}
-    found = {"": Manager()}
-    with contextlib.suppress(OtaError, OSError):  # it is asked again for what is needed, and told there
-        for name, unit in Manager().loaded().items():
-            user = _USER.match(name)
-            if user and unit.get("ActiveState") == "active":
-                found[user.group(1)] = Manager(int(user.group(1)))
-    return found
+    machine = Manager()
+    users = filter(None, map(_USER.match, machine.active("user@*.service")))
+    return {"": machine, **{user.group(1): Manager(int(user.group(1))) for user in users}}
 
 
 def related(names: t.Iterable[str], before: t.Mapping[str, Before]) -> set[str]:
