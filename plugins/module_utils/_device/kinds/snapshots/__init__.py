@@ -25,7 +25,7 @@ from ...kinds import names
 from ...system import durable
 from ...system.files import entries, put_back, tree
 from ...system.files.listing import Listing, write_listing
-from ...system.files.remove import remove_own
+from ...system.files.remove import is_bytecode, remove_own
 from ...system.layout import Layout
 from ._shared import AFTER, BEFORE, EXPECTED, Form, Shared
 
@@ -244,7 +244,7 @@ class Base:
             changed.append(path)
             if not is_created and not is_same:
                 conflicts.append(path)
-        conflicts += [path for path in self._came_since(after, tops) if not _is_bytecode(path)]
+        conflicts += [path for path in self._came_since(after, tops) if not is_bytecode(path)]
         return changed, [*conflicts, *self.shared.conflicts()]
 
     def _came_since(self, after: Listing, tops: t.Sequence[str]) -> list[str]:
@@ -257,10 +257,6 @@ class Base:
             for path, (now, made) in entries.joined(inside, after.pairs())
             if now is not None and now["t"] not in ("-", "d", "s") and not entries.same(made or entries.ABSENT, now)
         ]
-
-
-def _is_bytecode(path: str) -> bool:
-    return path.endswith((".pyc", ".pyo")) and os.path.basename(os.path.dirname(path)) == "__pycache__"
 
 
 def kinds() -> list[str]:

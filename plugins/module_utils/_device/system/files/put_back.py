@@ -18,9 +18,11 @@ import typing as t
 
 from .. import durable
 from ..layout import Layout
+from ..mounts import within
 from . import attributes, hashing
 from .descriptors import Files
 from .entries import ABSENT, TYPES, Entry, Manifest
+from .paths import is_closed
 from .remove import remove
 from .tree import Selection, Source
 
@@ -43,7 +45,7 @@ def put_back(
     Below ``trees`` no mount is entered.
     """
     with Files(layout.root, trees) as files:
-        _Way(files, before, source).back(sorted(paths), keep)
+        _Way(files, before, source, keep).back(sorted(paths))
 
 
 def sweep(layout: Layout, selection: Selection, endings: t.Iterable[str] = ()) -> None:
@@ -93,10 +95,10 @@ def _temporary(path: str) -> str:
 class _Way:
     """One way back: every step by the descriptors of ``files``."""
 
-    def __init__(self, files: Files, before: Manifest, source: Source) -> None:
-        self.files, self.before, self.source = files, before, source
+    def __init__(self, files: Files, before: Manifest, source: Source, keep: t.Collection[str]) -> None:
+        self.files, self.before, self.source, self.keep = files, before, source, keep
 
-    def back(self, paths: t.Sequence[str], keep: t.Collection[str]) -> None:
+    def back(self, paths: t.Sequence[str]) -> None:
         """All steps, in the order that frees space first and links what is there already."""
         files = self.files
         with self._unlocked(paths):
@@ -104,7 +106,7 @@ class _Way:
                 files.unlock(path)
             for path in reversed(paths):
                 if self._was(path)["t"] == "-":  # nor was anything mounted in it
-                    remove(files, path, keep=keep, unmounts=True)
+                    remove(files, path, keep=self.keep, unmounts=True)
             linked = []
             for path in paths:
                 entry = self._was(path)
@@ -117,7 +119,7 @@ class _Way:
             for path in reversed(paths):  # from the inside out: filling a directory changes its time
                 entry = self._was(path)
                 if entry["t"] == "d" and "up" not in entry:
-                    self._on(path, lambda fd, entry=entry: files.own(fd, entry))  # type: ignore[misc]
+                    self._on(path, lambda fd, path=path, entry=entry: self._own(fd, path, entry))  # type: ignore[misc]
                 if entry.get("fl"):
                     files.set_flags(path, entry["fl"])
 
@@ -150,6 +152,41 @@ class _Way:
             return step(fd)
         finally:
             os.close(fd)
+
+    def _own(self, fd: int, path: str, entry: Entry) -> None:
+        """Give a directory that was there already its owner and mode, unless it is none of which ``before`` tells.
+
+        Where others can exchange names, they can put a directory of root's there, for root to make it theirs; then the
+        path stays different, which the proof of the way back says.
+        """
+        info = os.fstat(fd)
+        is_same = (info.st_uid, info.st_gid, stat.S_IMODE(info.st_mode)) == (entry["u"], entry["g"], entry["m"])
+        is_its_own = info.st_uid == entry["u"] != 0  # who could do that without us
+        if is_same or is_its_own or self._is_closed(path) or self._is_known(fd, path):
+            self.files.own(fd, entry)
+
+    def _is_closed(self, path: str) -> bool:
+        """Whether nobody but root can put something else at ``path``."""
+        while path != "/":
+            path = os.path.dirname(path)
+            info = os.fstat(self.files.folder(path).fd)
+            if not is_closed(info) and not (info.st_mode & stat.S_ISVTX and info.st_uid in (0, os.geteuid())):
+                return False
+        return True
+
+    def _is_known(self, fd: int, path: str) -> bool:
+        """Whether what is in the directory ``fd`` is what was in ``path``."""
+        for name in os.listdir(fd):
+            child = os.path.join(path, name)
+            if any(within(one, child) for one in self.keep):
+                continue
+            was, now = self._was(child), os.stat(name, dir_fd=fd, follow_symlinks=False)
+            kind = TYPES[stat.S_IFMT(now.st_mode)]
+            if was["t"] != kind or (was["u"], was["g"], was["m"]) != (now.st_uid, now.st_gid, stat.S_IMODE(now.st_mode)):
+                return False
+            if kind == "f" and (was["s"], was["mt"]) != (now.st_size, now.st_mtime_ns):
+                return False
+        return True
 
     def _put(self, path: str, entry: Entry) -> None:
         files, kind = self.files, entry["t"]
@@ -189,17 +226,18 @@ class _Way:
         It must be large enough for that, and nobody may run it or have it under another name, nor have it open who
         could not write what it is going to be.
         """
-        info = self.files.lstat(path)
-        if entry["t"] != "f" or "a" in entry or "hl" in entry or info.st_size < entry["s"] or info.st_nlink > 1:
-            return False
-        owners = (info.st_uid, info.st_gid) == (entry["u"], entry["g"])
-        if not owners or info.st_mode & 0o022 & ~entry["m"] or (info.st_mode | entry["m"]) & 0o6000:
-            return False
-        if info.st_blocks * 512 < info.st_size:  # it has holes, which would have to be filled
+        if entry["t"] != "f" or "a" in entry or "hl" in entry:
             return False
         try:
             fd = self.files.overwrite(path)
         except OSError:
+            return False
+        info = os.fstat(fd)
+        owners = (info.st_uid, info.st_gid) == (entry["u"], entry["g"])
+        is_open = info.st_mode & 0o022 & ~entry["m"] or (info.st_mode | entry["m"]) & 0o6000
+        has_holes = info.st_blocks * 512 < info.st_size  # which would have to be filled
+        if not owners or is_open or has_holes or info.st_size < entry["s"]:
+            os.close(fd)
             return False
         self._fill(fd, path, entry)
         return True
@@ -234,7 +272,8 @@ class _Way:
             files.mknod(temporary, 0o600 | (stat.S_IFCHR if kind == "c" else stat.S_IFBLK), entry["r"])
         fd, info = files.handle(temporary)
         try:
-            if TYPES[stat.S_IFMT(info.st_mode)] != kind or info.st_nlink != 1 or info.st_uid != os.geteuid():
+            is_other = TYPES[stat.S_IFMT(info.st_mode)] != kind or info.st_rdev != entry.get("r", 0)
+            if is_other or info.st_nlink != 1 or info.st_uid != os.geteuid():
                 raise OSError("%s was exchanged while it was made" % temporary)
             files.own(fd, entry)
         finally:
