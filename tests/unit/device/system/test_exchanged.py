@@ -173,3 +173,42 @@ def test_a_file_of_roots_is_not_written_over_in_the_place_of_another(
         way = put_back._Way(files, snapshot.entries_of([]), snapshot._open, ())
         assert not way._is_written_over("/srv/app/a", way._was("/srv/app/a"))
     assert (app / "a").read_text() == SECRET and (app / "a").stat().st_uid == 0
+
+
+def test_nothing_of_roots_is_put_into_a_directory_of_the_user(device: Layout) -> None:
+    app = Path(device.real("/srv/app"))
+    (app / "roots/key").chmod(0o644)
+    snapshot = take(device)
+    before = snapshot.entries_of(["/srv/app/roots", "/srv/app/roots/key"])
+    swap(device, "mine", "roots")
+    (app / "roots/key").unlink()
+    with Files(device.root, ["/srv/app"]) as files:
+        way = put_back._Way(files, before, snapshot._open, ())
+        way._step("/srv/app/roots/key", way._put)  # it was exchanged after it was looked at
+        assert SECRET not in readable(app)
+    snapshot.restore()
+    assert SECRET not in readable(app) and snapshot.remaining() == []
+
+
+def test_what_a_user_exchanges_does_not_keep_the_rest_from_going_back(
+    device: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = Path(device.real("/srv/app"))
+    snapshot = take(device)
+    (app / "mine/key").write_text("x")
+    (app / "a").write_text("x")
+    create = Files.create
+
+    def exchanged(self: Files, path: str) -> int:
+        if path.startswith("/srv/app/mine"):
+            raise NotADirectoryError(20, "exchanged", path)
+        return create(self, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Files, "create", exchanged)
+        snapshot.restore()
+    assert (app / "a").read_text() == "mine"
+    assert snapshot.exchanged(snapshot.remaining()) == {"/srv/app/mine/key"}
+    os.chown(app, 0, 0)
+    os.chown(app / "mine", 0, 0)
+    assert snapshot.exchanged(["/srv/app/mine/key"]) == set()

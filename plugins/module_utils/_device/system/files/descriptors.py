@@ -27,7 +27,7 @@ import typing as t
 
 from .. import durable, mounts
 from ..mounts import within
-from . import attributes
+from . import attributes, paths
 from .entries import TYPES
 
 #: Directories that are kept open; a tree of any size needs no more descriptors.
@@ -141,11 +141,9 @@ class Files:
 
     def exists(self, path: str) -> bool:
         """Whether anything has the name ``path``."""
-        try:
-            self.lstat(path)
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        return True
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            return bool(self.lstat(path))
+        return False
 
     def is_directory(self, path: str) -> bool:
         """Whether ``path`` is a directory, and not a link to one."""
@@ -166,6 +164,18 @@ class Files:
         """Where the link ``path`` leads."""
         parent, name = self.parent(path)
         return os.readlink(name, dir_fd=parent.fd)
+
+    def closed(self, path: str) -> bool:
+        """Whether nobody but root can put something else at ``path``."""
+        above = os.path.dirname(os.path.normpath(path))
+        for end in (*(at for at, letter in enumerate(above) if letter == "/" and at), len(above)):
+            try:
+                info = os.fstat(self.folder(above[:end]).fd)
+            except OSError:
+                return True  # nobody else can exchange what is above it
+            if not paths.is_closed(info, sticky=True):
+                return False
+        return True
 
     # -- changing -------------------------------------------------------------------------------------------------
 
@@ -267,7 +277,7 @@ class Files:
                 os.close(fd)
 
     def set_flags(self, path: str, wanted: int) -> None:
-        """Set exactly the ``wanted`` flags of :data:`attributes.LOCKING` on the file or directory ``path``."""
+        """Set exactly the ``wanted`` flags of :data:`attributes.LOCKING`."""
         fd, _info = self.handle(path)
         try:
             attributes.set_flags(fd, wanted)

@@ -76,7 +76,12 @@ def _is_roots(link: os.stat_result, folder: os.stat_result) -> bool:
     return is_closed(folder)
 
 
-def is_closed(folder: os.stat_result) -> bool:
-    """Whether only root can change the names in it; a group of the system's administrators counts as root."""
+def is_closed(folder: os.stat_result, *, sticky: bool = False) -> bool:
+    """Whether only root can change the names in it; a group of the system's administrators counts as root.
+
+    With ``sticky`` one in which each can only change names of his own (``/tmp``) is closed too.
+    """
+    is_roots = folder.st_uid in (0, os.geteuid())
     by_group = folder.st_mode & 0o020 and folder.st_gid not in _ADMINISTRATORS
-    return folder.st_uid in (0, os.geteuid()) and not by_group and not folder.st_mode & 0o002
+    is_open = by_group or folder.st_mode & 0o002
+    return is_roots and (not is_open or (sticky and bool(folder.st_mode & stat.S_ISVTX)))
