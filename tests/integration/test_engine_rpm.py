@@ -178,7 +178,7 @@ def test_packages_of_others_stay_when_a_release_goes_back_and_at_a_later_rollbac
     of_others(site, "lab-old", "2", tmp_path)
     site.device.run(["rpm", "--erase", "late"])
     reply = site.engine.call("rollback", wait=60, rollout="back")
-    assert reply["state"] == "unconfirmed", reply
+    assert reply["state"] == "unconfirmed", reply["message"]
     packages = {"lab-base-1-1.noarch", "lab-old-2-1.noarch", "others-1-1.noarch"}
     assert site.packages() == packages | {"meter-1-1.noarch"}
     of_others(site, "more", "1", tmp_path)

@@ -37,6 +37,8 @@ FILE_RULES: dict[str, schema.Rule] = {
 #: What package scripts keep besides their files; the database's place is asked of rpm.
 STATE_TREES = ("/etc", "/var/lib/dnf", "/var/lib/alternatives", "/var/lib/authselect")
 _VERSION = "%|EPOCH?{%{EPOCH}:}:{}|%{VERSION}-%{RELEASE}"
+#: Seconds to wait for others who came by while rpm itself had the lock.
+_AGAIN = 60.0
 _MEND = "rpm --rebuilddb"
 _SCRIPT_FAILED = re.compile(r"scriptlet failed")
 
@@ -128,7 +130,11 @@ class Installer(_packages.PackageInstaller):
         """The records of these packages."""
         if _rpmdb.place() in snapshot.apart:
             with self._before(snapshot) as before:
-                before.put_back()
+                self.release()  # rpm takes its lock itself
+                try:
+                    before.put_back()
+                finally:
+                    self.hold(_AGAIN)
 
     def _before(self, snapshot: snapshots.Base) -> _rpmdb.Before:
         return _rpmdb.Before(snapshot, self.layout.file("rpmdb"))
