@@ -50,8 +50,8 @@ def busy(running: Transaction) -> OtaError:
 
 def options(request: Request) -> Options:
     """The options of a request that are kept with its transaction."""
-    listed = request.get("protect") or []
-    protect = [str(path) for path in listed]
+    listed: object = request.get("protect") or []
+    protect = [str(path) for path in t.cast("list[str]", listed)]
     if isinstance(listed, str) or any(not os.path.isabs(path) or not path.strip("/") for path in protect):
         raise OtaError("RELEASE", "protect must list absolute paths below /, not %r" % (listed,))
     wrong_paths = [path for path in protect if schema.kernels(path)]
