@@ -157,3 +157,35 @@ def test_the_controller_reads_packages_without_rpm(kept: Project) -> None:
         broken.write_bytes(path.read_bytes()[:length])
         with pytest.raises(ValueError, match="not a"):
             _rpmfile.read(broken)
+
+
+def of_others(site: Site, name: str, version: str, folder: Path, *options: str) -> None:
+    """What another program installs."""
+    path = rpms.package(name, version, {f"/opt/{name}": (0o644, f"{version}\n")}, folder)
+    (site.device.root / "srv" / path.name).write_bytes(path.read_bytes())
+    site.device.run(["rpm", "--upgrade", "--force-debian", *options, f"/srv/{path.name}"])
+
+
+def test_packages_of_others_stay_when_a_release_goes_back_and_at_a_later_rollback(site: Site, tmp_path: Path) -> None:
+    """Installed, updated and removed by others: neither their files nor their records change."""
+    assert site.engine.apply(site.project.fetch("meter/3"), deadline=600)["state"] in ("unconfirmed", "restored")
+    for name in ("others", "late"):
+        of_others(site, name, "1", tmp_path)
+    assert site.packages() >= {"meter-2-1.noarch", "others-1-1.noarch"}  # 3 was not healthy
+    reply = site.engine.update(site.project.fetch("meter/2"), rollout="another")
+    assert reply["outcome"] == "current", reply
+
+    of_others(site, "lab-old", "2", tmp_path)
+    site.device.run(["rpm", "--erase", "late"])
+    reply = site.engine.call("rollback", wait=60, rollout="back")
+    assert reply["state"] == "unconfirmed", reply["message"]
+    packages = {"lab-base-1-1.noarch", "lab-old-2-1.noarch", "others-1-1.noarch"}
+    assert site.packages() == packages | {"meter-1-1.noarch"}
+    of_others(site, "more", "1", tmp_path)
+    reply = site.engine.call("restore", code="REQUESTED", message="x", wait=60)
+    assert reply["state"] == "restored", reply
+    assert site.packages() == packages | {"meter-2-1.noarch", "meter-codec-1-1.noarch", "more-1-1.noarch"}
+    verified = site.device.run(["rpm", "--verify", "meter", "meter-codec", "others", "more", "lab-old"], check=False)
+    assert [line for line in verified.stdout.splitlines() if debs.SETTINGS not in line] == [], verified.stdout
+    site.device.run(["rpm", "--verifydb"])
+    assert evidence.http_json(site.device, service.PORT, wait=10) is not None

@@ -17,7 +17,7 @@ from __future__ import annotations
 import typing as t
 
 from ..base.errors import OtaError
-from ..base.protocol import Request
+from ..base.protocol import Request, whole
 from ..records.transaction import Transaction
 from ..system import kept, lock
 from ..system.boot import boot_id, clock
@@ -61,7 +61,7 @@ def fence(
     rollout = name(kind, request.get("rollout"))
     if rollout is not None:
         holder = request.get("holder") or witness.chain(request.get("checkpoint"))
-        asker = Part(rollout, int(request.get("generation") or 0), holder)
+        asker = Part(rollout, whole(request, "generation"), holder)
         _fence(layout, asker, request, running, take)
         if take:
             witness.keep(layout, request)

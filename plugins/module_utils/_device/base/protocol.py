@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
+from .errors import OtaError
 from .typed import TypedDict
 
 VERSION = 1
@@ -172,3 +173,12 @@ class TransactionReply(TypedDict, total=False):
 
 #: The reply to any verb.
 Reply = t.Mapping[str, object]
+
+
+def whole(request: Request, name: str, default: int = 0) -> int:
+    """A whole number of a request, ``default`` where it is not there; OtaError ``RELEASE`` for anything else."""
+    value: object = request.get(name)
+    try:
+        return int(t.cast("int", value or default))
+    except (TypeError, ValueError, OverflowError):
+        raise OtaError("RELEASE", "%s must be a whole number, not %r" % (name, value)) from None

@@ -141,6 +141,12 @@ def absolute(value: object) -> str | None:
     return wrong
 
 
+def kernels(path: str) -> bool:
+    """Whether nothing lasts at ``path``: the kernel makes it, or each boot."""
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    return parts[:1] in (["proc"], ["sys"], ["dev"], ["run"]) or parts[:2] == ["var", "run"]
+
+
 def relative(value: object) -> str | None:
     """A normal relative path that stays inside."""
     wrong, path = text(value), str(value)

@@ -180,6 +180,8 @@ def _validate_places(document: t.Mapping[str, t.Any], problems: schema.Problems)
         if not isinstance(value, str):
             continue
         place, where = os.path.normpath(value), "payloads[%d].destination" % index
+        if schema.kernels(place):
+            problems.add(where, "%s is made by the kernel or at each boot; name a place that stays" % place)
         for other in places:
             if _covers(place, other) or _covers(other, place):
                 problems.add(
@@ -187,6 +189,10 @@ def _validate_places(document: t.Mapping[str, t.Any], problems: schema.Problems)
                     "%s and %s (%s) would overwrite each other; give each its own" % (place, other, places[other]),
                 )
         places[place] = where
+    protect = document.get("protect", [])
+    for index, path in enumerate(protect if isinstance(protect, list) else []):
+        if isinstance(path, str) and schema.kernels(path):
+            problems.add("protect[%d]" % index, "%s is made by the kernel or at each boot; name files that stay" % path)
     for index, entry in enumerate(document.get("data", []) if isinstance(document.get("data"), list) else []):
         if not isinstance(entry, dict) or entry.get("on_restore") != "keep" or not isinstance(entry.get("path"), str):
             continue

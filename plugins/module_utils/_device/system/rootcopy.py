@@ -257,7 +257,9 @@ def run(root: str, step: Step, room: int) -> Result:
         os.chroot(root)
         os.chdir("/")
 
-    return command.run(step.argv, timeout=step.timeout, environment=step.environment, enter=enter)
+    environment = {**command.foreign_locale(), **step.environment}
+    most = command.FOREIGN_OUTPUT
+    return command.run(step.argv, timeout=step.timeout, environment=environment, enter=enter, most=most)
 
 
 def _try_mount(device: str, target: str, kind: str | None, options: str, source: str | None = None) -> str | None:

@@ -13,7 +13,7 @@ import typing as t
 
 from ..base import schema
 from ..base.errors import OtaError
-from ..base.protocol import Checkpoint, Request
+from ..base.protocol import Checkpoint, Request, whole
 from ..base.typed import TypedDict
 from ..documents import data
 from ..kinds import interlocks
@@ -50,10 +50,15 @@ def busy(running: Transaction) -> OtaError:
 
 def options(request: Request) -> Options:
     """The options of a request that are kept with its transaction."""
-    protect = [str(path) for path in request.get("protect") or []]
-    if any(not os.path.isabs(path) or not path.strip("/") for path in protect):
-        raise OtaError("RELEASE", "protect must list absolute paths below /, not %r" % protect)
-    deadline = int(request.get("deadline") or DEADLINE)
+    listed: object = request.get("protect") or []
+    protect = [str(path) for path in t.cast("list[str]", listed)]
+    if isinstance(listed, str) or any(not os.path.isabs(path) or not path.strip("/") for path in protect):
+        raise OtaError("RELEASE", "protect must list absolute paths below /, not %r" % (listed,))
+    wrong_paths = [path for path in protect if schema.kernels(path)]
+    if wrong_paths:
+        message = "protect must not list %s, which the kernel or a boot makes; name files that stay"
+        raise OtaError("RELEASE", message % ", ".join(wrong_paths))
+    deadline = whole(request, "deadline", DEADLINE)
     if deadline < 5:
         raise OtaError("RELEASE", "a deadline of %d s is too short for any confirm; give at least 5" % deadline)
     wrong = KEEP(request.get("keep_snapshots", 1))
@@ -65,7 +70,7 @@ def options(request: Request) -> Options:
     return {
         "rehearsal": rehearsal,
         "rollout": request.get("rollout"),
-        "generation": int(request.get("generation") or 0),
+        "generation": whole(request, "generation", 0),
         "deadline": deadline,
         "snapshot": request.get("snapshot") or "auto",
         "protect": protect,

@@ -117,9 +117,13 @@ def _restore(transaction: Transaction) -> str:
     if transaction.kind == "update":
         _migrate_back(transaction, snapshot, leaving)
     others = snapshot.shared.packages_of_others()
+    for payload in leaving:  # a database that cannot be read any more goes back whole
+        _gently(transaction, lambda payload=payload: others.update(payload.set_apart(snapshot)))  # type: ignore[misc]
     snapshot.foreign = lambda paths: {path for payload in leaving for path in payload.foreign(paths, others)}
     with mounts.writable(layout, snapshot.selection.trees, snapshot.selection.paths):
         changed = snapshot.restore()
+    for payload in leaving:
+        payload.put_back_apart(snapshot)
     if snapshot.left:
         for payload in leaving:
             _gently(transaction, lambda payload=payload: payload.regenerate(snapshot.left))  # type: ignore[misc]
@@ -130,6 +134,8 @@ def _restore(transaction: Transaction) -> str:
     if remaining:  # what was stopped may have written until then; what is still different after this is not as before
         _again(snapshot, remaining)
         remaining = snapshot.remaining()
+    theirs = snapshot.exchanged(remaining)
+    remaining = [path for path in remaining if path not in theirs]
     # Only now, and never again after it: what is put back under a service that runs is lost for it.
     for payload in releases.installers_of(transaction, releases.known(layout, transaction.before)):
         _gently(transaction, payload.activate)
@@ -138,6 +144,8 @@ def _restore(transaction: Transaction) -> str:
     if reboot.due_back(transaction):
         transaction.save(back_from=boot_id(), back_boots=transaction.boots)
         reboot.ask(layout, insist=True)  # proven after the boot, by the guard
+    if theirs:  # put back twice, and changed by others each time: they own the folders
+        record.tell(transaction, "others went on changing what was put back: %s" % ", ".join(sorted(theirs)[:5]))
     if remaining:
         return "%d paths are not as before, first %s" % (len(remaining), ", ".join(remaining[:5]))
     verdict = Health(layout, transaction.health_before or {}, Identity(layout).words).wait(transaction.baseline)

@@ -151,12 +151,13 @@ def _prepare_rollback(transaction: Transaction) -> None:
     layout = transaction.layout
     source = snapshots.load(layout, transaction.source or "")
     source.prove()
-    changed, _conflicts = source.undo()  # they were accepted before this was started
-    transaction.advance(State.VERIFIED)
     left = releases.confirmed(layout, transaction.before)
     leaving = releases.installers_of(transaction, left)
     for payload in leaving:
         payload.hold(PACKAGE_PATIENCE)
+    apart = set().union(*(payload.set_apart(source) for payload in leaving))
+    changed, _conflicts = source.undo()  # they were accepted before this was started
+    transaction.advance(State.VERIFIED)
     transaction.advance(State.REHEARSED)  # what goes back is known without
     extra = {layout.state_dir: Need(sum(entry.get("s", 0) for _path, entry in source.pairs()), 0)}
     transaction.slowness = _slowness(extra)
@@ -176,9 +177,11 @@ def _prepare_rollback(transaction: Transaction) -> None:
         payload.quiesce()
     back.pause(transaction, source, changed)
     migrate.back(transaction, left.get("data", []) if left else [])
-    others = source.shared.packages_of_others()
+    others = source.shared.packages_of_others() | apart
     try:
         source.restore(changed)
+        for payload in leaving:
+            payload.put_back_apart(source)
     finally:
         snapshot.shared.keep(AFTER)
     # Where others brought packages since, what is made of all packages is neither of now nor of then: not put back.

@@ -17,7 +17,7 @@ from ..base.protocol import Difference, Release, Request, TransactionReply
 from ..base.states import State
 from ..enrolment import machine
 from ..enrolment.identity import Identity
-from ..kinds import interlocks, snapshots
+from ..kinds import interlocks, payloads, snapshots
 from ..records import releases
 from ..records.installed import Memory
 from ..records.transaction import Transaction
@@ -60,6 +60,9 @@ def rollback(layout: Layout, request: Request) -> TransactionReply:
         )
     interlocks.ask(layout, request.get("interlocks"))  # the way back asked for may be urgent, the press still runs
     source = snapshots.load(layout, current["transaction"])
+    left = releases.confirmed(layout, current)
+    for payload in payloads.create(layout, left, lambda text: None) if left else []:
+        payload.set_apart(source)
     changed, conflicts = source.undo()
     if conflicts and not request.get("overwrite"):
         message = "%d paths were changed since %s was confirmed (%s); look at them, or say overwrite to lose that"
@@ -70,7 +73,7 @@ def rollback(layout: Layout, request: Request) -> TransactionReply:
         "after": {"release": "%s %s" % (name, previous["version"]), "paths": len(changed)},
     }
     # What needed a boot to come needs one to go.
-    boots = reboot.mode(releases.confirmed(layout, current), releases.confirmed(layout, previous))
+    boots = reboot.mode(left, releases.confirmed(layout, previous))
     kind = guard.choose(layout, request.get("guard", "auto"), boots != "never")
     target: Release = {
         "name": previous["name"],

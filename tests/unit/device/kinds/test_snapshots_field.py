@@ -222,11 +222,11 @@ def test_a_file_that_goes_away_while_the_snapshot_is_taken(layout: Layout, monke
     for name in "abc":
         (etc / name).write_text(name)
     os.link(str(etc / "a"), str(etc / "z"))
-    real = tree.look
+    real = tree.look_by
     seen: list[int] = []
 
-    def racing(layout: Layout, *args: t.Any, **kwargs: t.Any) -> t.Iterator[entries.Pair]:
-        result = list(real(layout, *args, **kwargs))
+    def racing(files: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Iterator[entries.Pair]:
+        result = list(real(files, *args, **kwargs))
         if not seen:
             (etc / "a").unlink()
             (etc / "b").unlink()
@@ -235,7 +235,7 @@ def test_a_file_that_goes_away_while_the_snapshot_is_taken(layout: Layout, monke
         seen.append(1)
         return iter(result)
 
-    monkeypatch.setattr(tree, "look", racing)
+    monkeypatch.setattr(tree, "look_by", racing)
     selection = tree.select(layout, (), ("/etc",), ())
     found = snapshots.choose(layout, selection, "files")(layout, "one", selection)
     found.create()

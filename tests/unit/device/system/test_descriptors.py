@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.fleet.ota.plugins.module_utils._device.system.files import descriptors as module
 from ansible_collections.fleet.ota.plugins.module_utils._device.system.files.descriptors import Crossing, Files
-from ansible_collections.fleet.ota.plugins.module_utils._device.system.files.remove import remove
+from ansible_collections.fleet.ota.plugins.module_utils._device.system.files.remove import remove, remove_members
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
 
@@ -193,3 +193,37 @@ def test_what_took_the_place_of_a_directory_gets_nobodys_owner(top: Path) -> Non
             files.own(fd, entry)
         os.close(fd)
     assert stat.S_IMODE((top / "etc/profile.d/file").stat().st_mode) != 0o755
+
+
+MOUNTED_OVER = """
+import os, subprocess, sys
+sys.path.insert(0, sys.argv[1])
+from _device.system.files.descriptors import Crossing, Files
+
+top = sys.argv[2]
+subprocess.run(["mount", "--bind", top + "/etc", top + "/srv/app/z"], check=True)
+with Files(top, ["/srv/app"]) as files:
+    try:
+        files.chmod("/srv/app/z", 0o777)
+    except Crossing:
+        raise SystemExit(0 if os.stat(top + "/etc").st_mode & 0o777 != 0o777 else "changed")
+raise SystemExit("took what is mounted there for the directory")
+"""
+
+
+@ROOT
+def test_what_is_mounted_over_a_directory_is_not_that_directory(top: Path) -> None:
+    utils = str(Path(module.__file__).resolve().parents[3])
+    command = ["unshare", "--mount", "--propagation", "private", sys.executable, "-c", MOUNTED_OVER, utils, str(top)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_members_cache_is_all_that_goes_beside_members(top: Path) -> None:
+    for name in ("__pycache__/one.pyc", "__pycache__/letter", "program"):
+        (top / "srv/app/z" / name).parent.mkdir(exist_ok=True)
+        (top / "srv/app/z" / name).write_text("x")
+    with Files(str(top), ["/srv/app"]) as files:
+        left = remove_members(files, "/srv/app/z", {"program", "file"})
+    assert left == ["/srv/app/z/__pycache__/letter"]
+    assert sorted(os.listdir(top / "srv/app/z")) == ["__pycache__"]

@@ -136,3 +136,24 @@ def test_an_archive_with_hard_links_is_whole(device: Device, publisher: Publishe
     assert apply(device, publisher)["state"] == "unconfirmed"
     app = device.root / "opt/app/current/bin/app"
     assert app.read_text() == "app linked" and app.stat().st_mode & 0o7777 == 0o4755
+
+
+@pytest.mark.parametrize("place", ["/proc/self", "/sys", "/dev/shm/app", "/run/app", "//var/run/app"])
+def test_places_that_do_not_last_are_refused_when_published(device: Device, publisher: Publisher, place: str) -> None:
+    with pytest.raises(ReleaseError, match="name a place that stays"):
+        publisher.release(1, payload={"destination": place})
+    with pytest.raises(ReleaseError, match="name files that stay"):
+        publisher.release(1, protect=[place])
+    publisher.release(1)
+    reply = apply(device, publisher, protect=[place])
+    assert reply["error"]["code"] == "RELEASE" and place in reply["error"]["message"], reply
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("deadline", "abc"), ("deadline", 1e400), ("generation", "x"), ("protect", "/etc")]
+)
+def test_an_option_that_is_none_is_named(device: Device, publisher: Publisher, option: str, value: object) -> None:
+    publisher.release(1)
+    reply = apply(device, publisher, **{option: value})
+    assert reply["error"]["code"] == "RELEASE" and option in reply["error"]["message"], reply
+    assert "Error:" not in reply["error"]["message"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 
 from ...base import schema
 from . import Check, Context, Measured, Unhealthy
@@ -35,14 +36,16 @@ def look(check: Check, context: Context) -> Measured:
     if not there:
         raise Unhealthy("%s is not there" % check["path"])
     if "contains" in check or "sha256" in check:
-        if not os.path.isfile(path):
-            raise Unhealthy("%s is no regular file" % check["path"])
         _content(path, check)
     return {}
 
 
 def _content(path: str, check: Check) -> None:
-    with open(path, "rb") as handle:
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)  # a fifo would be waited for
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise Unhealthy("%s is no regular file" % check["path"])
+    with os.fdopen(fd, "rb") as handle:
         content = handle.read(_LONGEST + 1)
     if len(content) > _LONGEST:
         raise Unhealthy("%s is longer than %d bytes" % (check["path"], _LONGEST))

@@ -30,6 +30,7 @@ from ...system.files import hashing
 from ...system.layout import Layout
 from ...system.overlay import Need, Step
 from ...system.units import apart
+from .. import snapshots
 from ..snapshots import Terms
 
 _COMMON: dict[str, schema.Rule] = {
@@ -178,6 +179,17 @@ class Base:
 
     def activate(self) -> None:
         """Make the device use what is installed now, units aside; called after install and after a way back."""
+
+    def set_apart(self, snapshot: snapshots.Base) -> set[str]:
+        """Packages of others that came or changed since ``snapshot``, where the type has a database of its own.
+
+        Then the database's folder is set apart in ``snapshot``, and :meth:`put_back_apart` does what the snapshot does
+        not.
+        """
+        return set()
+
+    def put_back_apart(self, snapshot: snapshots.Base) -> None:
+        """Put back what was set apart, after the files, and prove it; can be run again. OtaError ``RESTORE``."""
 
     def foreign(self, paths: t.Sequence[str], packages: t.Collection[str]) -> set[str]:
         """Those of ``paths`` that belong to ``packages``, which others installed, with the directories above them."""

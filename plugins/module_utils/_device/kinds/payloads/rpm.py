@@ -18,10 +18,10 @@ import re
 import typing as t
 
 from ...base import schema
-from ...base.errors import OtaError
 from ...system import command
 from ...system.overlay import REHEARSAL_TIMEOUT, Step
-from . import Description, Payload, Scope, _packages, _rpmfile
+from .. import snapshots
+from . import Description, Payload, Scope, _packages, _rpmdb, _rpmfile
 
 REQUIRED = ()
 SIGNED_REQUIRED = ()
@@ -37,6 +37,8 @@ FILE_RULES: dict[str, schema.Rule] = {
 #: What package scripts keep besides their files; the database's place is asked of rpm.
 STATE_TREES = ("/etc", "/var/lib/dnf", "/var/lib/alternatives", "/var/lib/authselect")
 _VERSION = "%|EPOCH?{%{EPOCH}:}:{}|%{VERSION}-%{RELEASE}"
+#: Seconds to wait for others who came by while rpm itself had the lock.
+_AGAIN = 60.0
 _MEND = "rpm --rebuilddb"
 _SCRIPT_FAILED = re.compile(r"scriptlet failed")
 
@@ -70,7 +72,7 @@ class Installer(_packages.PackageInstaller):
 
     def locks(self) -> tuple[str, ...]:
         """The lock of the database; tools above rpm hold it too while they change something."""
-        return (os.path.join(_database(), ".rpm.lock"),)
+        return (os.path.join(_rpmdb.place(), ".rpm.lock"),)
 
     def is_generated(self, path: str) -> bool:
         """Caches that file triggers make."""
@@ -82,7 +84,7 @@ class Installer(_packages.PackageInstaller):
 
     def trouble(self) -> _packages.Trouble | None:
         """A database that cannot be read. (Two versions of a package, after an interrupted run, end with the next.)"""
-        if not os.path.isdir(_database()):
+        if not os.path.isdir(_rpmdb.place()):
             return None  # none yet: rpm makes one
         verified = command.run(["rpm", "--verifydb"], timeout=300)
         if verified.rc != 0:
@@ -111,10 +113,35 @@ class Installer(_packages.PackageInstaller):
 
     def state(self) -> Scope:
         """``/etc``, the package database, and what its helpers remember."""
-        database = _database()
-        # SQLite creates its shared-memory file anew whenever no process has the database open; every query changes it.
-        volatile = frozenset({os.path.join(database, name) for name in ("rpmdb.sqlite-shm", ".rpm.lock")})
-        return Scope(frozenset(), frozenset({database, *STATE_TREES}), volatile)
+        database = _rpmdb.place()
+        volatile = frozenset(os.path.join(database, name) for name in _rpmdb.NOT_KEPT)
+        files = (os.path.join(database, name) for name in (os.listdir(database) if os.path.isdir(database) else ()))
+        return Scope(frozenset(files) - volatile, frozenset({database, *STATE_TREES}), volatile)
+
+    def set_apart(self, snapshot: snapshots.Base) -> set[str]:
+        """The database, if others have changed it since."""
+        with self._before(snapshot) as before:
+            others = before.others()
+        if others:
+            snapshot.apart = frozenset({*snapshot.apart, _rpmdb.place()})
+        return others
+
+    def put_back_apart(self, snapshot: snapshots.Base) -> None:
+        """The records of these packages."""
+        if _rpmdb.place() in snapshot.apart:
+            with self._before(snapshot) as before:
+                self.release()  # rpm takes its lock itself
+                try:
+                    before.put_back()
+                finally:
+                    self.hold(_AGAIN)
+
+    def _before(self, snapshot: snapshots.Base) -> _rpmdb.Before:
+        return _rpmdb.Before(snapshot, self.layout.file("rpmdb"))
+
+    def foreign(self, paths: t.Sequence[str], packages: t.Collection[str]) -> set[str]:
+        """From the database."""
+        return _rpmdb.files_of(packages).intersection(paths)
 
     def installed(self) -> dict[str, list[str]]:
         """From the database."""
@@ -155,15 +182,6 @@ class Installer(_packages.PackageInstaller):
         if os.path.exists("/etc/debian_version"):
             argv.append("--force-debian")  # Debian's rpm asks whether one means it
         return [*argv, *self.linked("rpm")]
-
-
-def _database() -> str:
-    """Where rpm keeps its database: each distribution has another place."""
-    result = command.run(["rpm", "--eval", "%_dbpath"])
-    path = result.out.strip()
-    if result.rc != 0 or not path.startswith("/"):
-        raise OtaError("UNSUPPORTED", "rpm does not say where its database is: %s" % (result.tail or path))
-    return os.path.realpath(path)
 
 
 def _installed(names: t.Sequence[str]) -> dict[str, set[str]]:

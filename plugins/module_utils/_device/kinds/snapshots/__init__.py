@@ -24,8 +24,9 @@ from ...base.typed import TypedDict
 from ...kinds import names
 from ...system import durable
 from ...system.files import entries, put_back, tree
+from ...system.files.descriptors import Files
 from ...system.files.listing import Listing, write_listing
-from ...system.files.remove import remove_own
+from ...system.files.remove import is_bytecode, remove_own
 from ...system.layout import Layout
 from ._shared import AFTER, BEFORE, EXPECTED, Form, Shared
 
@@ -74,6 +75,8 @@ class Base:
         self.left: list[str] = []
         #: Which of the paths that came since belong to others (packages that they installed) and so stay.
         self.foreign: t.Callable[[list[str]], t.Collection[str]] = lambda paths: ()
+        #: Folders whose files do not go back: a payload type puts back what they hold.
+        self.apart: frozenset[str] = frozenset()
         self._spared: set[str] = set()
         self.folder = layout.file("snapshots", identifier)
 
@@ -119,6 +122,10 @@ class Base:
         self._drop()
         with contextlib.suppress(OSError):  # what does not go now goes with the next call
             remove_own(self.folder)
+
+    def content(self, path: str, entry: entries.Entry) -> t.IO[bytes]:
+        """The content of ``path``, one of :meth:`pairs`."""
+        return self._open(path, entry)
 
     # -- what all kinds share -----------------------------------------------------------------------------------
 
@@ -179,6 +186,11 @@ class Base:
         """The proof of a restore: paths that still differ, after reading everything again."""
         return self._differences() + self.shared.remaining()
 
+    def exchanged(self, paths: t.Iterable[str]) -> set[str]:
+        """Those of ``paths`` in whose place others than root can put something else at any moment."""
+        with Files(self.layout.root, self.selection.trees) as device:
+            return {path for path in paths if path.startswith("/") and not device.closed(path)}
+
     def _differences(self) -> list[str]:
         """The paths that are to go back: whatever differs, but in ``wide`` trees only what the change made."""
         after = self._after()
@@ -188,7 +200,7 @@ class Base:
         self.left = []
         others: set[str] = set()
         for path, (was, now, made) in entries.joined(self.pairs(), self._now(), after or ()):
-            if not entries.differ(was, now):
+            if not entries.differ(was, now) or tree.covers(self.apart, path):
                 continue
             paths.append(path)
             if was is None or was["t"] == "-":
@@ -229,7 +241,7 @@ class Base:
         changed, conflicts, tops = [], [], []
         created = [""]  # the directories above the path at hand that the change created
         for path, (was, now, made) in entries.joined(self.pairs(), self._now(), after.pairs()):
-            if made is None:
+            if made is None or tree.covers(self.apart, path):
                 continue
             while created[-1] and not path.startswith(created[-1] + "/"):
                 created.pop()
@@ -244,7 +256,7 @@ class Base:
             changed.append(path)
             if not is_created and not is_same:
                 conflicts.append(path)
-        conflicts += [path for path in self._came_since(after, tops) if not _is_bytecode(path)]
+        conflicts += [path for path in self._came_since(after, tops) if not is_bytecode(path)]
         return changed, [*conflicts, *self.shared.conflicts()]
 
     def _came_since(self, after: Listing, tops: t.Sequence[str]) -> list[str]:
@@ -257,10 +269,6 @@ class Base:
             for path, (now, made) in entries.joined(inside, after.pairs())
             if now is not None and now["t"] not in ("-", "d", "s") and not entries.same(made or entries.ABSENT, now)
         ]
-
-
-def _is_bytecode(path: str) -> bool:
-    return path.endswith((".pyc", ".pyo")) and os.path.basename(os.path.dirname(path)) == "__pycache__"
 
 
 def kinds() -> list[str]:

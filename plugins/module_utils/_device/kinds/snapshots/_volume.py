@@ -71,9 +71,10 @@ class Volume(Base):
             yield path, outside or inside or entries.ABSENT
 
     def entries_of(self, paths: t.Collection[str]) -> entries.Manifest:
-        """Read from the snapshot once more: those of ``paths``, and of what is above them."""
-        wanted = {*paths, *(above for path in paths for above in _above(path))}
-        return {path: entry for path, entry in self.pairs() if path in wanted}
+        """Read from the snapshot once more: those of ``paths``, of what is above them, and of what is in them."""
+        named = frozenset(paths)
+        wanted = named.union(above for path in paths for above in _above(path))
+        return {path: entry for path, entry in self.pairs() if path in wanted or os.path.dirname(path) in named}
 
     def _open(self, path: str, entry: entries.Entry) -> t.IO[bytes]:
         if "o" in entry:

@@ -58,10 +58,10 @@ class Snapshot(Base):
     def _packed(self, device: Files, pack: t.IO[bytes]) -> t.Iterator[entries.Pair]:
         """Every entry, once its content is in the pack; of hard links once for all of them."""
         firsts: dict[str, entries.Entry] = {}
-        for path, entry in tree.look(self.layout, self.selection, content=False):
+        for path, entry in tree.look_by(device, self.selection, content=False):
             first = firsts.get(entry.get("hl", ""))
             if first is not None:
-                entry.update({"h": first["h"], "o": first["o"], "s": first["s"]})
+                entry = {**first, "hl": entry["hl"]}  # names of one file: owner and mode are those of its content
             elif entry["t"] == "f":
                 entry.pop("hl", None)
                 entry, is_linked = self._add(device, path, entry, pack)
@@ -73,13 +73,11 @@ class Snapshot(Base):
         """The entry with its content in the pack, and whether it has more names; what went away or became something
         else meanwhile is looked at again.
 
-        Whatever it is then, it was there while the snapshot was taken.
+        Whatever it is then, it was there while the snapshot was taken; owner and mode are those of what was read.
         """
         while entry["t"] == "f":
-            offset = pack.tell()
             try:
-                size, digest, links = _copy(device, path, pack, sparse="a" in entry)
-                return {**entry, "o": offset, "s": size, "h": digest}, links > 1
+                return _copy(device, path, pack)
             except OSError as error:
                 if error.errno not in _GONE:
                     raise
@@ -147,18 +145,21 @@ class _Part(io.RawIOBase):
         super().close()
 
 
-def _copy(device: Files, path: str, pack: t.IO[bytes], *, sparse: bool) -> tuple[int, str, int]:
-    """Append a file to the pack; its size and hash are of the bytes that were copied, even if it grows meanwhile. The
-    last number is how many names it has."""
+def _copy(device: Files, path: str, pack: t.IO[bytes]) -> tuple[entries.Entry, bool]:
+    """Append a file to the pack; all that the entry says is of what was copied, its size and hash of these bytes, even
+    if it grows meanwhile. And whether it has more names."""
     start = pack.tell()
     with device.open(path) as handle:
-        links = os.fstat(handle.fileno()).st_nlink
-        if sparse:
+        info = os.fstat(handle.fileno())
+        entry = tree.described(handle.fileno(), info)
+        if "a" in entry:
             through = _Hashed(handle)
             put_back.copy_sparse(t.cast("t.IO[bytes]", through), pack)
-            return pack.tell() - start, through.digest.hexdigest(), links
-        digest = hashing.of_stream(handle, pack)
-    return pack.tell() - start, digest, links
+            digest = through.digest.hexdigest()
+        else:
+            digest = hashing.of_stream(handle, pack)
+    entry.update({"o": start, "s": pack.tell() - start, "h": digest})
+    return entry, info.st_nlink > 1
 
 
 class _Hashed:

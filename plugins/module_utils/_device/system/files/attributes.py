@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import base64
-import errno
+import contextlib
 import fcntl
 import os
 import stat
@@ -28,15 +28,26 @@ def place(fd: int) -> str:
     return "/proc/self/fd/%d" % fd
 
 
-def opened_patiently(name: str, parent: int) -> int:
-    """A regular file for reading, waiting for who holds a lease of it; what waits longer (a fifo) is not opened."""
-    found = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+def opened(found: int) -> int:
+    """What ``found`` (``O_PATH``) is, a regular file or a directory, for reading: that and nothing that has its name by
+    now. The place itself (a copy of ``found``) where reading is not allowed.
+
+    A file that is leased (fcntl(2), Samba's oplocks) is waited for: its holder is asked to give that up.
+    """
+    with contextlib.suppress(PermissionError):
+        try:
+            return _opened(found, os.O_NOATIME)
+        except PermissionError:  # not ours: its access time changes
+            return _opened(found, 0)
+    return os.dup(found)
+
+
+def _opened(found: int, more: int) -> int:
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | more
     try:
-        if not stat.S_ISREG(os.fstat(found).st_mode):
-            raise OSError(errno.ESTALE, "was exchanged while it was read", name)
-        return os.open(place(found), os.O_RDONLY | os.O_CLOEXEC)
-    finally:
-        os.close(found)
+        return os.open(place(found), flags | os.O_NONBLOCK)
+    except BlockingIOError:
+        return os.open(place(found), flags)
 
 
 def extended(fd: int) -> dict[str, str]:

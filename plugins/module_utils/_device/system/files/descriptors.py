@@ -27,7 +27,7 @@ import typing as t
 
 from .. import durable, mounts
 from ..mounts import within
-from . import attributes
+from . import attributes, paths
 from .entries import TYPES
 
 #: Directories that are kept open; a tree of any size needs no more descriptors.
@@ -120,32 +120,15 @@ class Files:
             fd = os.open(".", _READ | os.O_DIRECTORY, dir_fd=self.folder("/").fd)
             return fd, os.fstat(fd)
         parent, name = self.parent(path)
-        kind = os.stat(name, dir_fd=parent.fd, follow_symlinks=False).st_mode
-        readable = stat.S_ISREG(kind) or stat.S_ISDIR(kind)
-        fd = -1
-        if readable:
-            try:
-                fd = os.open(name, _READ | os.O_NOATIME, dir_fd=parent.fd)
-            except BlockingIOError:  # it is leased (fcntl(2), Samba's oplocks): its holder is asked to give that up
-                fd = attributes.opened_patiently(name, parent.fd)
-            except PermissionError:
-                with contextlib.suppress(PermissionError):  # not ours: its access time changes
-                    fd = os.open(name, _READ, dir_fd=parent.fd)
-            except OSError as error:
-                if error.errno != errno.ELOOP:
-                    raise
-        if fd < 0:
-            fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent.fd)
-        info = os.fstat(fd)
+        found = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent.fd)
         try:
-            if stat.S_IFMT(info.st_mode) != stat.S_IFMT(kind):
-                raise Crossing(errno.ESTALE, "was exchanged while it was read", path)
-            if stat.S_ISREG(kind) and self._is_inside_tree(path) and mounts.identity(fd) != parent.mount:
-                raise Crossing(errno.EBUSY, "something is mounted there; unmount it", path)
-        except BaseException:
-            os.close(fd)
-            raise
-        return fd, info
+            self._require_same_mount(path, found, parent)  # first: a mount of a user's own (FUSE) answers nothing else
+            info = os.fstat(found)
+            if not (stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode)):
+                return os.dup(found), info
+            return attributes.opened(found), info
+        finally:
+            os.close(found)
 
     # -- looking --------------------------------------------------------------------------------------------------
 
@@ -158,11 +141,9 @@ class Files:
 
     def exists(self, path: str) -> bool:
         """Whether anything has the name ``path``."""
-        try:
-            self.lstat(path)
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        return True
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            return bool(self.lstat(path))
+        return False
 
     def is_directory(self, path: str) -> bool:
         """Whether ``path`` is a directory, and not a link to one."""
@@ -184,6 +165,18 @@ class Files:
         parent, name = self.parent(path)
         return os.readlink(name, dir_fd=parent.fd)
 
+    def closed(self, path: str) -> bool:
+        """Whether nobody but root can put something else at ``path``."""
+        above = os.path.dirname(os.path.normpath(path))
+        for end in (*(at for at, letter in enumerate(above) if letter == "/" and at), len(above)):
+            try:
+                info = os.fstat(self.folder(above[:end]).fd)
+            except OSError:
+                return True  # nobody else can exchange what is above it
+            if not paths.is_closed(info, sticky=True):
+                return False
+        return True
+
     # -- changing -------------------------------------------------------------------------------------------------
 
     def mkdir(self, path: str, mode: int = 0o700) -> None:
@@ -201,9 +194,13 @@ class Files:
         """The regular file ``path``, which stays what it is and keeps its blocks, for writing from its begin on."""
         parent, name = self.parent(path)
         fd = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent.fd)
-        if not stat.S_ISREG(os.fstat(fd).st_mode) or os.fstat(fd).st_nlink > 1:
+        try:
+            self._require_same_mount(path, fd, parent)
+            if not stat.S_ISREG(os.fstat(fd).st_mode) or os.fstat(fd).st_nlink > 1:
+                raise Crossing(errno.ESTALE, "was exchanged while it was put back", path)
+        except BaseException:
             os.close(fd)
-            raise Crossing(errno.ESTALE, "was exchanged while it was put back", path)
+            raise
         return fd
 
     def symlink(self, target: str, path: str) -> None:
@@ -256,16 +253,17 @@ class Files:
     def own(self, fd: int, entry: t.Mapping[str, t.Any]) -> None:
         """Owner, mode, attributes and time of ``entry`` (:mod:`tree`) for what ``fd`` is: not for what has its name.
 
-        In this order, for a change of owner clears set-id bits and capabilities.
+        In this order: a change of owner clears set-id bits and capabilities, and an ACL that the folder gave by itself
+        must be gone before the mode lets it take effect.
         """
         info, place = os.fstat(fd), attributes.place(fd)
         if TYPES[stat.S_IFMT(info.st_mode)] != entry["t"]:
             raise Crossing(errno.ESTALE, "was exchanged while it was put back", "%s" % entry["t"])
         if (info.st_uid, info.st_gid) != (entry["u"], entry["g"]):
             os.chown(place, entry["u"], entry["g"])
+        attributes.set_extended(fd, entry.get("x", {}))
         if entry["t"] != "l":
             os.chmod(place, entry["m"])
-        attributes.set_extended(fd, entry.get("x", {}))
         os.utime(place, ns=(entry["mt"], entry["mt"]))
 
     def unlock(self, path: str) -> None:
@@ -279,7 +277,7 @@ class Files:
                 os.close(fd)
 
     def set_flags(self, path: str, wanted: int) -> None:
-        """Set exactly the ``wanted`` flags of :data:`attributes.LOCKING` on the file or directory ``path``."""
+        """Set exactly the ``wanted`` flags of :data:`attributes.LOCKING`."""
         fd, _info = self.handle(path)
         try:
             attributes.set_flags(fd, wanted)
@@ -322,6 +320,10 @@ class Files:
         """The open directory that holds ``path``, and its name there."""
         above, name = os.path.split(os.path.normpath(path))
         return self.folder(above), name
+
+    def _require_same_mount(self, path: str, fd: int, parent: Folder) -> None:
+        if self._is_inside_tree(path) and mounts.identity(fd) != parent.mount:
+            raise Crossing(errno.EBUSY, "something is mounted there; unmount it", path)
 
     def _is_inside_tree(self, path: str) -> bool:
         return any(path != tree and within(path, tree) for tree in self._trees)

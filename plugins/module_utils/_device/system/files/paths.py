@@ -62,7 +62,7 @@ def unsafe_owner(path: str) -> str | None:
             info = os.lstat(folder)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        if not _is_closed(info) and not info.st_mode & stat.S_ISVTX:
+        if not is_closed(info) and not info.st_mode & stat.S_ISVTX:
             return folder
     return None
 
@@ -73,10 +73,15 @@ def _is_roots(link: os.stat_result, folder: os.stat_result) -> bool:
         return False
     if folder.st_mode & stat.S_ISVTX:
         return True
-    return _is_closed(folder)
+    return is_closed(folder)
 
 
-def _is_closed(folder: os.stat_result) -> bool:
-    """Whether only root can change the names in it; a group of the system's administrators counts as root."""
+def is_closed(folder: os.stat_result, *, sticky: bool = False) -> bool:
+    """Whether only root can change the names in it; a group of the system's administrators counts as root.
+
+    With ``sticky`` one in which each can only change names of his own (``/tmp``) is closed too.
+    """
+    is_roots = folder.st_uid in (0, os.geteuid())
     by_group = folder.st_mode & 0o020 and folder.st_gid not in _ADMINISTRATORS
-    return folder.st_uid in (0, os.geteuid()) and not by_group and not folder.st_mode & 0o002
+    is_open = by_group or folder.st_mode & 0o002
+    return is_roots and (not is_open or (sticky and bool(folder.st_mode & stat.S_ISVTX)))

@@ -18,14 +18,20 @@ import typing as t
 
 from .. import durable
 from ..layout import Layout
+from ..mounts import within
 from . import attributes, hashing
-from .descriptors import Files
+from .descriptors import Crossing, Files
 from .entries import ABSENT, TYPES, Entry, Manifest
 from .remove import remove
 from .tree import Selection, Source
 
 _BLOCK = 64 << 10
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+#: What a step says when names were exchanged under it.
+_EXCHANGED = (
+    *(errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENOTEMPTY),
+    *(errno.ELOOP, errno.ESTALE, errno.EINVAL, errno.EXDEV),
+)
 
 
 def put_back(
@@ -43,7 +49,7 @@ def put_back(
     Below ``trees`` no mount is entered.
     """
     with Files(layout.root, trees) as files:
-        _Way(files, before, source).back(sorted(paths), keep)
+        _Way(files, before, source, keep).back(sorted(paths))
 
 
 def sweep(layout: Layout, selection: Selection, endings: t.Iterable[str] = ()) -> None:
@@ -90,36 +96,54 @@ def _temporary(path: str) -> str:
     return os.path.join(os.path.dirname(path), ".fleet-ota.%s" % hashlib.sha256(os.fsencode(path)).hexdigest()[:16])
 
 
+def _is_as_closed(info: os.stat_result, entry: Entry) -> bool:
+    """Whether the directory that fstat says ``info`` of shows no more to others than ``entry`` does."""
+    if info.st_uid != 0:
+        return info.st_uid == entry["u"]
+    return not info.st_mode & 0o077 & ~entry["m"]
+
+
 class _Way:
     """One way back: every step by the descriptors of ``files``."""
 
-    def __init__(self, files: Files, before: Manifest, source: Source) -> None:
-        self.files, self.before, self.source = files, before, source
+    def __init__(self, files: Files, before: Manifest, source: Source, keep: t.Collection[str]) -> None:
+        self.files, self.before, self.source, self.keep = files, before, source, keep
 
-    def back(self, paths: t.Sequence[str], keep: t.Collection[str]) -> None:
+    def back(self, paths: t.Sequence[str]) -> None:
         """All steps, in the order that frees space first and links what is there already."""
-        files = self.files
         with self._unlocked(paths):
             for path in paths:  # also what is only changed inside: from the outside in, or nothing below can be reached
-                files.unlock(path)
+                self._step(path, lambda path: self.files.unlock(path))
             for path in reversed(paths):
                 if self._was(path)["t"] == "-":  # nor was anything mounted in it
-                    remove(files, path, keep=keep, unmounts=True)
+                    self._step(path, lambda path: remove(self.files, path, keep=self.keep, unmounts=True))
             linked = []
             for path in paths:
                 entry = self._was(path)
                 if "hl" in entry:
                     linked.append(path)
                 elif entry["t"] != "-":
-                    self._put(path, entry)
+                    self._step(path, self._put)
             for path in linked:
-                self._put(path, self._was(path))
+                self._step(path, self._put)
             for path in reversed(paths):  # from the inside out: filling a directory changes its time
-                entry = self._was(path)
-                if entry["t"] == "d" and "up" not in entry:
-                    self._on(path, lambda fd, entry=entry: files.own(fd, entry))  # type: ignore[misc]
-                if entry.get("fl"):
-                    files.set_flags(path, entry["fl"])
+                self._step(path, self._finish)
+
+    def _step(self, path: str, step: t.Callable[[str], None]) -> None:
+        """Do one step. What others exchange under it while it is done is left to the proof of the way back, which names
+        it: they must not keep the rest from going back."""
+        try:
+            step(path)
+        except OSError as error:
+            if error.errno not in _EXCHANGED or self.files.closed(path):
+                raise
+
+    def _finish(self, path: str) -> None:
+        entry = self._was(path)
+        if entry["t"] == "d" and "up" not in entry:
+            self._on(path, lambda fd: self._own(fd, path, entry))
+        if entry.get("fl"):
+            self.files.set_flags(path, entry["fl"])
 
     def _was(self, path: str) -> Entry:
         return self.before.get(path, ABSENT)
@@ -151,9 +175,53 @@ class _Way:
         finally:
             os.close(fd)
 
-    def _put(self, path: str, entry: Entry) -> None:
-        files, kind = self.files, entry["t"]
+    def _own(self, fd: int, path: str, entry: Entry) -> None:
+        """Give a directory that was there already its owner and mode, unless it is none of which ``before`` tells.
+
+        Where others can exchange names, they can put a directory of root's there, for root to make it theirs; then the
+        path stays different, which the proof of the way back says.
+        """
+        info = os.fstat(fd)
+        is_same = (info.st_uid, info.st_gid, stat.S_IMODE(info.st_mode)) == (entry["u"], entry["g"], entry["m"])
+        is_its_own = info.st_uid == entry["u"] != 0  # who could do that without us
+        if is_same or is_its_own or self.files.closed(path) or self._is_known(fd, path):
+            self.files.own(fd, entry)
+
+    def _narrow(self, fd: int, path: str, entry: Entry) -> None:
+        """Close a directory that is not as it was to all but root, while what was in it is put there."""
+        info = os.fstat(fd)
+        if not _is_as_closed(info, entry) and not self.files.closed(path):
+            os.fchmod(fd, 0o700)
+            os.fchown(fd, 0, 0)
+
+    def _require_parent(self, path: str) -> None:
+        """Nothing is put into a directory that lets others see more of it than the one in which it was."""
+        above = os.path.dirname(path)
+        was = self._was(above)
+        if was["t"] == "d" and not self.files.closed(above):
+            if not _is_as_closed(os.fstat(self.files.folder(above).fd), was):
+                raise Crossing(errno.ESTALE, "was exchanged while it was put back", above)
+
+    def _is_known(self, fd: int, path: str) -> bool:
+        """Whether what is in the directory ``fd`` is what was in ``path``."""
+        for name in os.listdir(fd):
+            child = os.path.join(path, name)
+            if any(within(one, child) for one in self.keep):
+                continue
+            was, info = self._was(child), os.stat(name, dir_fd=fd, follow_symlinks=False)
+            kind = TYPES[stat.S_IFMT(info.st_mode)]
+            rights = (info.st_uid, info.st_gid, stat.S_IMODE(info.st_mode))
+            if was["t"] != kind or (was["u"], was["g"], was["m"]) != rights:
+                return False
+            if kind == "f" and (was["s"], was["mt"]) != (info.st_size, info.st_mtime_ns):
+                return False
+        return True
+
+    def _put(self, path: str) -> None:
+        files, entry = self.files, self._was(path)
+        kind = entry["t"]
         self._make_parents(path)
+        self._require_parent(path)
         present = files.exists(path) and TYPES[stat.S_IFMT(files.lstat(path).st_mode)]
         if present and present != kind:
             remove(files, path)
@@ -163,7 +231,7 @@ class _Way:
         if kind == "d":
             if not present:
                 files.mkdir(path)
-                self._on(path, lambda fd: files.own(fd, entry))
+            self._on(path, lambda fd: self._own(fd, path, entry) if not present else self._narrow(fd, path, entry))
             return  # one that is there gets its owner and mode when all in it is done
         temporary = _temporary(path)
         remove(files, temporary)
@@ -189,17 +257,18 @@ class _Way:
         It must be large enough for that, and nobody may run it or have it under another name, nor have it open who
         could not write what it is going to be.
         """
-        info = self.files.lstat(path)
-        if entry["t"] != "f" or "a" in entry or "hl" in entry or info.st_size < entry["s"] or info.st_nlink > 1:
-            return False
-        owners = (info.st_uid, info.st_gid) == (entry["u"], entry["g"])
-        if not owners or info.st_mode & 0o022 & ~entry["m"] or (info.st_mode | entry["m"]) & 0o6000:
-            return False
-        if info.st_blocks * 512 < info.st_size:  # it has holes, which would have to be filled
+        if entry["t"] != "f" or "a" in entry or "hl" in entry:
             return False
         try:
             fd = self.files.overwrite(path)
         except OSError:
+            return False
+        info = os.fstat(fd)
+        owners = (info.st_uid, info.st_gid) == (entry["u"], entry["g"])
+        is_open = info.st_mode & 0o022 & ~entry["m"] or (info.st_mode | entry["m"]) & 0o6000
+        has_holes = info.st_blocks * 512 < info.st_size  # which would have to be filled
+        if not owners or is_open or has_holes or info.st_size < entry["s"]:
+            os.close(fd)
             return False
         self._fill(fd, path, entry)
         return True
@@ -216,7 +285,7 @@ class _Way:
             self.files.mkdir(folder, 0o755)
             entry = self.before.get(folder)
             if entry is not None and entry["t"] == "d":
-                self._on(folder, lambda fd, entry=entry: self.files.own(fd, entry))  # type: ignore[misc]
+                self._on(folder, lambda fd, folder=folder, entry=entry: self._own(fd, folder, entry))  # type: ignore[misc]
 
     def _make(self, temporary: str, path: str, entry: Entry) -> None:
         files, kind = self.files, entry["t"]
@@ -234,7 +303,8 @@ class _Way:
             files.mknod(temporary, 0o600 | (stat.S_IFCHR if kind == "c" else stat.S_IFBLK), entry["r"])
         fd, info = files.handle(temporary)
         try:
-            if TYPES[stat.S_IFMT(info.st_mode)] != kind or info.st_nlink != 1 or info.st_uid != os.geteuid():
+            is_other = TYPES[stat.S_IFMT(info.st_mode)] != kind or info.st_rdev != entry.get("r", 0)
+            if is_other or info.st_nlink != 1 or info.st_uid != os.geteuid():
                 raise OSError("%s was exchanged while it was made" % temporary)
             files.own(fd, entry)
         finally:

@@ -61,7 +61,7 @@ def remove_members(files: Files, path: str, members: t.Container[str]) -> list[s
                 file = os.path.join(folder, name)
                 if inside.is_directory(file) or not inside.exists(file):
                     continue
-                if os.path.relpath(file, path) in members or os.path.basename(folder) == "__pycache__":
+                if os.path.relpath(file, path) in members or is_bytecode(file):
                     inside.unlock(file)
                     inside.unlink(file)
                 else:
@@ -73,6 +73,11 @@ def remove_members(files: Files, path: str, members: t.Container[str]) -> list[s
                     raise
     files.forget(path)
     return sorted(left)
+
+
+def is_bytecode(path: str) -> bool:
+    """Whether ``path`` is what an interpreter keeps beside its programs."""
+    return path.endswith((".pyc", ".pyo")) and os.path.basename(os.path.dirname(path)) == "__pycache__"
 
 
 def _empty(inside: Files, path: str, keep: t.Collection[str]) -> None:

@@ -19,6 +19,8 @@ from .descriptors import Crossing, Files
 from .entries import ABSENT, TYPES, Entry, Pair, order
 from .paths import resolve
 
+#: Looks at a directory until nobody exchanged it between two of them; then it counts as not there.
+_ATTEMPTS = 100
 #: Opens the content of an entry for reading.
 Source = t.Callable[[str, Entry], t.IO[bytes]]
 
@@ -79,12 +81,46 @@ def look(layout: Layout, selection: Selection, *, content: bool = True) -> t.Ite
     names and what is on the way to it, whatever is in the trees.
     """
     with Files(layout.root, selection.trees) as files:
-        yield from _Look(files, selection, content).all()
+        yield from look_by(files, selection, content=content)
+
+
+def look_by(files: Files, selection: Selection, *, content: bool) -> t.Iterator[Pair]:
+    """The same by ``files``: what the caller does by them with a path that it just got is done in the directory in
+    which that was seen."""
+    return _Look(files, selection, content).all()
 
 
 def one(layout: Layout, path: str) -> Entry:
     """What ``path`` is now, without its content."""
     return dict(look(layout, Selection((path,), (), ()), content=False)).get(path, ABSENT)
+
+
+def described(fd: int, info: os.stat_result) -> Entry:
+    """What ``fd`` is, content aside; ``info`` is what fstat says of it."""
+    kind = TYPES[stat.S_IFMT(info.st_mode)]
+    entry: Entry = {"t": kind, "m": stat.S_IMODE(info.st_mode), "u": info.st_uid, "g": info.st_gid}
+    entry["mt"] = info.st_mtime_ns
+    if kind == "f":
+        entry["s"] = info.st_size
+        if info.st_blocks * 512 < info.st_size:
+            entry["a"] = info.st_blocks * 512
+    elif kind == "l":
+        entry["l"] = os.readlink("", dir_fd=fd)
+    elif kind in "cb":
+        entry["r"] = info.st_rdev
+    extended, flags = attributes.extended(fd), attributes.flags(fd, info.st_mode)
+    if extended:
+        entry["x"] = extended
+    if flags:
+        entry["fl"] = flags
+    return entry
+
+
+class _Inside(t.NamedTuple):
+    """What fstat said of a directory, and the names in it that were not looked at yet."""
+
+    info: os.stat_result
+    names: t.Iterator[str]
 
 
 class _Look:
@@ -109,43 +145,60 @@ class _Look:
         for path in sorted({*singles, *trees, *above}, key=order):
             if walked and path.startswith(walked):
                 continue
-            entry, info = self._entry_of(path)
             if path in trees:
                 walked = path + "/"
                 if path not in self.exclude:
+                    entry, inside = self._seen(path)
                     if entry is not None:
                         yield path, entry
-                    if info is not None and stat.S_ISDIR(info.st_mode):
-                        yield from self._walk(path, info.st_dev)
-            elif path in singles:
+                    if inside is not None:
+                        yield from self._walk(path, inside)
+                continue
+            entry, _info = self._entry_of(path)
+            if path in singles:
                 if entry is not None:
                     yield path, entry
             elif entry is not None and entry["t"] == "d":
                 yield path, {**entry, "up": 1}
 
-    def _walk(self, tree: str, device: int) -> t.Iterator[Pair]:
+    def _walk(self, tree: str, here: _Inside) -> t.Iterator[Pair]:
         """What is below ``tree``. What is mounted in it since it was selected, and subvolumes, do not count."""
-        pending = [(tree, self._names(tree))]
+        device, pending = here.info.st_dev, [(tree, here)]
         while pending:
-            folder, names = pending[-1]
-            name = next(names, None)
-            if name is None:
+            folder, here = pending[-1]
+            name = next(here.names, None)
+            if name is None or not self._is_still(folder, here.info):
                 pending.pop()
                 continue
             path = os.path.join(folder, name)
             if path in self.exclude:
                 continue
-            entry, info = self._entry_of(path, device)
+            entry, inside = self._seen(path, device)
             if entry is not None:
                 yield path, entry
-            if info is not None and stat.S_ISDIR(info.st_mode):
-                pending.append((path, self._names(path)))
+            if inside is not None:
+                pending.append((path, inside))
 
-    def _names(self, folder: str) -> t.Iterator[str]:
+    def _seen(self, path: str, device: int | None = None) -> tuple[Entry | None, _Inside | None]:
+        """``path``, and what is in it if it is a directory: of that very one, whatever others exchange meanwhile."""
+        for _attempt in range(_ATTEMPTS):
+            entry, info = self._entry_of(path, device)
+            if info is None or not stat.S_ISDIR(info.st_mode):
+                return entry, None
+            self.files.forget(path)
+            try:
+                names = iter(self.files.names(path))
+                if self._is_still(path, info):
+                    return entry, _Inside(info, names)
+            except (FileNotFoundError, NotADirectoryError, Crossing):
+                continue
+        return None, None
+
+    def _is_still(self, folder: str, info: os.stat_result) -> bool:
         try:
-            return iter(self.files.names(folder))
+            return os.path.samestat(os.fstat(self.files.folder(folder).fd), info)
         except (FileNotFoundError, NotADirectoryError, Crossing):
-            return iter(())
+            return False
 
     def _entry_of(self, path: str, device: int | None = None) -> tuple[Entry | None, os.stat_result | None]:
         """``path`` and what fstat says of it; nothing for what is mounted there, or a directory of another file system
@@ -164,26 +217,12 @@ class _Look:
             os.close(fd)
 
     def _entry(self, path: str, fd: int, info: os.stat_result) -> Entry:
-        kind = TYPES[stat.S_IFMT(info.st_mode)]
-        entry: Entry = {"t": kind, "m": stat.S_IMODE(info.st_mode), "u": info.st_uid, "g": info.st_gid}
-        entry["mt"] = info.st_mtime_ns
-        if kind == "f":
+        entry = described(fd, info)
+        if entry["t"] == "f":
             self._file(path, fd, info, entry)
-        elif kind == "l":
-            entry["l"] = os.readlink("", dir_fd=fd)
-        elif kind in "cb":
-            entry["r"] = info.st_rdev
-        extended, flags = attributes.extended(fd), attributes.flags(fd, info.st_mode)
-        if extended:
-            entry["x"] = extended
-        if flags:
-            entry["fl"] = flags
         return entry
 
     def _file(self, path: str, fd: int, info: os.stat_result, entry: Entry) -> None:
-        entry["s"] = info.st_size
-        if info.st_blocks * 512 < info.st_size:
-            entry["a"] = info.st_blocks * 512
         known = self.links.get((info.st_dev, info.st_ino)) if info.st_nlink > 1 else None
         if known is not None:
             entry["hl"] = known[0]

@@ -38,20 +38,22 @@ def run(
     environment: t.Mapping[str, str] | None = None,
 ) -> command.Result:
     """Run ``argv`` for the change of that name; as :func:`command.run`. Without a name nothing is special."""
+    foreign = {**command.foreign_locale(), **(environment or {})}
     if not change:
-        return command.run(argv, timeout=timeout, cwd=cwd, environment=environment)
+        return command.run(argv, timeout=timeout, cwd=cwd, environment=foreign, most=command.FOREIGN_OUTPUT)
     with contextlib.suppress(OSError):  # on a whole machine it is looked for in any case
         os.close(os.open(_marker(layout, change), os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600))
-    known = {**(environment or {}), processes.TOKEN: change}
+    known = {**foreign, processes.TOKEN: change}
+    most = command.FOREIGN_OUTPUT
     if background.by_systemd(layout):
         name = (_SCOPE % change) + os.urandom(3).hex() + ".scope"
         scope = ["systemd-run", "--scope", "--quiet", "--collect", "--unit=" + name, "--description=%s" % argv[0]]
         inside = ["/bin/sh", "-c", 'echo "%s" >&2; exec "$@"' % _INSIDE, "sh", *argv]
-        result = command.run([*scope, "--", *inside], timeout=timeout, cwd=cwd, environment=known)
+        result = command.run([*scope, "--", *inside], timeout=timeout, cwd=cwd, environment=known, most=most)
         before, mark, after = result.err.partition(_INSIDE + "\n")
         if mark:
             return result._replace(err=before + after)
-    return command.run(argv, timeout=timeout, cwd=cwd, environment=known)
+    return command.run(argv, timeout=timeout, cwd=cwd, environment=known, most=most)
 
 
 def end(layout: Layout, change: str) -> list[str]:
