@@ -10,30 +10,21 @@ import typing as t
 
 from ..plugin_utils._actions import options
 from ..plugin_utils._actions.base import Arguments, Result, named
-from ..plugin_utils._actions.controller import (
-    ControllerAction,
-    here,
-    key_place,
-    passphrase,
-    pinned_root,
-    signing_ring,
-    user,
-)
+from ..plugin_utils._actions.controller import key_place, passphrase, signing_ring, user
+from ..plugin_utils._actions.repository import REPOSITORY, REPOSITORY_VARIABLES, RepositoryAction
 from ..plugin_utils._control.approvals import approval
 from ..plugin_utils._control.approvals.approval import Requester
 from ..plugin_utils._control.approvals.requests import ApprovalRequests
 from ..plugin_utils._control.base.plan import Plan
 from ..plugin_utils._control.keys.ring import public
-from ..plugin_utils._control.repository.repository import Repository
 
 
-class ActionModule(ControllerAction):
+class ActionModule(RepositoryAction):
     """C(fleet.ota.approval)."""
 
     argument_spec: t.ClassVar[options.Options] = {
         "state": {"type": "str", "choices": ["shown", "requested", "signed", "denied"], "default": "shown"},
-        "repository": {"type": "path", "required": True},
-        "trust_root": {"type": "path"},
+        **REPOSITORY,
         "plan": {"type": "dict"},
         "roles": {"type": "list", "elements": "str"},
         "wave": {"type": "str"},
@@ -54,15 +45,15 @@ class ActionModule(ControllerAction):
         ]
     }
     variables: t.ClassVar[t.Mapping[str, str]] = {
-        **named("repository", "requested_by", "requested_by_key", "remark"),
+        **REPOSITORY_VARIABLES,
+        **named("requested_by", "requested_by_key", "remark"),
         **options.SIGNING_VARIABLES,
         "hours": "fleet_ota_approval_hours",
     }
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """Bring the approvals to the wanted state."""
-        place = here(arguments["repository"])
-        desk = ApprovalRequests(Repository(place, trust_root=pinned_root(arguments, place)))
+        desk = ApprovalRequests(self.opened())
         if arguments["state"] == "requested":
             cases = desk.request(
                 Plan.of(arguments["plan"]),

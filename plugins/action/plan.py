@@ -15,6 +15,7 @@ from ..plugin_utils._actions import known, options, settings
 from ..plugin_utils._actions.base import Arguments, Options, Result, named, plain
 from ..plugin_utils._actions.controller import ControllerAction, forks, here, targets
 from ..plugin_utils._actions.hostvars import Inventory, registered
+from ..plugin_utils._actions.repository import fetched
 from ..plugin_utils._control.approvals import approval
 from ..plugin_utils._control.base.errors import PlanError
 from ..plugin_utils._control.base.plan import Placed, Plan
@@ -26,7 +27,7 @@ from ..plugin_utils._control.rollout import rollback
 from ..plugin_utils._control.rollout.rollout import stored_plan
 from ..plugin_utils._control.schedule import schedule
 from ..plugin_utils._workers import worker
-from .release import bundle_path, fetched
+from .release import bundle_path
 
 #: Options that become the plan's settings: :class:`PlanningOptions`.
 _STEERING: Options = {

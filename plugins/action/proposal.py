@@ -10,11 +10,11 @@ import typing as t
 
 from ..plugin_utils._actions import options
 from ..plugin_utils._actions.base import Arguments, Result, named
-from ..plugin_utils._actions.controller import ControllerAction, here, pinned_root, signing_ring, user
+from ..plugin_utils._actions.controller import signing_ring, user
+from ..plugin_utils._actions.repository import REPOSITORY, REPOSITORY_VARIABLES, RepositoryAction
 from ..plugin_utils._control.base import libraries
 from ..plugin_utils._control.base.errors import RepositoryError
 from ..plugin_utils._control.repository.proposals.proposals import Proposals
-from ..plugin_utils._control.repository.repository import Repository
 
 if t.TYPE_CHECKING:
     from ..plugin_utils._control.repository.proposals.proposal import Proposal
@@ -22,7 +22,7 @@ if t.TYPE_CHECKING:
 _WAITING = ("open", "ready")
 
 
-class ActionModule(ControllerAction):
+class ActionModule(RepositoryAction):
     """C(fleet.ota.proposal)."""
 
     argument_spec: t.ClassVar[options.Options] = {
@@ -31,12 +31,11 @@ class ActionModule(ControllerAction):
             "choices": ["signed", "applied", "denied", "withdrawn", "shown"],
             "default": "signed",
         },
-        "repository": {"type": "path", "required": True},
+        **REPOSITORY,
         "id": {"type": "str"},
         "apply": {"type": "bool", "default": True},
         "remark": {"type": "str", "default": ""},
         "by": {"type": "str"},
-        "trust_root": {"type": "path"},
         **options.SIGNING,
     }
     constraints: t.ClassVar[Arguments] = {
@@ -47,13 +46,16 @@ class ActionModule(ControllerAction):
             ("state", "withdrawn", ("id",)),
         ]
     }
-    variables: t.ClassVar[t.Mapping[str, str]] = {**named("repository", "remark"), **options.SIGNING_VARIABLES}
+    variables: t.ClassVar[t.Mapping[str, str]] = {
+        **REPOSITORY_VARIABLES,
+        **named("remark"),
+        **options.SIGNING_VARIABLES,
+    }
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """Bring the proposal to the wanted state."""
         libraries.require()
-        place = here(arguments["repository"])
-        proposals = Proposals(Repository(place, trust_root=pinned_root(arguments, place)))
+        proposals = Proposals(self.opened())
         if arguments["state"] == "shown":
             return self._show(proposals, arguments["id"])
         before = proposals.get(arguments["id"])

@@ -64,10 +64,11 @@ options:
     default: []
   trust_root:
     description:
-      - The pinned root metadata. Required for V(fetched).
-      - For the other states it makes sure that nothing is signed on top of a repository that was replaced as a
-        whole; without it the repository's own first root is believed.
+      - The file with the pinned root metadata, outside the repository. The repository is verified from it before
+        anything is read or signed, so that a repository that an attacker replaced is refused.
+      - A directory that does not hold the repository of this root (not mounted, misspelt) is refused, too.
     type: path
+    required: true
   cache:
     description:
       - Where V(fetched) keeps verified metadata and payloads, a directory for the controller's user alone.

@@ -134,9 +134,13 @@ options:
     type: path
   trust_root:
     description:
-      - The pinned root metadata. It makes sure that nothing is signed on top of a repository that was replaced as
-        a whole; without it the repository's own first root is believed.
+      - The file with the pinned root metadata, outside the repository. The repository is verified from it before
+        anything is read or signed, so that a repository that an attacker replaced is refused.
+      - A directory that does not hold the repository of this root (not mounted, misspelt) is refused, too.
+      - Where neither the file nor the repository is there, V(present) makes a repository and writes its root to this
+        file. Give it to everyone who signs, and to devices.
     type: path
+    required: true
   expiry_days:
     description: Days until signed metadata expires. Kept in the repository for later publications.
     type: dict
@@ -219,10 +223,10 @@ generated:
   elements: str
   sample: [/srv/ota/keys/stable.pem]
 trust_root:
-  description: The file to pin on controllers and devices.
+  description: The file with the root to pin on controllers and devices, as O(trust_root).
   returned: for V(present), but not in check mode when keys are missing
   type: str
-  sample: /srv/ota/repository/metadata/1.root.json
+  sample: /srv/ota/root.json
 roles:
   description: Every role and channel with its threshold and keys, and the expiry periods.
   returned: for V(present), but not in check mode when keys are missing

@@ -57,7 +57,7 @@ class Repository(Session):
         if check:
             return self._ensure(config, ring, check=True, propose=propose)
         files.make_directory(self.store.directory)
-        with self.store.lock():
+        with self.locked():
             return self._ensure(config, ring, check=False, propose=propose)
 
     def publish(
@@ -89,7 +89,7 @@ class Repository(Session):
         )
         if check:
             return self._list(wanted, content, payloads, attachments, ring, check=True, propose=propose)
-        with self._locked():
+        with self._existing():
             return self._list(wanted, content, payloads, attachments, ring, check=False, propose=propose)
 
     def promote(
@@ -110,7 +110,7 @@ class Repository(Session):
         """
         if check:
             return self._promote(name, version, channel, attachments, ring, check=True, propose=propose)
-        with self._locked():
+        with self._existing():
             return self._promote(name, version, channel, attachments, ring, check=False, propose=propose)
 
     def propose_document(
@@ -139,7 +139,7 @@ class Repository(Session):
         removed = tuple(remove)
         if check:
             return self._document(role, target, content, custom, removed, ring, request, check=True)
-        with self._locked():
+        with self._existing():
             return self._document(role, target, content, custom, removed, ring, request, check=False)
 
     def refresh(self, ring: Ring, *, check: bool = False, propose: Request | None = None) -> Change:
@@ -151,7 +151,7 @@ class Repository(Session):
         """
         if check:
             return self._refresh(ring, check=True, propose=propose)
-        with self._locked():
+        with self._existing():
             return self._refresh(ring, check=False, propose=propose)
 
     def releases(self, channel: str | None = None) -> list[Listed]:
@@ -206,7 +206,7 @@ class Repository(Session):
             for sha256, path in payloads.items():
                 self._take_in(sha256, path)
         if same and not check and not (self.store.directory / document).is_file():
-            self.store.commit({document: content})
+            self.commit({document: content})
         custom = {"name": wanted.name, "version": wanted.version, "counter": wanted.counter}
         entry = TargetFile(wanted.length, {"sha256": wanted.digest}, wanted.target, {"custom": custom})
         entries, contents = attestations.entries(wanted, attached)
@@ -294,10 +294,10 @@ class Repository(Session):
             changed = changed or new
         return Change(changed, before, after, warnings=warnings, proposal=proposal)
 
-    def _locked(self) -> t.ContextManager[None]:
-        if not self.exists:
+    def _existing(self) -> t.ContextManager[None]:
+        if not self.exists and not (self.trust_root and self.store.is_half_made(self.trust_root)):
             self.store.load()  # raises and says what to do
-        return self.store.lock()
+        return self.locked()
 
     def _take_in(self, sha256: str, path: pathlib.Path) -> None:
         place = self.store.directory / "targets" / "payloads" / sha256

@@ -37,7 +37,7 @@ def commit_or_propose(
             staged = {**content, **staged}
             session.store.require_accepted(staged, session.trust_root, [path for path in edit.entered if content])
             if not check:
-                session.store.commit(staged)
+                session.commit(staged)
         return bool(staged), None
     proposal, new = proposals.make(edit, content, propose, kind=kind, expiry_days=expiry_days, check=check)
     if propose.apply and proposal.state == "ready" and edit.online():

@@ -54,7 +54,8 @@ class Proposals:
 
     def get(self, name: str) -> Proposal:
         """The proposal with the id ``name``. Raises :class:`RepositoryError` when it is not there or damaged."""
-        return judge(self.session, self.folder.read(name), self.session.load_if_exists())
+        state = self.session.load_if_exists()  # a repository that cannot be trusted is told of first
+        return judge(self.session, self.folder.read(name), state)
 
     def sign(self, name: str, ring: Ring, remark: str | None = None, *, check: bool = False) -> Proposal:
         """Add the signatures of the keys in ``ring`` that belong to the roles; those that signed already stay.
@@ -84,7 +85,7 @@ class Proposals:
         if check:
             return self.apply_locked(name, ring, check=True)
         self.folder.read(name)  # raises where there is nothing to lock
-        with self.session.store.lock():
+        with self.session.locked():
             return self.apply_locked(name, ring)
 
     def online(self, proposal: Proposal, ring: Ring) -> bool:
@@ -160,7 +161,7 @@ class Proposals:
         targets = [path for role, path in new_targets(proposal.roles, state)]
         disk.require_accepted(staged, self.session.trust_root, targets)
         if not check:
-            disk.commit(staged)
+            self.session.commit(staged)
             if proposal.expiry_days:
                 disk.write_periods(proposal.expiry_days)
             self.folder.close(name, Remark("", stamp(self.session.now), "applied", ""))
