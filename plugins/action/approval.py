@@ -70,9 +70,14 @@ class ActionModule(RepositoryAction):
             return _told([desk.deny(case, by, remark, check=self.check) for case in cases], changed=bool(cases))
         if arguments["state"] == "signed":
             ring = signing_ring(arguments)
-            done = [desk.sign(case, ring, arguments["remark"] or "", check=self.check) for case in cases]
-            return _told([case for case, _changed in done], changed=any(changed for _case, changed in done))
-        return _told(cases, changed=False)
+            mine = [case for case in cases if desk.is_for(case, ring)]
+            # where none is theirs, signing says which keys may
+            done = [desk.sign(case, ring, arguments["remark"] or "", check=self.check) for case in mine or cases]
+            changed = any(changed for _case, changed in done)
+            signed = [case for case, _changed in done]
+            others = [f"left to others: {case.proposal}" for case in cases if case not in (mine or cases)]
+            return _told(signed, changed=changed, more=others)
+        return _told(cases, changed=False, more=[f"cannot be signed: {line}" for line in desk.unusable()])
 
     def _requester(self, arguments: Arguments) -> Requester:
         key = arguments["requested_by_key"]
@@ -80,10 +85,10 @@ class ActionModule(RepositoryAction):
         return Requester(arguments["requested_by"] or user(), keyid, arguments["remark"])
 
 
-def _told(cases: t.Sequence[t.Any], *, changed: bool) -> Result:
+def _told(cases: t.Sequence[t.Any], *, changed: bool, more: t.Sequence[str] = ()) -> Result:
     return {
         "changed": changed,
         "approvals": [case.as_dict() for case in cases],
         "ids": [case.proposal.id for case in cases],
-        "summary_lines": [line for case in cases for line in (str(case.proposal), *case.lines)],
+        "summary_lines": [*(line for case in cases for line in (str(case.proposal), *case.lines)), *more],
     }

@@ -19,7 +19,8 @@ from ..plugin_utils._control.repository.proposals.proposals import Proposals
 if t.TYPE_CHECKING:
     from ..plugin_utils._control.repository.proposals.proposal import Proposal
 
-_WAITING = ("open", "ready")
+#: What people look at: also what is not to be signed, and why.
+_LOOKED_AT = ("open", "ready", "refused")
 
 
 class ActionModule(RepositoryAction):
@@ -70,7 +71,7 @@ class ActionModule(RepositoryAction):
 
     def _show(self, proposals: Proposals, wanted: str | None) -> Result:
         listed = [proposals.get(wanted)] if wanted else proposals.list()
-        waiting = [one for one in listed if wanted or one.state in _WAITING]
+        waiting = [one for one in listed if wanted or one.state in _LOOKED_AT]
         before = [line for one in waiting for line in one.before]
         after = [line for one in waiting for line in one.after]
         return {

@@ -343,8 +343,8 @@ def opens(node: ast.AST) -> str | None:
         case ast.Call(func=ast.Name(id=name)) if name in OPENERS:
             return name
         case ast.Call(func=ast.Attribute(value=owner, attr=name)) if name in OPENERS:
-            # `edit.prepare()` is something else
-            return None if ast.unparse(owner) in ("edit", "self") else name
+            # an edit and a layout are prepared, too
+            return None if name == "prepare" and ast.unparse(owner) != "updater" else name
     return None
 
 

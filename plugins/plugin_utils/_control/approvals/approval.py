@@ -13,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import difflib
-import hashlib
 import typing as t
 
 from ....module_utils._device.documents import approval
@@ -174,21 +173,6 @@ def request(
     if problems:
         raise PlanError(f"the approval cannot be asked for: {'; '.join(problems)}", problems=problems)
     return approval.canonical(value)
-
-
-def path_of(role: str, plan: Plan, wave: str | None = None) -> str:
-    """The TUF target path of the approval of ``plan``, or of one ``wave`` of it, by ``role``."""
-    # a wave's name may hold what is no good in a path
-    part = "" if wave is None else f".wave-{hashlib.sha256(wave.encode()).hexdigest()[:8]}"
-    return f"{role}/{plan.rollout}/{plan.digest[:16]}{part}.json"
-
-
-def custom(content: bytes) -> dict[str, str]:
-    """What stands beside an approval in the role's metadata, so that it is found without being downloaded."""
-    value = approval.parse(content)
-    plan = Plan.of(value["plan"])
-    names = {"rollout": plan.rollout, "plan": plan.digest, "release": plan.release["digest"]}
-    return {**names, "expires": value["expires"]}
 
 
 def covers(approved: Plan, plan: Plan) -> str | None:

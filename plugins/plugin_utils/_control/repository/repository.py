@@ -31,7 +31,7 @@ from .proposals.commit import commit_or_propose
 from .proposals.proposal import Change, Request
 
 try:
-    from tuf.api.metadata import TargetFile
+    from tuf.api.metadata import Metadata, TargetFile
 except ImportError:  # libraries.require() tells
     pass
 
@@ -260,14 +260,14 @@ class Repository(Session):
         edit = self.edit(state, ring)
         admit_document(role, (target, *remove), list(edit.channels))
         signed = edit.targets.signed if role == store.TARGETS else edit.channels[role].signed
-        before = changes.content_lines(role, signed)
+        before = changes.content_lines(role, Metadata(signed).signed_bytes)
         digest = source.digest(content)
         more = {"custom": dict(custom)} if custom else {}
         edit.enter(role, {target: TargetFile(len(content), {"sha256": digest}, target, more)}, remove)
         changed, proposal = commit_or_propose(
             self, edit, {content_name(target, digest): content}, "document", request, check=check
         )
-        return Change(changed, before, changes.content_lines(role, signed), proposal=proposal)
+        return Change(changed, before, changes.content_lines(role, Metadata(signed).signed_bytes), proposal=proposal)
 
     def _refresh(self, ring: Ring, *, check: bool, propose: Request | None) -> Change:
         state = self.load()

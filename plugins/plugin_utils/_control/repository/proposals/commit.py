@@ -31,7 +31,7 @@ def commit_or_propose(
     """Put in force what ``edit`` changed, or propose it: whether anything changed, and the proposal if it waits."""
     proposals = Proposals(session)
     at_once = propose is None or not edit.prepare() or (propose.apply and edit.complete())
-    if propose is None or (at_once and proposals.waiting(edit) is None):
+    if propose is None or (at_once and proposals.waiting(edit, expiry_days) is None):
         staged = edit.finish()
         if staged:
             staged = {**content, **staged}
