@@ -23,7 +23,7 @@ class ActionModule(RepositoryAction):
     """C(fleet.ota.approval)."""
 
     argument_spec: t.ClassVar[options.Options] = {
-        "state": {"type": "str", "choices": ["shown", "requested", "signed", "denied"], "default": "shown"},
+        "state": {"type": "str", "choices": ["shown", "requested", "signed", "denied", "revoked"], "default": "shown"},
         **REPOSITORY,
         "plan": {"type": "dict"},
         "roles": {"type": "list", "elements": "str"},
@@ -42,6 +42,7 @@ class ActionModule(RepositoryAction):
             ("state", "requested", ("plan", "roles")),
             ("state", "signed", ("proposals", "keys")),
             ("state", "denied", ("proposals", "by", "remark")),
+            ("state", "revoked", ("rollout", "keys", "remark")),
         ]
     }
     variables: t.ClassVar[t.Mapping[str, str]] = {
@@ -64,6 +65,11 @@ class ActionModule(RepositoryAction):
                 check=self.check,
             )
             return _told(cases, changed=bool(cases))
+        if arguments["state"] == "revoked":
+            cases = desk.revoke(
+                arguments["rollout"], self._requester(arguments), signing_ring(arguments), check=self.check
+            )
+            return _told(cases, changed=True)
         cases = desk.cases(arguments["proposals"] or (), arguments["rollout"])
         if arguments["state"] == "denied":
             by, remark = arguments["by"], arguments["remark"]

@@ -132,10 +132,11 @@ class ActionModule(ControllerAction):
             settings.require(the_plan.order(), self.inventory)
             ways = self._ways(arguments, bundle, hosts)
             explain = [{**one, **ways[one["host"]].as_dict()} if one["host"] in ways else one for one in planned]
+            listed = bundle.approved()
             verdict = approval.judge(
-                bundle.policy, bundle.approved(), the_plan, lambda: identities(the_plan.order(), task_vars), now
+                bundle.policy, listed, the_plan, lambda: identities(the_plan.order(), task_vars), now
             )
-            approved_waves = approval.waves(verdict.needed, bundle.approved(), the_plan, now)
+            approved_waves = approval.waves(bundle.policy, verdict.needed, listed, the_plan, now)
             if arguments["approved"]:
                 verdict.require(the_plan)
             bundle = bundle.with_approvals(verdict.paths)
@@ -219,7 +220,7 @@ def identities(names: t.Iterable[str], task_vars: Arguments) -> dict[str, dict[s
     entries = {}
     for name in names:
         variables = task_vars["hostvars"][name]
-        labels = plain(variables.get("fleet_ota_labels") or {})
+        labels = {key: str(value) for key, value in plain(variables.get("fleet_ota_labels") or {}).items()}
         fixed = {"hardware": variables.get("fleet_ota_hardware", ""), "site": variables.get("fleet_ota_site", "")}
         entries[name] = {**labels, **{key: str(plain(value)) for key, value in fixed.items()}, "name": name}
     return entries

@@ -48,6 +48,7 @@ EXAMPLES = r"""
 - name: Two people approve what goes to production
   fleet.ota.policy:
     repository: /srv/ota/repository
+    trust_root: /srv/ota/root.json
     source: policy.yml
     keys: [/media/stick/targets.pem, /srv/ota/keys]
   run_once: true

@@ -72,6 +72,7 @@ EXAMPLES = r"""
 - name: Look at what waits
   fleet.ota.proposal:
     repository: ota/repository
+    trust_root: /srv/ota/root.json
     state: shown
   run_once: true
   register: waiting
@@ -79,15 +80,16 @@ EXAMPLES = r"""
 - name: Sign with a key of the SSH agent
   fleet.ota.proposal:
     repository: ota/repository
+    trust_root: /srv/ota/root.json
     id: stable-7-0a1b2c3d4e5f6071
     keys: ["ssh-agent:"]
     remark: tested on the bench
-    trust_root: files/root.json
   run_once: true
 
 - name: Put it in force where the online keys are
   fleet.ota.proposal:
     repository: ota/repository
+    trust_root: /srv/ota/root.json
     id: stable-7-0a1b2c3d4e5f6071
     state: applied
     keys: [/srv/ota/online]
@@ -96,6 +98,7 @@ EXAMPLES = r"""
 - name: Not this one
   fleet.ota.proposal:
     repository: ota/repository
+    trust_root: /srv/ota/root.json
     id: stable-7-0a1b2c3d4e5f6071
     state: denied
     remark: it was never tried on model B

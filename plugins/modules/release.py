@@ -85,6 +85,7 @@ EXAMPLES = r"""
 - name: Publish a release to the pilots
   fleet.ota.release:
     repository: /srv/ota/repository
+    trust_root: /srv/ota/root.json
     source: release.yml
     channel: pilot
     keys: [/srv/ota/keys]
@@ -94,6 +95,7 @@ EXAMPLES = r"""
   fleet.ota.release:
     state: promoted
     repository: /srv/ota/repository
+    trust_root: /srv/ota/root.json
     release: gateway/2.0
     channel: stable
     keys: [/srv/ota/keys]
@@ -102,6 +104,7 @@ EXAMPLES = r"""
 - name: Publish where two people sign, this one with a key of their SSH agent; the other signs the proposal
   fleet.ota.release:
     repository: /srv/ota/repository
+    trust_root: /srv/ota/root.json
     source: release.yml
     channel: stable
     keys: ["ssh-agent:"]
@@ -112,6 +115,7 @@ EXAMPLES = r"""
   fleet.ota.release:
     state: refreshed
     repository: /srv/ota/repository
+    trust_root: /srv/ota/root.json
     keys: [/srv/ota/keys/snapshot.pem, /srv/ota/keys/timestamp.pem]
   run_once: true
 
@@ -119,6 +123,7 @@ EXAMPLES = r"""
   fleet.ota.release:
     state: promoted
     repository: /srv/ota/repository
+    trust_root: /srv/ota/root.json
     release: gateway/2.0
     channel: stable
     attachments: [results/test-result.intoto.json]
@@ -129,6 +134,7 @@ EXAMPLES = r"""
   fleet.ota.release:
     state: verified
     repository: /srv/ota/repository
+    trust_root: /srv/ota/root.json
     source: release.yml
     channel: stable
   run_once: true
@@ -137,7 +143,7 @@ EXAMPLES = r"""
   fleet.ota.release:
     state: fetched
     repository: https://ota.example.org/
-    trust_root: files/root.json
+    trust_root: /srv/ota/root.json
     channel: stable
     release: gateway
   run_once: true

@@ -167,6 +167,7 @@ EXAMPLES = r"""
 - name: A repository for a small fleet, one key for each role
   fleet.ota.repository:
     path: /srv/ota/repository
+    trust_root: /srv/ota/root.json
     keys_dir: /srv/ota/keys
     generate_keys: true
     channels:
@@ -177,6 +178,7 @@ EXAMPLES = r"""
 - name: Two of three people sign what becomes stable
   fleet.ota.repository:
     path: /srv/ota/repository
+    trust_root: /srv/ota/root.json
     keys_dir: /srv/ota/keys
     passphrase_file: /run/secrets/ota
     roles:
@@ -193,6 +195,7 @@ EXAMPLES = r"""
 - name: Root and targets stay with people, each with a key of their own SSH agent; anna begins
   fleet.ota.repository:
     path: ota/repository
+    trust_root: /srv/ota/root.json
     keys_dir: ota/people            # anna.pub, ben.pub, carla.pub, online.pub
     keys: ["ssh-agent:"]
     roles:
@@ -210,6 +213,7 @@ EXAMPLES = r"""
 - name: Show the signatures, what is missing and what expires
   fleet.ota.repository:
     path: ota/repository
+    trust_root: /srv/ota/root.json
     state: shown
   run_once: true
   register: repository

@@ -198,6 +198,7 @@ OWN = frozenset(
         "own_rollout_id",
         "planned",
         "proposals",
+        "revoked",
         "published",
         "refreshed",
         "reset",

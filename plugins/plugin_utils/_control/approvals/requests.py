@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ....module_utils._device.documents import approval
+from ....module_utils._device.documents import approval, approved
 from ..base.errors import PlanError, RepositoryError
 from ..base.plan import Plan
 from ..keys.ring import Ring
@@ -25,6 +25,7 @@ from ..repository.metadata.store import in_force
 from ..repository.proposals import kinds, proposals
 from ..repository.proposals.proposal import Proposal, Request, moment
 from . import approval as approvals
+from . import listed as listed_approvals
 from .approval import Requester
 
 if t.TYPE_CHECKING:
@@ -163,6 +164,35 @@ class ApprovalRequests:
             raise PlanError("a denial needs a remark: say why, so that the requester knows what to change")
         return dataclasses.replace(case, proposal=self.proposals.deny(case.proposal.id, by, remark, check=check))
 
+    def revoke(self, rollout: str, requester: Requester, ring: Ring, *, check: bool = False) -> list[Case]:
+        """Take back the approvals of ``rollout`` that are in force, of its plan and of its waves.
+
+        As for every change of the role, its threshold of keys must sign; what lacks signatures waits, and others sign
+        it as they sign an approval. Returns what is asked for, in force or waiting. Raises :class:`RepositoryError`.
+        """
+        if not (requester.remark or "").strip():
+            raise PlanError("a revocation needs a remark: say why, so that others know whether to sign it")
+        state, cases = self._load(), []
+        for role in sorted(filter(store.is_approvals, state.channels)):
+            listed = kinds.listed_now(state, role)
+            paths = [path for path, one in listed.items() if (one.custom or {}).get("rollout") == rollout]
+            if not paths:
+                continue
+            change = self.repository.propose_removal(
+                role,
+                paths,
+                ring=ring,
+                title=f"take back the approval of rollout {rollout}: {requester.remark}",
+                requested_by=requester.name,
+                check=check,
+            )
+            waits = change.proposal
+            done = waits or Proposal("", kind=KIND_REVOCATION, title=f"{role}: {', '.join(paths)}", state="applied")
+            cases.append(Case(done, [] if waits is None else self._lines_of_revocation(waits, state), rollout))
+        if not cases:
+            raise RepositoryError(f"no approval of {rollout} is in force; deny one that waits", code="PROPOSAL")
+        return cases
+
     def publish(self, content: bytes, ring: Ring, *, propose: Request | None = None, check: bool = False) -> Change:
         """List a policy (:func:`policies.read`); with ``propose`` it may wait for further signatures of ``targets``.
 
@@ -219,11 +249,10 @@ class ApprovalRequests:
         """What ``proposal`` is about, from what would be signed alone; None if it is about no approval."""
         if proposal.kind == KIND_REVOCATION:
             (role,) = proposal.roles
-            gone = set(kinds.listed_now(state, role)) - set(proposal.roles[role].signed.targets)
             listed = kinds.listed_now(state, role)
-            lines = [f"takes back the approval {path}, which holds until then no longer" for path in sorted(gone)]
-            rollout = str((listed[min(gone)].custom or {}).get("rollout"))
-            return Case(proposal, [*map(_shown, lines), *_also(proposal)], rollout)
+            first = min(set(listed) - set(proposal.roles[role].signed.targets))
+            rollout = str((listed[first].custom or {}).get("rollout"))
+            return Case(proposal, self._lines_of_revocation(proposal, state), rollout)
         subject = kinds.approval_of(proposal, state)
         content = kinds.content_of(proposal, *subject) if subject else None
         if subject is None or content is None:
@@ -232,6 +261,11 @@ class ApprovalRequests:
         told = approvals.lines(content, self._last(state, subject[0], plan))
         exactly = f"the document itself: {content.decode('ascii').strip()}"
         return Case(proposal, [*map(_shown, told), exactly, *_also(proposal)], plan.rollout)
+
+    def _lines_of_revocation(self, proposal: Proposal, state: State) -> list[str]:
+        (role,) = proposal.roles
+        gone = set(kinds.listed_now(state, role)) - set(proposal.roles[role].signed.targets)
+        return [*(_shown(f"takes back the approval {path}") for path in sorted(gone)), *_also(proposal)]
 
     def _last(self, state: State, role: str, plan: Plan) -> Plan | None:
         """The plan for a release of this name that was approved before this one, the newest by its time."""
@@ -246,11 +280,23 @@ class ApprovalRequests:
     def _is_requested(self, state: State, role: str, plan: Plan, wave: str | None) -> bool:
         path = listing.path_of(role, plan, wave)
         listed = kinds.listed_now(state, role).get(path)
-        if listed is not None and not _is_over(listed, self.repository.now):
+        if listed is not None and not _is_over(listed, self.repository.now) and self._has_people(state, role, path):
             return True
         return any(
             one.state in WAITING and kinds.approval_of(one, state) == (role, path) for one in self.proposals.list()
         )
+
+    def _has_people(self, state: State, role: str, path: str) -> bool:
+        """Whether the approval that ``role`` lists as ``path`` is by as many people as any rule of the policy asks."""
+        rules = in_force(self.repository.store, state)
+        if rules is None:
+            return True
+        metadata = state.channels[role]
+        content = self.repository.store.content(path, metadata.signed.targets[path])
+        one = listed_approvals.of(state.targets.signed, role, metadata, path, content)
+        most = max([rule["approvals"].get(role, 0) for rule in rules["rules"]], default=0)
+        demand = approved.Demand(role, most, approved.four_eyes(rules))
+        return one is not None and approved.has_people(one, approval.parse(content), demand)
 
     def _expired(self, state: State, role: str) -> list[str]:
         listed = kinds.listed_now(state, role).items()

@@ -142,6 +142,23 @@ class Repository(Session):
         with self._existing():
             return self._document(role, target, content, custom, removed, ring, request, check=False)
 
+    def propose_removal(
+        self,
+        role: str,
+        paths: t.Collection[str],
+        *,
+        ring: Ring,
+        title: str,
+        requested_by: str,
+        check: bool = False,
+    ) -> Change:
+        """No longer list the approvals ``paths`` in the approvals role ``role``; as for :meth:`propose_document`."""
+        request = Request(requested_by, title)
+        if check:
+            return self._removal(role, paths, ring, request, check=True)
+        with self._existing():
+            return self._removal(role, paths, ring, request, check=False)
+
     def refresh(self, ring: Ring, *, check: bool = False, propose: Request | None = None) -> Change:
         """Sign again what is close to its expiry.
 
@@ -268,6 +285,15 @@ class Repository(Session):
             self, edit, {content_name(target, digest): content}, "document", request, check=check
         )
         return Change(changed, before, changes.content_lines(role, Metadata(signed).signed_bytes), proposal=proposal)
+
+    def _removal(self, role: str, paths: t.Collection[str], ring: Ring, request: Request, *, check: bool) -> Change:
+        edit = self.edit(self.load(), ring)
+        admit_document(role, paths, list(edit.channels))
+        metadata = edit.channels[role]
+        before = changes.content_lines(role, metadata.signed_bytes)
+        edit.enter(role, {}, paths)
+        changed, proposal = commit_or_propose(self, edit, {}, "revocation", request, check=check)
+        return Change(changed, before, changes.content_lines(role, metadata.signed_bytes), proposal=proposal)
 
     def _refresh(self, ring: Ring, *, check: bool, propose: Request | None) -> Change:
         state = self.load()
