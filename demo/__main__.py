@@ -104,7 +104,7 @@ class Story:
 
 NEXT = """
 Look into {folder}:
-  inventory.yml  releases/  keys/  repository/  journal/  ansible.log
+  inventory.yml  releases/  keys/  repository/  root.json  journal/  ansible.log
   devices/dev1/opt/gateway/current          what is installed there
   devices/dev1/var/lib/fleet-ota            the device's own record of its transactions
 

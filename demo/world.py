@@ -75,7 +75,7 @@ class World:
             "fleet_ota_root": str(self.folder / "devices") + "/{{ inventory_hostname }}",
             "fleet_ota_hardware": "edge-gw-1",
             "fleet_ota_repository": str(self.folder / "repository"),
-            "fleet_ota_trust_root": str(self.folder / "repository" / "metadata" / "1.root.json"),
+            "fleet_ota_trust_root": str(self.folder / "root.json"),
             "fleet_ota_channel": "stable",
             "fleet_ota_release": "gateway",
             "fleet_ota_cache": str(self.folder / "cache"),
@@ -94,7 +94,7 @@ class World:
         publisher = {
             "ansible_connection": "local",
             "ansible_python_interpreter": sys.executable,
-            "fleet_ota_repository": variables["fleet_ota_repository"],
+            **{name: variables[name] for name in ("fleet_ota_repository", "fleet_ota_trust_root")},
             "fleet_ota_keys_dir": str(self.folder / "keys"),
             "fleet_ota_generate_keys": True,
             "fleet_ota_channels": [{"name": "stable", "keys": ["anna", "ben"], "threshold": 2}],

@@ -10,30 +10,21 @@ import typing as t
 
 from ..plugin_utils._actions import options
 from ..plugin_utils._actions.base import Arguments, Result, named
-from ..plugin_utils._actions.controller import (
-    ControllerAction,
-    here,
-    key_place,
-    passphrase,
-    pinned_root,
-    signing_ring,
-    user,
-)
+from ..plugin_utils._actions.controller import key_place, passphrase, signing_ring, user
+from ..plugin_utils._actions.repository import REPOSITORY, REPOSITORY_VARIABLES, RepositoryAction
 from ..plugin_utils._control.approvals import approval
 from ..plugin_utils._control.approvals.approval import Requester
 from ..plugin_utils._control.approvals.requests import ApprovalRequests
 from ..plugin_utils._control.base.plan import Plan
 from ..plugin_utils._control.keys.ring import public
-from ..plugin_utils._control.repository.repository import Repository
 
 
-class ActionModule(ControllerAction):
+class ActionModule(RepositoryAction):
     """C(fleet.ota.approval)."""
 
     argument_spec: t.ClassVar[options.Options] = {
-        "state": {"type": "str", "choices": ["shown", "requested", "signed", "denied"], "default": "shown"},
-        "repository": {"type": "path", "required": True},
-        "trust_root": {"type": "path"},
+        "state": {"type": "str", "choices": ["shown", "requested", "signed", "denied", "revoked"], "default": "shown"},
+        **REPOSITORY,
         "plan": {"type": "dict"},
         "roles": {"type": "list", "elements": "str"},
         "wave": {"type": "str"},
@@ -51,18 +42,19 @@ class ActionModule(ControllerAction):
             ("state", "requested", ("plan", "roles")),
             ("state", "signed", ("proposals", "keys")),
             ("state", "denied", ("proposals", "by", "remark")),
+            ("state", "revoked", ("rollout", "keys", "remark")),
         ]
     }
     variables: t.ClassVar[t.Mapping[str, str]] = {
-        **named("repository", "requested_by", "requested_by_key", "remark"),
+        **REPOSITORY_VARIABLES,
+        **named("requested_by", "requested_by_key", "remark"),
         **options.SIGNING_VARIABLES,
         "hours": "fleet_ota_approval_hours",
     }
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """Bring the approvals to the wanted state."""
-        place = here(arguments["repository"])
-        desk = ApprovalRequests(Repository(place, trust_root=pinned_root(arguments, place)))
+        desk = ApprovalRequests(self.opened())
         if arguments["state"] == "requested":
             cases = desk.request(
                 Plan.of(arguments["plan"]),
@@ -73,15 +65,25 @@ class ActionModule(ControllerAction):
                 check=self.check,
             )
             return _told(cases, changed=bool(cases))
+        if arguments["state"] == "revoked":
+            cases = desk.revoke(
+                arguments["rollout"], self._requester(arguments), signing_ring(arguments), check=self.check
+            )
+            return _told(cases, changed=True)
         cases = desk.cases(arguments["proposals"] or (), arguments["rollout"])
         if arguments["state"] == "denied":
             by, remark = arguments["by"], arguments["remark"]
             return _told([desk.deny(case, by, remark, check=self.check) for case in cases], changed=bool(cases))
         if arguments["state"] == "signed":
             ring = signing_ring(arguments)
-            done = [desk.sign(case, ring, arguments["remark"] or "", check=self.check) for case in cases]
-            return _told([case for case, _changed in done], changed=any(changed for _case, changed in done))
-        return _told(cases, changed=False)
+            mine = [case for case in cases if desk.is_for(case, ring)]
+            # where none is theirs, signing says which keys may
+            done = [desk.sign(case, ring, arguments["remark"] or "", check=self.check) for case in mine or cases]
+            changed = any(changed for _case, changed in done)
+            signed = [case for case, _changed in done]
+            others = [f"left to others: {case.proposal}" for case in cases if case not in (mine or cases)]
+            return _told(signed, changed=changed, more=others)
+        return _told(cases, changed=False, more=[f"cannot be signed: {line}" for line in desk.unusable()])
 
     def _requester(self, arguments: Arguments) -> Requester:
         key = arguments["requested_by_key"]
@@ -89,10 +91,10 @@ class ActionModule(ControllerAction):
         return Requester(arguments["requested_by"] or user(), keyid, arguments["remark"])
 
 
-def _told(cases: t.Sequence[t.Any], *, changed: bool) -> Result:
+def _told(cases: t.Sequence[t.Any], *, changed: bool, more: t.Sequence[str] = ()) -> Result:
     return {
         "changed": changed,
         "approvals": [case.as_dict() for case in cases],
         "ids": [case.proposal.id for case in cases],
-        "summary_lines": [line for case in cases for line in (str(case.proposal), *case.lines)],
+        "summary_lines": [*(line for case in cases for line in (str(case.proposal), *case.lines)), *more],
     }

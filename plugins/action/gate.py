@@ -187,13 +187,18 @@ class ActionModule(ControllerAction):
         }
 
     def _renew(self, arguments: Arguments) -> None:
-        """Have the devices of the batch given metadata that hold; what cannot be renewed they judge as it is."""
+        """Have the devices of the batch given metadata that hold; what cannot be renewed they judge as it is.
+
+        Raises :class:`TrustError` with ``APPROVAL`` for an approval that was taken back: nothing more begins.
+        """
         if arguments["bundle"] and arguments["trust_root"] and not self.check:
             now = datetime.datetime.now(datetime.UTC)
             try:
                 renewal.renew(here(arguments["bundle"]), here(arguments["trust_root"]), now)
             except ControlError as error:
-                self._display.warning(f"the release's metadata end soon and cannot be renewed: {error.message}")
+                if error.code == "APPROVAL":
+                    raise
+                self._display.warning(f"the release's metadata and approvals cannot be renewed: {error.message}")
 
 
 def _turns(turns: t.Sequence[t.Sequence[str]], most: int) -> list[dict[str, t.Any]]:

@@ -15,6 +15,7 @@ from ..plugin_utils._actions import inventory, known, options, settings
 from ..plugin_utils._actions.base import Arguments, Options, Result, named, plain
 from ..plugin_utils._actions.controller import ControllerAction, forks, here, targets
 from ..plugin_utils._actions.hostvars import registered
+from ..plugin_utils._actions.repository import fetched
 from ..plugin_utils._control.approvals import approval
 from ..plugin_utils._control.base.errors import PlanError
 from ..plugin_utils._control.base.plan import Placed, Plan
@@ -26,7 +27,7 @@ from ..plugin_utils._control.rollout import rollback
 from ..plugin_utils._control.rollout.rollout import stored_plan
 from ..plugin_utils._control.schedule import schedule
 from ..plugin_utils._workers import worker
-from .release import bundle_path, fetched
+from .release import bundle_path
 
 #: Options that become the plan's settings: :class:`PlanningOptions`.
 _STEERING: Options = {
@@ -141,10 +142,11 @@ class ActionModule(ControllerAction):
             settings.require(the_plan.order(), self.inventory)
             ways = self._ways(arguments, bundle, hosts)
             explain = [{**one, **ways[one["host"]].as_dict()} if one["host"] in ways else one for one in planned]
+            listed = bundle.approved()
             verdict = approval.judge(
-                bundle.policy, bundle.approved(), the_plan, lambda: identities(the_plan.order(), task_vars), now
+                bundle.policy, listed, the_plan, lambda: identities(the_plan.order(), task_vars), now
             )
-            approved_waves = approval.waves(verdict.needed, bundle.approved(), the_plan, now)
+            approved_waves = approval.waves(bundle.policy, verdict.needed, listed, the_plan, now)
             if arguments["approved"]:
                 verdict.require(the_plan)
             bundle = bundle.with_approvals(verdict.paths)
@@ -231,7 +233,7 @@ def identities(names: t.Iterable[str], task_vars: Arguments) -> dict[str, dict[s
     entries = {}
     for name in names:
         variables = task_vars["hostvars"][name]
-        labels = plain(variables.get("fleet_ota_labels") or {})
+        labels = {key: str(value) for key, value in plain(variables.get("fleet_ota_labels") or {}).items()}
         fixed = {"hardware": variables.get("fleet_ota_hardware", ""), "site": variables.get("fleet_ota_site", "")}
         entries[name] = {**labels, **{key: str(plain(value)) for key, value in fixed.items()}, "name": name}
     return entries

@@ -9,26 +9,25 @@ from __future__ import annotations
 import typing as t
 
 from ..plugin_utils._actions import options
-from ..plugin_utils._actions.base import Arguments, Result, named
-from ..plugin_utils._actions.controller import ControllerAction, here, pinned_root, request, signing_ring
+from ..plugin_utils._actions.base import Arguments, Result
+from ..plugin_utils._actions.controller import here, request, signing_ring
+from ..plugin_utils._actions.repository import REPOSITORY, REPOSITORY_VARIABLES, RepositoryAction
 from ..plugin_utils._control.approvals.requests import ApprovalRequests
 from ..plugin_utils._control.policy import policy
-from ..plugin_utils._control.repository.repository import Repository
 
 
-class ActionModule(ControllerAction):
+class ActionModule(RepositoryAction):
     """C(fleet.ota.policy)."""
 
     argument_spec: t.ClassVar[options.Options] = {
-        "repository": {"type": "path", "required": True},
-        "trust_root": {"type": "path"},
+        **REPOSITORY,
         "source": {"type": "path", "required": True},
         **options.SIGNING,
         **options.PROPOSING,
     }
     constraints: t.ClassVar[Arguments] = {"required_one_of": [("keys", "propose")]}
     variables: t.ClassVar[t.Mapping[str, str]] = {
-        **named("repository"),
+        **REPOSITORY_VARIABLES,
         **options.SIGNING_VARIABLES,
         **options.PROPOSING_VARIABLES,
         "source": "fleet_ota_policy",
@@ -36,8 +35,7 @@ class ActionModule(ControllerAction):
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """List the policy in the repository's top-level targets."""
-        place = here(arguments["repository"])
-        desk = ApprovalRequests(Repository(place, trust_root=pinned_root(arguments, place)))
+        desk = ApprovalRequests(self.opened())
         content = policy.read(here(arguments["source"]))
         before = policy.lines(desk.policy())
         change = desk.publish(content, signing_ring(arguments), propose=request(arguments), check=self.check)

@@ -10,19 +10,20 @@ import typing as t
 
 from ..plugin_utils._actions import options
 from ..plugin_utils._actions.base import Arguments, Result, named
-from ..plugin_utils._actions.controller import ControllerAction, here, pinned_root, signing_ring, user
+from ..plugin_utils._actions.controller import signing_ring, user
+from ..plugin_utils._actions.repository import REPOSITORY, REPOSITORY_VARIABLES, RepositoryAction
 from ..plugin_utils._control.base import libraries
 from ..plugin_utils._control.base.errors import RepositoryError
 from ..plugin_utils._control.repository.proposals.proposals import Proposals
-from ..plugin_utils._control.repository.repository import Repository
 
 if t.TYPE_CHECKING:
     from ..plugin_utils._control.repository.proposals.proposal import Proposal
 
-_WAITING = ("open", "ready")
+#: What people look at: also what is not to be signed, and why.
+_LOOKED_AT = ("open", "ready", "refused")
 
 
-class ActionModule(ControllerAction):
+class ActionModule(RepositoryAction):
     """C(fleet.ota.proposal)."""
 
     argument_spec: t.ClassVar[options.Options] = {
@@ -31,12 +32,11 @@ class ActionModule(ControllerAction):
             "choices": ["signed", "applied", "denied", "withdrawn", "shown"],
             "default": "signed",
         },
-        "repository": {"type": "path", "required": True},
+        **REPOSITORY,
         "id": {"type": "str"},
         "apply": {"type": "bool", "default": True},
         "remark": {"type": "str", "default": ""},
         "by": {"type": "str"},
-        "trust_root": {"type": "path"},
         **options.SIGNING,
     }
     constraints: t.ClassVar[Arguments] = {
@@ -47,13 +47,16 @@ class ActionModule(ControllerAction):
             ("state", "withdrawn", ("id",)),
         ]
     }
-    variables: t.ClassVar[t.Mapping[str, str]] = {**named("repository", "remark"), **options.SIGNING_VARIABLES}
+    variables: t.ClassVar[t.Mapping[str, str]] = {
+        **REPOSITORY_VARIABLES,
+        **named("remark"),
+        **options.SIGNING_VARIABLES,
+    }
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """Bring the proposal to the wanted state."""
         libraries.require()
-        place = here(arguments["repository"])
-        proposals = Proposals(Repository(place, trust_root=pinned_root(arguments, place)))
+        proposals = Proposals(self.opened())
         if arguments["state"] == "shown":
             return self._show(proposals, arguments["id"])
         before = proposals.get(arguments["id"])
@@ -68,7 +71,7 @@ class ActionModule(ControllerAction):
 
     def _show(self, proposals: Proposals, wanted: str | None) -> Result:
         listed = [proposals.get(wanted)] if wanted else proposals.list()
-        waiting = [one for one in listed if wanted or one.state in _WAITING]
+        waiting = [one for one in listed if wanted or one.state in _LOOKED_AT]
         before = [line for one in waiting for line in one.before]
         after = [line for one in waiting for line in one.after]
         return {

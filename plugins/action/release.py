@@ -12,19 +12,16 @@ import typing as t
 
 from ..plugin_utils._actions import options
 from ..plugin_utils._actions.base import Arguments, Result, named
-from ..plugin_utils._actions.controller import ControllerAction, here, pinned_root, request, signing_ring
-from ..plugin_utils._control.base import urls
+from ..plugin_utils._actions.controller import here, request, signing_ring
+from ..plugin_utils._actions.repository import REPOSITORY, REPOSITORY_VARIABLES, RepositoryAction, fetched
 from ..plugin_utils._control.base.errors import RepositoryError
-from ..plugin_utils._control.client import updater
 from ..plugin_utils._control.client.bundle import Bundle
 from ..plugin_utils._control.policy import attestations
 from ..plugin_utils._control.repository import reproduce
-from ..plugin_utils._control.repository.repository import Change, Repository
-
-#: For the controller's user alone; the same default for every module that fetches.
+from ..plugin_utils._control.repository.repository import Change
 
 
-class ActionModule(ControllerAction):
+class ActionModule(RepositoryAction):
     """C(fleet.ota.release)."""
 
     argument_spec: t.ClassVar[options.Options] = {
@@ -34,7 +31,9 @@ class ActionModule(ControllerAction):
             "default": "published",
         },
         **options.RELEASE,
+        # A text, because it may be an address for what is fetched.
         "repository": {"type": "str", "required": True},
+        "trust_root": REPOSITORY["trust_root"],
         "source": {"type": "path"},
         "attachments": {"type": "list", "elements": "path", "default": []},
         **options.SIGNING,
@@ -46,11 +45,12 @@ class ActionModule(ControllerAction):
             ("state", "promoted", ("release", "channel", "keys")),
             ("state", "refreshed", ("keys",)),
             ("state", "verified", ("source", "channel")),
-            ("state", "fetched", ("release", "channel", "trust_root")),
+            ("state", "fetched", ("release", "channel")),
         ]
     }
     variables: t.ClassVar[t.Mapping[str, str]] = {
-        **named("repository", "source", "channel", "attachments"),
+        **REPOSITORY_VARIABLES,
+        **named("source", "channel", "attachments"),
         **options.SIGNING_VARIABLES,
         **options.PROPOSING_VARIABLES,
     }
@@ -59,9 +59,6 @@ class ActionModule(ControllerAction):
         """Bring the release to the wanted state."""
         if arguments["state"] == "fetched":
             return self._fetch(arguments)
-        if urls.is_url(arguments["repository"]):
-            shown = urls.shown(arguments["repository"])
-            raise RepositoryError(f"{shown} cannot be changed over HTTP; give the directory that is served there")
         if arguments["state"] == "verified":
             return self._verify(arguments)
         change = self._change(arguments)
@@ -75,8 +72,7 @@ class ActionModule(ControllerAction):
         }
 
     def _change(self, arguments: Arguments) -> Change:
-        place = here(arguments["repository"])
-        repository = Repository(place, trust_root=pinned_root(arguments, place))
+        repository = self.opened()
         ring, propose = signing_ring(arguments), request(arguments)
         if arguments["state"] == "refreshed":
             return repository.refresh(ring, check=self.check, propose=propose)
@@ -93,9 +89,7 @@ class ActionModule(ControllerAction):
         return repository.promote(name, version, arguments["channel"], ring, **more)
 
     def _verify(self, arguments: Arguments) -> Result:
-        place = here(arguments["repository"])
-        repository = Repository(place, trust_root=pinned_root(arguments, place))
-        derived = reproduce.derive(repository, arguments["channel"], here(arguments["source"]))
+        derived = reproduce.derive(self.opened(), arguments["channel"], here(arguments["source"]))
         return {"changed": False, "digest": derived.digest, "standing": derived.where, "payloads": derived.lines}
 
     def _fetch(self, arguments: Arguments) -> Result:
@@ -105,18 +99,6 @@ class ActionModule(ControllerAction):
         # kept in check mode too: the cache is the controller's own, and later tasks need the file
         bundle.save(path)
         return {"changed": changed, "release": bundle.identity, "bundle": str(path), "document": bundle.document}
-
-
-def fetched(arguments: Arguments) -> Bundle:
-    """The verified bundle that the options C(repository), C(trust_root), C(channel), C(release), C(cache) name."""
-    return updater.prepare(
-        repository=arguments["repository"],
-        trust_root=here(arguments["trust_root"]),
-        channel=arguments["channel"],
-        release=arguments["release"],
-        cache=here(arguments["cache"]),
-        tls={name: str(here(path)) for name, path in (arguments["tls"] or {}).items() if path} or None,
-    )
 
 
 def bundle_path(bundle: Bundle) -> pathlib.Path:

@@ -11,14 +11,15 @@ import typing as t
 
 from ..plugin_utils._actions import options
 from ..plugin_utils._actions.base import Arguments, Result, named
-from ..plugin_utils._actions.controller import ControllerAction, here, key_place, passphrase, pin, pinned_root, request
+from ..plugin_utils._actions.controller import here, key_place, passphrase, pin, request
+from ..plugin_utils._actions.repository import REPOSITORY, REPOSITORY_VARIABLES, RepositoryAction
 from ..plugin_utils._control.base import libraries
 from ..plugin_utils._control.base.errors import KeyFileError
 from ..plugin_utils._control.keys.ring import KINDS, URI_SUFFIX, Ring, generate, public
 from ..plugin_utils._control.repository import overview
 from ..plugin_utils._control.repository.metadata.edit import Holders
 from ..plugin_utils._control.repository.metadata.store import PERIODS, TOP
-from ..plugin_utils._control.repository.repository import Config, Repository
+from ..plugin_utils._control.repository.repository import Config
 
 Place = pathlib.Path | str
 
@@ -34,11 +35,13 @@ _NAMED: Arguments = {
 }
 
 
-class ActionModule(ControllerAction):
+class ActionModule(RepositoryAction):
     """C(fleet.ota.repository)."""
 
+    place: t.ClassVar[str] = "path"
     argument_spec: t.ClassVar[options.Options] = {
-        "path": {"type": "path", "required": True},
+        "path": REPOSITORY["repository"],
+        "trust_root": REPOSITORY["trust_root"],
         "keys_dir": {"type": "path", "no_log": False},
         "roles": {"type": "dict", "options": {name: {"type": "dict", "options": _HOLDERS} for name in TOP}},
         "channels": _NAMED,
@@ -47,7 +50,6 @@ class ActionModule(ControllerAction):
         "key_type": {"type": "str", "choices": list(KINDS), "default": "ecdsa", "no_log": False},
         "expiry_days": {"type": "dict", "options": {name: {"type": "int"} for name in sorted(PERIODS)}},
         "state": {"type": "str", "choices": ["present", "shown"], "default": "present"},
-        "trust_root": {"type": "path"},
         **options.SIGNING,
         **options.PROPOSING,
     }
@@ -56,14 +58,14 @@ class ActionModule(ControllerAction):
         **named("keys_dir", "generate_keys", "roles", "channels", "approvals", "expiry_days"),
         **options.SIGNING_VARIABLES,
         **options.PROPOSING_VARIABLES,
-        "path": "fleet_ota_repository",
+        "path": REPOSITORY_VARIABLES["repository"],
+        "trust_root": REPOSITORY_VARIABLES["trust_root"],
     }
 
     def perform(self, arguments: Arguments, task_vars: Arguments) -> Result:
         """Generate missing keys if asked to, then make or change the repository; or show it."""
         libraries.require()
-        place = here(arguments["path"])
-        repository = Repository(place, trust_root=pinned_root(arguments, place))
+        repository = self.opened()
         if arguments["state"] == "shown":
             shown = overview.show(repository)
             return {"changed": False, "lines": shown.pop("lines"), "repository": shown}
@@ -104,7 +106,7 @@ class ActionModule(ControllerAction):
         return {
             "changed": change.changed or bool(missing),
             "generated": names,
-            "trust_root": str(repository.store.first_root()),
+            "trust_root": str(repository.pin),
             "roles": change.after,
             "single_key": change.warnings,
             "proposal": change.proposal.as_dict() if change.proposal else None,

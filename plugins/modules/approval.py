@@ -10,12 +10,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: approval
-short_description: Ask for approvals of a rollout, show, sign and deny them
+short_description: Ask for approvals of a rollout, show, sign, deny and revoke them
 description:
   - An approval is a rollout's plan that people sign. Devices take a release only with the approvals that the fleet's
     policy asks for, and check them themselves.
   - V(requested) lays the plan before the approvers of each role, V(shown) tells what waits for signatures and exactly
     what would be signed, V(signed) adds signatures, V(denied) records a denial and its reason.
+  - V(revoked) takes back approvals that are in force. The role's threshold of people signs that, too. What lacks
+    signatures waits, and others sign it as they sign an approval. A running rollout stops before its next turn.
+  - V(signed) signs what the keys at hand may sign, and leaves other approvals to others.
   - A signed approval is put in force as soon as enough people have signed and the keys of snapshot and timestamp are
     at hand.
 version_added: 0.1.0
@@ -29,15 +32,19 @@ options:
   state:
     description: What to do.
     type: str
-    choices: [shown, requested, signed, denied]
+    choices: [shown, requested, signed, denied, revoked]
     default: shown
   repository:
     description: The repository's directory.
     type: path
     required: true
   trust_root:
-    description: The pinned root metadata, so that nothing is signed on top of a repository that an attacker replaced.
+    description:
+      - The file with the pinned root metadata, outside the repository. The repository is verified from it before
+        anything is read or signed, so that a repository that an attacker replaced is refused.
+      - A directory that does not hold the repository of this root (not mounted, misspelt) is refused, too.
     type: path
+    required: true
   plan:
     description: The plan to approve, as M(fleet.ota.plan) returns it. Required for V(requested).
     type: dict
@@ -49,7 +56,7 @@ options:
     description: For V(requested), the one wave of the plan that is to begin; without it the whole plan.
     type: str
   requested_by:
-    description: For V(requested), the requester. The default is the controller's user.
+    description: For V(requested) and V(revoked), the requester. The default is the controller's user.
     type: str
   requested_by_key:
     description:
@@ -67,10 +74,10 @@ options:
     type: list
     elements: str
   rollout:
-    description: Only approvals of this rollout.
+    description: Only approvals of this rollout. Required for V(revoked).
     type: str
   remark:
-    description: What approvers should know, or why it is denied. Required for V(denied).
+    description: What approvers should know, or why it is denied or revoked. Required for V(denied) and V(revoked).
     type: str
   by:
     description: The person who denies. Required for V(denied).
@@ -85,6 +92,7 @@ EXAMPLES = r"""
   fleet.ota.approval:
     state: requested
     repository: /srv/ota/repository
+    trust_root: /srv/ota/root.json
     plan: "{{ planned.plan }}"
     roles: "{{ planned.approvals | list }}"
     requested_by: anna
@@ -94,6 +102,7 @@ EXAMPLES = r"""
 - name: See what waits
   fleet.ota.approval:
     repository: /srv/ota/repository
+    trust_root: /srv/ota/root.json
   register: waiting
   run_once: true
 
@@ -101,6 +110,7 @@ EXAMPLES = r"""
   fleet.ota.approval:
     state: signed
     repository: /srv/ota/repository
+    trust_root: /srv/ota/root.json
     proposals: "{{ waiting.ids }}"
     keys: [/media/stick/ben.pem]
   run_once: true
@@ -109,9 +119,20 @@ EXAMPLES = r"""
   fleet.ota.approval:
     state: denied
     repository: /srv/ota/repository
+    trust_root: /srv/ota/root.json
     proposals: "{{ waiting.ids }}"
     by: ben
     remark: Not in the week of the audit
+  run_once: true
+
+- name: Take back what is in force
+  fleet.ota.approval:
+    state: revoked
+    repository: /srv/ota/repository
+    trust_root: /srv/ota/root.json
+    rollout: gateway-2.0-1a2b3c4d
+    remark: The bench found a leak
+    keys: [/media/stick/ben.pem]
   run_once: true
 """
 

@@ -29,8 +29,12 @@ options:
     type: path
     required: true
   trust_root:
-    description: The pinned root metadata, so that nothing is signed on top of a repository that an attacker replaced.
+    description:
+      - The file with the pinned root metadata, outside the repository. The repository is verified from it before
+        anything is read or signed, so that a repository that an attacker replaced is refused.
+      - A directory that does not hold the repository of this root (not mounted, misspelt) is refused, too.
     type: path
+    required: true
   source:
     description: The policy, a YAML file as the approval reference describes it. Key files in it are relative to it.
     type: path
@@ -44,6 +48,7 @@ EXAMPLES = r"""
 - name: Two people approve what goes to production
   fleet.ota.policy:
     repository: /srv/ota/repository
+    trust_root: /srv/ota/root.json
     source: policy.yml
     keys: [/media/stick/targets.pem, /srv/ota/keys]
   run_once: true

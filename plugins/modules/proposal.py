@@ -58,9 +58,11 @@ options:
     type: str
   trust_root:
     description:
-      - The pinned root metadata. It makes sure that nothing is signed on top of a repository that was replaced as
-        a whole; without it the repository's own first root is believed.
+      - The file with the pinned root metadata, outside the repository. The repository is verified from it before
+        anything is read or signed, so that a repository that an attacker replaced is refused.
+      - A directory that does not hold the repository of this root (not mounted, misspelt) is refused, too.
     type: path
+    required: true
 seealso:
   - module: fleet.ota.repository
   - module: fleet.ota.release
@@ -70,6 +72,7 @@ EXAMPLES = r"""
 - name: Look at what waits
   fleet.ota.proposal:
     repository: ota/repository
+    trust_root: /srv/ota/root.json
     state: shown
   run_once: true
   register: waiting
@@ -77,15 +80,16 @@ EXAMPLES = r"""
 - name: Sign with a key of the SSH agent
   fleet.ota.proposal:
     repository: ota/repository
+    trust_root: /srv/ota/root.json
     id: stable-7-0a1b2c3d4e5f6071
     keys: ["ssh-agent:"]
     remark: tested on the bench
-    trust_root: files/root.json
   run_once: true
 
 - name: Put it in force where the online keys are
   fleet.ota.proposal:
     repository: ota/repository
+    trust_root: /srv/ota/root.json
     id: stable-7-0a1b2c3d4e5f6071
     state: applied
     keys: [/srv/ota/online]
@@ -94,6 +98,7 @@ EXAMPLES = r"""
 - name: Not this one
   fleet.ota.proposal:
     repository: ota/repository
+    trust_root: /srv/ota/root.json
     id: stable-7-0a1b2c3d4e5f6071
     state: denied
     remark: it was never tried on model B

@@ -64,10 +64,11 @@ options:
     default: []
   trust_root:
     description:
-      - The pinned root metadata. Required for V(fetched).
-      - For the other states it makes sure that nothing is signed on top of a repository that was replaced as a
-        whole; without it the repository's own first root is believed.
+      - The file with the pinned root metadata, outside the repository. The repository is verified from it before
+        anything is read or signed, so that a repository that an attacker replaced is refused.
+      - A directory that does not hold the repository of this root (not mounted, misspelt) is refused, too.
     type: path
+    required: true
   cache:
     description:
       - Where V(fetched) keeps verified metadata and payloads, a directory for the controller's user alone.
@@ -84,6 +85,7 @@ EXAMPLES = r"""
 - name: Publish a release to the pilots
   fleet.ota.release:
     repository: /srv/ota/repository
+    trust_root: /srv/ota/root.json
     source: release.yml
     channel: pilot
     keys: [/srv/ota/keys]
@@ -93,6 +95,7 @@ EXAMPLES = r"""
   fleet.ota.release:
     state: promoted
     repository: /srv/ota/repository
+    trust_root: /srv/ota/root.json
     release: gateway/2.0
     channel: stable
     keys: [/srv/ota/keys]
@@ -101,6 +104,7 @@ EXAMPLES = r"""
 - name: Publish where two people sign, this one with a key of their SSH agent; the other signs the proposal
   fleet.ota.release:
     repository: /srv/ota/repository
+    trust_root: /srv/ota/root.json
     source: release.yml
     channel: stable
     keys: ["ssh-agent:"]
@@ -111,6 +115,7 @@ EXAMPLES = r"""
   fleet.ota.release:
     state: refreshed
     repository: /srv/ota/repository
+    trust_root: /srv/ota/root.json
     keys: [/srv/ota/keys/snapshot.pem, /srv/ota/keys/timestamp.pem]
   run_once: true
 
@@ -118,6 +123,7 @@ EXAMPLES = r"""
   fleet.ota.release:
     state: promoted
     repository: /srv/ota/repository
+    trust_root: /srv/ota/root.json
     release: gateway/2.0
     channel: stable
     attachments: [results/test-result.intoto.json]
@@ -128,6 +134,7 @@ EXAMPLES = r"""
   fleet.ota.release:
     state: verified
     repository: /srv/ota/repository
+    trust_root: /srv/ota/root.json
     source: release.yml
     channel: stable
   run_once: true
@@ -136,7 +143,7 @@ EXAMPLES = r"""
   fleet.ota.release:
     state: fetched
     repository: https://ota.example.org/
-    trust_root: files/root.json
+    trust_root: /srv/ota/root.json
     channel: stable
     release: gateway
   run_once: true

@@ -134,9 +134,13 @@ options:
     type: path
   trust_root:
     description:
-      - The pinned root metadata. It makes sure that nothing is signed on top of a repository that was replaced as
-        a whole; without it the repository's own first root is believed.
+      - The file with the pinned root metadata, outside the repository. The repository is verified from it before
+        anything is read or signed, so that a repository that an attacker replaced is refused.
+      - A directory that does not hold the repository of this root (not mounted, misspelt) is refused, too.
+      - Where neither the file nor the repository is there, V(present) makes a repository and writes its root to this
+        file. Give it to everyone who signs, and to devices.
     type: path
+    required: true
   expiry_days:
     description: Days until signed metadata expires. Kept in the repository for later publications.
     type: dict
@@ -163,6 +167,7 @@ EXAMPLES = r"""
 - name: A repository for a small fleet, one key for each role
   fleet.ota.repository:
     path: /srv/ota/repository
+    trust_root: /srv/ota/root.json
     keys_dir: /srv/ota/keys
     generate_keys: true
     channels:
@@ -173,6 +178,7 @@ EXAMPLES = r"""
 - name: Two of three people sign what becomes stable
   fleet.ota.repository:
     path: /srv/ota/repository
+    trust_root: /srv/ota/root.json
     keys_dir: /srv/ota/keys
     passphrase_file: /run/secrets/ota
     roles:
@@ -189,6 +195,7 @@ EXAMPLES = r"""
 - name: Root and targets stay with people, each with a key of their own SSH agent; anna begins
   fleet.ota.repository:
     path: ota/repository
+    trust_root: /srv/ota/root.json
     keys_dir: ota/people            # anna.pub, ben.pub, carla.pub, online.pub
     keys: ["ssh-agent:"]
     roles:
@@ -206,6 +213,7 @@ EXAMPLES = r"""
 - name: Show the signatures, what is missing and what expires
   fleet.ota.repository:
     path: ota/repository
+    trust_root: /srv/ota/root.json
     state: shown
   run_once: true
   register: repository
@@ -219,10 +227,10 @@ generated:
   elements: str
   sample: [/srv/ota/keys/stable.pem]
 trust_root:
-  description: The file to pin on controllers and devices.
+  description: The file with the root to pin on controllers and devices, as O(trust_root).
   returned: for V(present), but not in check mode when keys are missing
   type: str
-  sample: /srv/ota/repository/metadata/1.root.json
+  sample: /srv/ota/root.json
 roles:
   description: Every role and channel with its threshold and keys, and the expiry periods.
   returned: for V(present), but not in check mode when keys are missing

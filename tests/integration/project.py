@@ -39,8 +39,7 @@ class Project:
         channel = tuple(ring.generate(self.keys / f"stable-{number}.pem") for number in (1, 2))
         self._config = Config(holders, {"stable": Holders(channel, 2)}, {})
         self.ring = ring.Ring.load([self.keys])
-        Repository(self.repository).ensure(self._config, self.ring)
-        self.trust_root.write_bytes((self.repository / "metadata/1.root.json").read_bytes())
+        Repository(self.repository, pin=self.trust_root).ensure(self._config, self.ring)
 
     def moved(self, folder: Path) -> Project:
         """The same project in a folder it was copied to."""

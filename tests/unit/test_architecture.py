@@ -323,3 +323,59 @@ def test_one_place_of_the_device_engine_walks_and_removes_trees() -> None:
         if isinstance(node, ast.Attribute) and node.attr in names and ast.unparse(node.value) in ("os", "shutil")
     }
     assert uses == set()
+
+
+#: What opens or reads a repository, and the files that may call it.
+OPENERS: dict[str, set[str]] = {
+    "Repository": set(),
+    "Session": set(),
+    "from_pin": {"plugins/plugin_utils/_actions/repository.py"},
+    "Store": {f"{CONTROL}/repository/metadata/session.py"},
+    "prepare": {"plugins/plugin_utils/_actions/repository.py", f"{CONTROL}/client/renewal.py"},
+    "DirectoryFetcher": {f"{CONTROL}/repository/metadata/store.py", f"{CONTROL}/client/updater.py"},
+    "HttpFetcher": {f"{CONTROL}/client/updater.py", f"{CONTROL}/client/bundle.py"},
+}
+
+
+def opens(node: ast.AST) -> str | None:
+    """Which of :data:`OPENERS` the call ``node`` is; None for anything else."""
+    match node:
+        case ast.Call(func=ast.Name(id=name)) if name in OPENERS:
+            return name
+        case ast.Call(func=ast.Attribute(value=owner, attr=name)) if name in OPENERS:
+            # an edit and a layout are prepared, too
+            return None if name == "prepare" and ast.unparse(owner) != "updater" else name
+    return None
+
+
+def test_one_place_opens_a_repository() -> None:
+    """By its pinned root: whatever opened one otherwise could forget it."""
+    found = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for folder in ("plugins/action", "plugins/plugin_utils", "plugins/callback")
+        for path in files(ROOT / folder)
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if (name := opens(node)) is not None and str(path.relative_to(ROOT)) not in OPENERS[name]
+    }
+    assert found == set()
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("Repository(place)", "Repository"),
+        ("repository.Repository(place, trust_root=None)", "Repository"),
+        ("Repository.from_pin(place, pin)", "from_pin"),
+        ("updater.prepare(repository=place)", "prepare"),
+        ("edit.prepare()", None),
+        ("Repositories()", None),
+    ],
+)
+def test_what_opens_a_repository(line: str, name: str | None) -> None:
+    assert [one for one in map(opens, ast.walk(ast.parse(line))) if one] == ([name] if name else [])
+
+
+def test_no_playbook_hands_the_trust_root_to_a_task() -> None:
+    """It is read where the repository is opened; the role that pins it on devices is handed it."""
+    told = [path.name for path in (ROOT / "playbooks").rglob("*.yml") if " trust_root:" in path.read_text("utf-8")]
+    assert told == []

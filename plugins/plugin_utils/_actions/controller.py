@@ -18,7 +18,7 @@ import typing as t
 from ansible import constants as C
 from ansible.errors import AnsibleActionFail
 
-from .._control.base.errors import ControlError, TrustError
+from .._control.base.errors import ControlError
 from .base import Action, Arguments, Result, plain
 from .hostvars import Inventory
 
@@ -119,20 +119,6 @@ def signing_ring(arguments: Arguments) -> Ring:
 
     places = [key_place(text) for text in arguments["keys"] or []]
     return Ring.load(places, passphrase(arguments), pin(arguments))
-
-
-def pinned_root(arguments: Arguments, repository: pathlib.Path) -> bytes | None:
-    """The root metadata in the file that the option C(trust_root) names, if it is given.
-
-    A repository that is not made yet has none that could be read.
-    """
-    if not arguments["trust_root"] or not (repository / "metadata").is_dir():
-        return None
-    path = here(arguments["trust_root"])
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise TrustError(f"the trust root {path} cannot be read ({error.strerror})", code="TRUST_ROOT") from error
 
 
 def user() -> str:

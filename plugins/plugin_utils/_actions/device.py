@@ -21,6 +21,7 @@ from .._targets.errors import DeviceLost, DeviceRefusal
 from .._targets.offer import Offer
 from . import options
 from .base import Action, Result
+from .repository import fetched
 
 # Ansible's main process imports an action before it forks the workers that run it. Packed here, the engine is there for
 # all of them; packed when it is needed, every task of every device does it again, a tenth of a rollout's CPU.
@@ -70,17 +71,7 @@ class DeviceAction(Action):
             return Bundle.load(Path(args["bundle"]))
         if not args.get("repository"):
             raise AnsibleActionFail("name the release: bundle, or release, channel, repository and trust_root")
-        # This runs in a fork for each device; what verifies a repository takes long to import and few need it here.
-        from .._control.client import updater
-
-        return updater.prepare(
-            repository=args["repository"],
-            trust_root=Path(args["trust_root"]),
-            channel=args["channel"],
-            release=args["release"],
-            cache=Path(args["cache"]),
-            tls={name: path for name, path in (args["tls"] or {}).items() if path} or None,
-        )
+        return fetched(args)
 
     def offer(self) -> Offer:
         """The release of the arguments with the way its payloads take."""

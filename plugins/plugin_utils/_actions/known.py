@@ -201,6 +201,7 @@ OWN = frozenset(
         "own_rollout_id",
         "planned",
         "proposals",
+        "revoked",
         "published",
         "refreshed",
         "reset",

@@ -36,10 +36,15 @@ class Team:
             ring.generate(path / "online" / f"{name}.pem")
             (path / "online" / f"{name}.pub").rename(path / "public" / f"{name}.pub")
 
+    @property
+    def trust_root(self) -> str:
+        return str(self.path / "root.json")
+
     def repository(self, who: str, *, check: bool = False, **more: t.Any) -> Result:
         people = {"keys": list(PEOPLE), "threshold": 2}
         given: Result = {
             "path": str(self.path / "repo"),
+            "trust_root": self.trust_root,
             "keys_dir": str(self.path / "public"),
             "keys": [str(self.path / who)],
             "roles": {"root": people, "targets": people, "snapshot": {}, "timestamp": {}},
@@ -52,12 +57,12 @@ class Team:
         return self.act(repository.ActionModule, check=check, **{**given, **more})
 
     def publish(self, who: str, *, check: bool = False, **more: t.Any) -> Result:
-        given = {"repository": str(self.path / "repo"), "channel": "stable", "source": str(self.document)}
-        given.update(keys=[str(self.path / who)], propose=True, title="first")  # type: ignore[call-overload]
+        given = {"repository": str(self.path / "repo"), "trust_root": self.trust_root, "channel": "stable"}
+        given.update(source=str(self.document), keys=[str(self.path / who)], propose=True, title="first")  # type: ignore[call-overload]
         return self.act(release.ActionModule, check=check, **{**given, **more})
 
     def proposal(self, state: str, who: str | None = None, *, check: bool = False, **more: t.Any) -> Result:
-        given: Result = {"repository": str(self.path / "repo"), "state": state}
+        given: Result = {"repository": str(self.path / "repo"), "trust_root": self.trust_root, "state": state}
         if who:
             given["keys"] = [str(self.path / who)]
         return self.act(proposal.ActionModule, check=check, **{**given, **more})
@@ -167,7 +172,7 @@ def test_what_waits_is_shown(team: Team) -> None:
     ]
     assert list(shown["content"]) == [name]
     assert any("1.0.json" in line for line in shown["content"][name])
-    status = team.act(repository.ActionModule, path=str(team.path / "repo"), state="shown")
+    status = team.act(repository.ActionModule, path=str(team.path / "repo"), trust_root=team.trust_root, state="shown")
     assert not status["changed"]
     assert [role["threshold"] for role in status["repository"]["roles"] if role["name"] == "stable"] == [2]
     assert any(name in line for line in status["lines"])
@@ -221,8 +226,7 @@ def test_a_pinned_root_is_asked_before_anything_is_signed(team: Team, tmp_path: 
     other.write_text("{}")
     error = failure(lambda: team.proposal("signed", "ben", id=name, trust_root=str(other)))
     assert error.result["code"] == "TRUST_ROOT"
-    pinned = str(team.path / "repo" / "metadata" / "1.root.json")
-    assert team.proposal("signed", "ben", id=name, trust_root=pinned)["changed"]
+    assert team.proposal("signed", "ben", id=name)["changed"]
 
 
 def test_a_folder_of_public_keys_may_hold_openssh_ones(team: Team) -> None:

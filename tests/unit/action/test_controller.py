@@ -32,13 +32,16 @@ class Folder:
         self.path, self.act, self.document = path, act, document
 
     def repository(self, *, check: bool = False, **more: t.Any) -> Result:
-        given = {"path": str(self.path / "repo"), "keys_dir": str(self.path / "keys"), "channels": [{"name": "stable"}]}
-        return self.act(repository.ActionModule, check=check, **{**given, "generate_keys": True, **more})
+        given = {"path": str(self.path / "repo"), "keys_dir": str(self.path / "keys"), "trust_root": self.trust_root}
+        stable = [{"name": "stable"}]
+        return self.act(
+            repository.ActionModule, check=check, **{**given, "channels": stable, "generate_keys": True, **more}
+        )
 
     def release(self, *, check: bool = False, **more: t.Any) -> Result:
-        given = {"repository": str(self.path / "repo"), "channel": "stable"}
+        given = {"repository": str(self.path / "repo"), "channel": "stable", "trust_root": self.trust_root}
         if more.get("state") == "fetched":
-            given.update(trust_root=self.trust_root, cache=str(self.path / "cache"), release="gateway")
+            given.update(cache=str(self.path / "cache"), release="gateway")
         else:
             given.update({"source": str(self.document), "keys": [str(self.path / "keys")]})  # type: ignore[dict-item]
         return self.act(release.ActionModule, check=check, **{**given, **more})
@@ -63,7 +66,7 @@ class Folder:
 
     @property
     def trust_root(self) -> str:
-        return str(self.path / "repo" / "metadata" / "1.root.json")
+        return str(self.path / "root.json")
 
 
 @pytest.fixture

@@ -178,9 +178,11 @@ def test_hostile_names_and_texts_stay_texts(play: Play, tmp_path: pathlib.Path) 
 
 def test_plan_reads_play_and_groups_of_ansible(play: Play, document: pathlib.Path) -> None:
     """From keys to the plan in one playbook, with a limit and values that are templates."""
-    trust = {"repository": "repo", "trust_root": "repo/metadata/1.root.json", "channel": "stable", "release": "gateway"}
-    keys = {"path": "repo", "keys_dir": "keys", "generate_keys": True, "channels": [{"name": "{{ wanted_channel }}"}]}
-    publish = {"repository": "repo", "source": str(document), "channel": "{{ wanted_channel }}", "keys": ["keys"]}
+    trust = {"repository": "repo", "trust_root": "root.json", "channel": "stable", "release": "gateway"}
+    keys = {"path": "repo", "trust_root": "root.json", "keys_dir": "keys", "generate_keys": True}
+    keys["channels"] = [{"name": "{{ wanted_channel }}"}]
+    publish = {"repository": "repo", "trust_root": "root.json", "source": str(document), "keys": ["keys"]}
+    publish["channel"] = "{{ wanted_channel }}"
     wanted_plan = {**trust, "cache": "cache", "waves": "{{ waves }}", "limits": {"max_failures": "{{ 1 + 1 }}"}}
     wanted_plan["journal_dir"] = "journals"
     start = {"state": "started", "journal_dir": "journals", "plan": "{{ made.plan }}"}

@@ -40,13 +40,13 @@ class Publisher:
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder
         self.repository = folder / "repository"
-        self.trust_root = self.repository / "metadata" / "1.root.json"
+        self.trust_root = folder / "root.json"
         #: Where this file is, no device looks healthy.
         self.ill = folder / "ill"
         holders = {name: Holders((ring.generate(folder / "keys" / f"{name}.pem"),)) for name in store.TOP}
         channel = Holders((ring.generate(folder / "keys" / "stable.pem"),))
         self._ring = ring.Ring.load([folder / "keys"])
-        Repository(self.repository).ensure(Config(holders, {"stable": channel}, {}), self._ring)
+        Repository(self.repository, pin=self.trust_root).ensure(Config(holders, {"stable": channel}, {}), self._ring)
         for version in (1, 2, 3):
             Repository(self.repository).publish("stable", self._document(version), self._ring)
 
@@ -56,7 +56,7 @@ class Publisher:
         shutil.copytree(other.folder, folder)
         made = cls.__new__(cls)
         made.folder, made.repository = folder, folder / "repository"
-        made.trust_root = made.repository / "metadata" / "1.root.json"
+        made.trust_root = folder / "root.json"
         made.ill = other.ill
         return made
 

@@ -45,6 +45,7 @@ class ApprovalRequests:
         shutil.copytree(self.shared, copy, dirs_exist_ok=True)
         given: Variables = {
             "fleet_ota_repository": "ota/repository",
+            "fleet_ota_trust_root": "ota/root.json",
             "fleet_ota_keys_dir": "ota/people",
             "fleet_ota_keys": [str(self.folder / "keys")],
             **variables,
@@ -92,7 +93,7 @@ class Office:
         return [entry.id for entry in Proposals(repository).list() if entry.state in ("open", "ready")]
 
     def version(self, cache: pathlib.Path) -> str:
-        root = self.shared / "repository" / "metadata" / "1.root.json"
+        root = self.shared / "root.json"
         found = updater.prepare(
             repository=str(self.shared / "repository"),
             trust_root=root,

@@ -6,7 +6,8 @@
 
 """Whether enough people approved this rollout of this release to this device (docs/reference/approval.md).
 
-An approval is a TUF target of an approval role, verified like everything else; what is checked here is what it says.
+An approval is a TUF target of an approval role, verified like everything else. What it must say is checked by the
+function that the controller uses, too (``documents/approved``).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import typing as t
 
 from .. import trust
 from ..base.errors import OtaError
-from ..documents import approval, policy
+from ..documents import approval, approved, policy
 
 
 class Asked(t.NamedTuple):
@@ -46,75 +47,37 @@ def require_approved(
             raise OtaError("APPROVAL", message % policy.TARGET)
         return {}
     rules = policy.parse(document.content)
-    needed = policy.needed(rules, asked.words, accepted.channel)
-    if required and not needed:
+    demands = approved.demands(rules, asked.words, accepted.channel)
+    if required and not demands:
         message = "this device takes nothing without approval, and the fleet's policy asks for none; change its rule"
         raise OtaError("APPROVAL", message)
-    four_eyes = not rules.get("requester_may_approve", False)
-    return {
-        role: _first_good(accepted, _of(paths, role, count), role, count, four_eyes, asked)
-        for role, count in sorted(needed.items())
-    }
+    wanted = approved.Wanted(accepted.digest, accepted.channel, [asked.words["name"]], asked.now, asked.rollout)
+    return {demand.role: _first_good(accepted, _of(paths, demand), demand, wanted) for demand in demands}
 
 
-def _of(paths: t.Sequence[str], role: str, count: int) -> list[str]:
-    mine = [path for path in paths if path.startswith(role + "/")]
+def _of(paths: t.Sequence[str], demand: approved.Demand) -> list[str]:
+    mine = [path for path in paths if path.startswith(demand.role + "/")]
     if not mine:
         message = "the fleet's policy asks for %d approvals by %s and there is none; ask with fleet.ota.approve"
-        raise OtaError("APPROVAL", message % (count, role))
+        raise OtaError("APPROVAL", message % (demand.people, demand.role))
     return mine
 
 
 def _first_good(
-    accepted: trust.Accepted, paths: t.Sequence[str], role: str, count: int, four_eyes: bool, asked: Asked
+    accepted: trust.Accepted, paths: t.Sequence[str], demand: approved.Demand, wanted: approved.Wanted
 ) -> approval.Approved:
     """What the first of ``paths`` that is good says; the last one's OtaError when none is."""
     for number, path in enumerate(paths, 1):
         try:
-            document = accepted.document(path)
-            if document is None or document.role != role:
-                raise OtaError("APPROVAL", "%s is not listed by %s itself; ask for the approval again" % (path, role))
-            value = approval.parse(document.content)
-            _require_about(accepted, value, path, asked)
-            _require_people(document, value, path, count, four_eyes)
-            return {"path": path, "by": value["requested"]["by"], "expires": value["expires"]}
+            return approved.require(path, _listed(accepted, path), demand, wanted)
         except OtaError:
             if number == len(paths):
                 raise
     raise AssertionError("no path was given")
 
 
-def _require_about(accepted: trust.Accepted, value: approval.Approval, path: str, asked: Asked) -> None:
-    """The approval is for this release and rollout, names this device, and still holds."""
-    plan, release, name = value["plan"], value["plan"]["release"], asked.words["name"]
-    if "wave" in value:
-        message = "%s lets wave %s begin and approves no rollout; ask for an approval of the plan"
-        raise OtaError("PLAN_MISMATCH", message % (path, value["wave"]))
-    if (release["digest"], release["channel"]) != (accepted.digest, accepted.channel):
-        message = "the approved plan %s is for another release (digest %s); ask for an approval of this one"
-        raise OtaError("PLAN_MISMATCH", message % (plan["rollout"], release["digest"][:12]))
-    if asked.rollout is not None and asked.rollout != plan["rollout"]:
-        message = "the approved plan is of rollout %s, not of %s; ask for an approval of this one"
-        raise OtaError("PLAN_MISMATCH", message % (plan["rollout"], asked.rollout))
-    if not any(name in wave["hosts"] for wave in plan["waves"]):
-        message = "the approved plan %s does not name %s; ask for an approval of one that does"
-        raise OtaError("PLAN_MISMATCH", message % (plan["rollout"], name))
-    if approval.seconds(value["expires"]) <= asked.now:
-        raise OtaError("APPROVAL", "the approval %s expired at %s; ask for it again" % (path, value["expires"]))
-
-
-def _require_people(document: trust.Document, value: approval.Approval, path: str, count: int, four_eyes: bool) -> None:
-    """OtaError unless enough different people approved; with ``four_eyes`` the requester does not count.
-
-    A key that signs a later version of the role's metadata vouches for all that it lists, so at least ``count`` keys
-    did, whichever version the device sees. Who approved *this* is those who signed the version that listed it first: a
-    later version says so in ``approved_by``, attested by its own threshold of signatures.
-    """
-    if document.threshold < count:
-        message = "%s is signed by a role with a threshold of %d, and the fleet's policy asks for %d; raise it"
-        raise OtaError("APPROVAL", message % (path, document.threshold, count))
-    people = document.custom.get("approved_by", list(document.keyids))
-    asker = value["requested"].get("keyid")
-    if four_eyes and len({keyid for keyid in people if keyid != asker}) < count:
-        message = "%s has enough approvals by %s only with the requester's own; have another approver sign it too"
-        raise OtaError("APPROVAL", message % (path, document.role))
+def _listed(accepted: trust.Accepted, path: str) -> approved.Listed | None:
+    one = accepted.document(path)
+    if one is None:
+        return None
+    return approved.Listed(path, one.role, one.content, one.threshold, one.keyids, one.custom)

@@ -13,10 +13,9 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import difflib
-import hashlib
 import typing as t
 
-from ....module_utils._device.documents import approval
+from ....module_utils._device.documents import approval, approved
 from ..base.errors import PlanError
 from ..base.plan import Plan, Wave
 from ..planning import plan as planning
@@ -42,16 +41,20 @@ class Requester:
 
 @dataclasses.dataclass(frozen=True)
 class Approved:
-    """An approval that verified metadata lists, with the role that lists it."""
+    """An approval that verified metadata lists, and what it says."""
 
-    role: str
-    path: str
+    listed: approved.Listed
     value: approval.Approval
 
-    @classmethod
-    def read(cls, path: str, content: str) -> Approved:
-        """From verified bytes; the role is the first part of its path, which is all that a role may list."""
-        return cls(path.partition("/")[0], path, approval.parse(content.encode()))
+    @property
+    def role(self) -> str:
+        """The role that lists it."""
+        return self.listed.role
+
+    @property
+    def path(self) -> str:
+        """The TUF target path."""
+        return self.listed.path
 
     @property
     def plan(self) -> Plan:
@@ -102,11 +105,18 @@ def judge(
     """What the fleet's ``policy`` asks for ``plan``, and what of it is ``listed``; see :func:`needed`."""
     if policy is None:
         return Verdict({}, [], None)
-    wanted = needed(policy, plan, identities())
+    asking = _asking(policy, plan, identities())
+    wanted = {role: most for role, (most, _names) in asking.items()}
+    eyes = approved.four_eyes(policy)
     paths, missing = [], []
-    for role, count in wanted.items():
+    for role, (count, names) in asking.items():
         mine = [one for one in listed if one.role == role and one.wave is None]
-        reasons = {one.path: _unfit(one, plan, now) for one in mine}
+        demand = approved.Demand(role, count, eyes)
+        release = plan.release
+        about = approved.Wanted(release["digest"], release["channel"], names, now.timestamp(), plan.rollout)
+        reasons = {
+            one.path: _unfit(one, plan, now) or approved.problem(one.path, one.listed, demand, about) for one in mine
+        }
         good = [one for one in mine if reasons[one.path] is None]
         if good:
             paths.append(max(good, key=lambda one: str(one.value["expires"])).path)
@@ -117,18 +127,24 @@ def judge(
 
 
 def waves(
-    needed: t.Mapping[str, int], listed: t.Sequence[Approved], plan: Plan, now: datetime.datetime
+    policy: Policy | None,
+    needed: t.Mapping[str, int],
+    listed: t.Sequence[Approved],
+    plan: Plan,
+    now: datetime.datetime,
 ) -> dict[str, list[str]]:
     """The waves of ``plan`` that signatures let begin, with the paths of their approvals.
 
-    Each needs one by every role that the plan itself ``needed``; where no policy asks for any, one by any such role.
+    Each needs one by every role that the plan itself ``needed``, of as many people; where no policy asks for any, one
+    by any such role.
     """
     begun = {}
+    eyes = policy is not None and approved.four_eyes(policy)
     for wave in plan.waves:
         mine = [
             one for one in listed if one.wave == wave["name"] and set(wave["hosts"]) <= _hosts(one.plan, wave["name"])
         ]
-        good = [one for one in mine if _unfit(one, plan, now) is None]
+        good = [one for one in mine if _unfit(one, plan, now) is None and _enough(one, needed, four_eyes=eyes)]
         if good and set(needed) <= {one.role for one in good}:
             begun[wave["name"]] = sorted(one.path for one in good)
     return begun
@@ -145,12 +161,21 @@ def needed(policy: Policy | None, plan: Plan, identities: t.Mapping[str, t.Mappi
     go by their own identity file. Raises :class:`RepositoryError` with ``APPROVAL`` for a device that the policy
     does not know.
     """
-    most: dict[str, int] = {}
+    return {role: most for role, (most, _names) in _asking(policy, plan, identities).items()} if policy else {}
+
+
+def _asking(
+    policy: Policy, plan: Plan, identities: t.Mapping[str, t.Mapping[str, str]]
+) -> dict[str, tuple[int, list[str]]]:
+    """By role the most people that a device of ``plan`` asks for, and the devices that ask for any."""
+    asking: dict[str, tuple[int, list[str]]] = {}
     for name in plan.order():
         words = {**identities.get(name, {}), "name": name}
-        for role, count in policies.needed(policy, words, plan.release["channel"]).items():
-            most[role] = max(count, most.get(role, 0))
-    return dict(sorted(most.items()))
+        for demand in policies.demands(policy, words, plan.release["channel"]):
+            most, names = asking.get(demand.role, (0, []))
+            names.append(name)
+            asking[demand.role] = (max(demand.people, most), names)
+    return dict(sorted(asking.items()))
 
 
 def request(
@@ -174,21 +199,6 @@ def request(
     if problems:
         raise PlanError(f"the approval cannot be asked for: {'; '.join(problems)}", problems=problems)
     return approval.canonical(value)
-
-
-def path_of(role: str, plan: Plan, wave: str | None = None) -> str:
-    """The TUF target path of the approval of ``plan``, or of one ``wave`` of it, by ``role``."""
-    # a wave's name may hold what is no good in a path
-    part = "" if wave is None else f".wave-{hashlib.sha256(wave.encode()).hexdigest()[:8]}"
-    return f"{role}/{plan.rollout}/{plan.digest[:16]}{part}.json"
-
-
-def custom(content: bytes) -> dict[str, str]:
-    """What stands beside an approval in the role's metadata, so that it is found without being downloaded."""
-    value = approval.parse(content)
-    plan = Plan.of(value["plan"])
-    names = {"rollout": plan.rollout, "plan": plan.digest, "release": plan.release["digest"]}
-    return {**names, "expires": value["expires"]}
 
 
 def covers(approved: Plan, plan: Plan) -> str | None:
@@ -240,6 +250,11 @@ def lines(content: bytes, last: Plan | None) -> list[str]:
 def _own(wave: Wave) -> dict[str, object]:
     """What a wave has beside its place and its devices: what the gate reads of it."""
     return {key: value for key, value in wave.items() if key not in ("index", "name", "hosts", "turns")}
+
+
+def _enough(one: Approved, needed: t.Mapping[str, int], *, four_eyes: bool) -> bool:
+    demand = approved.Demand(one.role, needed.get(one.role, 1), four_eyes and one.role in needed)
+    return approved.has_people(one.listed, one.value, demand)
 
 
 def _unfit(one: Approved, plan: Plan, now: datetime.datetime) -> str | None:

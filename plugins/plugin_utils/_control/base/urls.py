@@ -12,10 +12,16 @@ import re
 import typing as t
 import urllib.parse
 
+#: ``scheme:/...``, ``host:/...`` and ``user@host:...``: what lies on another machine.
+_ADDRESS = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9+.-]*:/|[^/\s]+@[^/\s]+:)")
+
 
 def shown(repository: str) -> str:
     """``repository`` without user and password, for people."""
-    return re.sub(r"//.*@", "//***@", repository, flags=re.DOTALL)
+    text = re.sub(r"//.*@", "//***@", repository, flags=re.DOTALL)
+    if text == repository and is_address(text):
+        text = re.sub(r"^(\s*[A-Za-z0-9+.-]+:/+)?.*@", r"\1***@", text, count=1, flags=re.DOTALL)
+    return text
 
 
 def hidden(value: object, show: t.Callable[[str], str] = shown) -> t.Any:
@@ -24,7 +30,7 @@ def hidden(value: object, show: t.Callable[[str], str] = shown) -> t.Any:
         return {key: hidden(entry, show) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return [hidden(entry, show) for entry in value]
-    return show(value) if isinstance(value, str) and re.match(r"\s*[a-z][a-z0-9+.-]*://", value, re.I) else value
+    return show(value) if isinstance(value, str) and is_address(value) else value
 
 
 def host_of(address: str) -> str:
@@ -35,3 +41,8 @@ def host_of(address: str) -> str:
 def is_url(repository: str) -> bool:
     """Whether ``repository`` is reached over HTTP, and not a directory."""
     return urllib.parse.urlsplit(repository).scheme in ("http", "https")
+
+
+def is_address(text: str) -> bool:
+    """Whether ``text`` names a place on another machine, or one of a scheme, and no directory of this one."""
+    return _ADDRESS.match(text) is not None

@@ -123,9 +123,9 @@ class Bundle:
 
     def approved(self) -> list[Approved]:
         """The approvals of rollouts of this release, whether they still hold or not."""
-        from ..approvals.approval import Approved
+        from ..approvals import listed
 
-        return [Approved.read(path, self.documents[path]) for path in self.approvals]
+        return listed.read(self.targets, self.roles, {path: self.documents[path] for path in self.approvals})
 
     def with_approvals(self, paths: t.Collection[str]) -> Bundle:
         """The same bundle with these approvals alone: what a device needs to see."""

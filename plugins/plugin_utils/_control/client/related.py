@@ -15,7 +15,6 @@ import dataclasses
 import typing as t
 
 from ....module_utils._device.documents import approval
-from ..approvals.approval import Approved
 from ..policy import attestations
 from ..policy.attestations import Attachment
 from ..policy.policy import TARGET, Policy, parse
@@ -30,10 +29,10 @@ if t.TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Related:
-    """``documents`` are the contents of all of it by TUF path."""
+    """``approvals`` are their TUF paths, ``documents`` the contents of all of it by path."""
 
     policy: Policy | None
-    approvals: list[Approved]
+    approvals: list[str]
     attachments: list[Attachment]
     documents: dict[str, str]
 
@@ -54,12 +53,11 @@ def gather(
         rules = parse(content)
         documents[TARGET] = content.decode()
     approvals = []
-    for role, targets in roles.items():
+    for targets in roles.values():
         for path in _about(entry, targets):
             content = download(path)
-            value = None if content is None else _approval(content)
-            if value is not None and content is not None:
-                approvals.append(Approved(role, path, value))
+            if content is not None and _is_approval(content):
+                approvals.append(path)
                 documents[path] = content.decode("ascii")
     attached = []
     for path in _about(entry, channel):
@@ -73,8 +71,9 @@ def _about(entry: Listed, targets: Targets) -> list[str]:
     return sorted(path for path, one in targets.items() if (one.custom or {}).get("release") == entry.digest)
 
 
-def _approval(content: bytes) -> approval.Approval | None:
+def _is_approval(content: bytes) -> bool:
     try:
-        return approval.parse(content)
+        approval.parse(content)
     except approval.ApprovalError:
-        return None
+        return False
+    return True

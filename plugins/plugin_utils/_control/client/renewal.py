@@ -31,13 +31,14 @@ def ends(bundle: Bundle) -> datetime.datetime:
 
 
 def renew(path: pathlib.Path, trust_root: pathlib.Path, now: datetime.datetime) -> bool:
-    """Bring the bundle in ``path`` up to date where it ends soon; whether something newer was found.
+    """Bring the bundle in ``path`` up to date where it ends soon or has approvals; whether something newer was found.
 
     The release stays the same, bit by bit, and so do the approvals. Raises :class:`TrustError` if the repository
-    cannot be read or has another release of that name and version now.
+    cannot be read or has another release of that name and version now, and with ``APPROVAL`` if one of the approvals
+    was taken back.
     """
     bundle = Bundle.load(path)
-    if ends(bundle) - now > LEAST:
+    if ends(bundle) - now > LEAST and not bundle.approvals:
         return False
     fresh = updater.prepare(
         repository=bundle.repository,
@@ -50,5 +51,9 @@ def renew(path: pathlib.Path, trust_root: pathlib.Path, now: datetime.datetime) 
     if fresh.digest != bundle.digest:
         message = f"{bundle.name} {bundle.version} is another release now than the one that was planned; plan again"
         raise TrustError(message, code="METADATA")
+    gone = sorted(set(bundle.approvals) - set(fresh.approvals))
+    if gone:
+        message = f"the approval {', '.join(gone)} was taken back; ask for it again with fleet.ota.plan"
+        raise TrustError(message, code="APPROVAL")
     fresh.with_approvals(bundle.approvals).save(path)
     return ends(fresh) > ends(bundle)

@@ -235,7 +235,7 @@ class _Client:
             root=roots,
             roles=roles,
             documents={entry.target: content.decode(), **more.documents},
-            approvals=[one.path for one in more.approvals],
+            approvals=more.approvals,
             custody=attestations.require_custody(more.attachments, document, entry.digest, entry.channel, more.policy),
             repository=self.repository,
             cache=str(self.folder),

@@ -158,7 +158,12 @@ def name_of(keyid: str, key: Key | None) -> str:
 
 def keyid_of(key: Key) -> str:
     """The id that belongs to the value of ``key``, whatever id somebody gave it."""
-    content = encode_canonical({"keytype": key.keytype, "scheme": key.scheme, "keyval": key.keyval})
+    return id_of(key.to_dict())
+
+
+def id_of(key: t.Mapping[str, t.Any]) -> str:
+    """:func:`keyid_of` for a key as metadata hold it."""
+    content = encode_canonical({name: key.get(name) for name in ("keytype", "scheme", "keyval")})
     return hashlib.sha256(str(content).encode()).hexdigest()
 
 

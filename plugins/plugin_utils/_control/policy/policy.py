@@ -11,7 +11,7 @@ from __future__ import annotations
 import pathlib
 import typing as t
 
-from ....module_utils._device.documents import policy
+from ....module_utils._device.documents import approved, policy
 from ..base import files, yamlfile
 from ..base.errors import RepositoryError
 from ..keys import ring
@@ -49,10 +49,10 @@ def parse(content: bytes) -> Policy:
         raise RepositoryError(error.message, code="POLICY") from error
 
 
-def needed(rules: Policy | None, words: t.Mapping[str, str], channel: str) -> dict[str, int]:
-    """Approvals that a device with this identity needs: role to number. Raises :class:`RepositoryError`."""
+def demands(rules: Policy, words: t.Mapping[str, str], channel: str) -> list[approved.Demand]:
+    """What a device with this identity asks for, by role. Raises :class:`RepositoryError`."""
     try:
-        return policy.needed(rules, words, channel) if rules else {}
+        return approved.demands(rules, words, channel)
     except policy.PolicyError as error:
         raise RepositoryError(error.message, code=error.code) from error
 

@@ -48,7 +48,7 @@ def show(session: Session) -> dict[str, t.Any]:
         shown["warnings"] = [*_expiring(shown["roles"], edit), *changes.single(edit)]
     else:
         shown["warnings"] = [f"{session.store.directory} holds no repository yet"]
-    waiting = [proposal for proposal in proposals if proposal.state in ("open", "ready", "damaged")]
+    waiting = [proposal for proposal in proposals if proposal.state in ("open", "ready", "refused", "damaged")]
     shown["lines"] = [
         *map(_line, shown["roles"]),
         *(f"proposal {proposal}" for proposal in waiting),

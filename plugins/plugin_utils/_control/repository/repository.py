@@ -31,7 +31,7 @@ from .proposals.commit import commit_or_propose
 from .proposals.proposal import Change, Request
 
 try:
-    from tuf.api.metadata import TargetFile
+    from tuf.api.metadata import Metadata, TargetFile
 except ImportError:  # libraries.require() tells
     pass
 
@@ -57,7 +57,7 @@ class Repository(Session):
         if check:
             return self._ensure(config, ring, check=True, propose=propose)
         files.make_directory(self.store.directory)
-        with self.store.lock():
+        with self.locked():
             return self._ensure(config, ring, check=False, propose=propose)
 
     def publish(
@@ -89,7 +89,7 @@ class Repository(Session):
         )
         if check:
             return self._list(wanted, content, payloads, attachments, ring, check=True, propose=propose)
-        with self._locked():
+        with self._existing():
             return self._list(wanted, content, payloads, attachments, ring, check=False, propose=propose)
 
     def promote(
@@ -110,7 +110,7 @@ class Repository(Session):
         """
         if check:
             return self._promote(name, version, channel, attachments, ring, check=True, propose=propose)
-        with self._locked():
+        with self._existing():
             return self._promote(name, version, channel, attachments, ring, check=False, propose=propose)
 
     def propose_document(
@@ -139,8 +139,25 @@ class Repository(Session):
         removed = tuple(remove)
         if check:
             return self._document(role, target, content, custom, removed, ring, request, check=True)
-        with self._locked():
+        with self._existing():
             return self._document(role, target, content, custom, removed, ring, request, check=False)
+
+    def propose_removal(
+        self,
+        role: str,
+        paths: t.Collection[str],
+        *,
+        ring: Ring,
+        title: str,
+        requested_by: str,
+        check: bool = False,
+    ) -> Change:
+        """No longer list the approvals ``paths`` in the approvals role ``role``; as for :meth:`propose_document`."""
+        request = Request(requested_by, title)
+        if check:
+            return self._removal(role, paths, ring, request, check=True)
+        with self._existing():
+            return self._removal(role, paths, ring, request, check=False)
 
     def refresh(self, ring: Ring, *, check: bool = False, propose: Request | None = None) -> Change:
         """Sign again what is close to its expiry.
@@ -151,7 +168,7 @@ class Repository(Session):
         """
         if check:
             return self._refresh(ring, check=True, propose=propose)
-        with self._locked():
+        with self._existing():
             return self._refresh(ring, check=False, propose=propose)
 
     def releases(self, channel: str | None = None) -> list[Listed]:
@@ -206,7 +223,7 @@ class Repository(Session):
             for sha256, path in payloads.items():
                 self._take_in(sha256, path)
         if same and not check and not (self.store.directory / document).is_file():
-            self.store.commit({document: content})
+            self.commit({document: content})
         custom = {"name": wanted.name, "version": wanted.version, "counter": wanted.counter}
         entry = TargetFile(wanted.length, {"sha256": wanted.digest}, wanted.target, {"custom": custom})
         entries, contents = attestations.entries(wanted, attached)
@@ -260,14 +277,23 @@ class Repository(Session):
         edit = self.edit(state, ring)
         admit_document(role, (target, *remove), list(edit.channels))
         signed = edit.targets.signed if role == store.TARGETS else edit.channels[role].signed
-        before = changes.content_lines(role, signed)
+        before = changes.content_lines(role, Metadata(signed).signed_bytes)
         digest = source.digest(content)
         more = {"custom": dict(custom)} if custom else {}
         edit.enter(role, {target: TargetFile(len(content), {"sha256": digest}, target, more)}, remove)
         changed, proposal = commit_or_propose(
             self, edit, {content_name(target, digest): content}, "document", request, check=check
         )
-        return Change(changed, before, changes.content_lines(role, signed), proposal=proposal)
+        return Change(changed, before, changes.content_lines(role, Metadata(signed).signed_bytes), proposal=proposal)
+
+    def _removal(self, role: str, paths: t.Collection[str], ring: Ring, request: Request, *, check: bool) -> Change:
+        edit = self.edit(self.load(), ring)
+        admit_document(role, paths, list(edit.channels))
+        metadata = edit.channels[role]
+        before = changes.content_lines(role, metadata.signed_bytes)
+        edit.enter(role, {}, paths)
+        changed, proposal = commit_or_propose(self, edit, {}, "revocation", request, check=check)
+        return Change(changed, before, changes.content_lines(role, metadata.signed_bytes), proposal=proposal)
 
     def _refresh(self, ring: Ring, *, check: bool, propose: Request | None) -> Change:
         state = self.load()
@@ -294,10 +320,10 @@ class Repository(Session):
             changed = changed or new
         return Change(changed, before, after, warnings=warnings, proposal=proposal)
 
-    def _locked(self) -> t.ContextManager[None]:
-        if not self.exists:
+    def _existing(self) -> t.ContextManager[None]:
+        if not self.exists and not (self.trust_root and self.store.is_half_made(self.trust_root)):
             self.store.load()  # raises and says what to do
-        return self.store.lock()
+        return self.locked()
 
     def _take_in(self, sha256: str, path: pathlib.Path) -> None:
         place = self.store.directory / "targets" / "payloads" / sha256

@@ -13,10 +13,13 @@ import shutil
 import typing as t
 
 import pytest
+from ansible_collections.fleet.ota.plugins.module_utils._device.documents import approval
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.base import files
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.base.errors import KeyFileError, RepositoryError
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.base.plan import Plan, digest
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.keys import ring
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.keys.ring import Ring
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.policy import listing
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository.metadata import store
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository.proposals.proposal import Proposal, Request
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository.proposals.proposals import Proposals
@@ -52,12 +55,24 @@ def publish(site: Site, *names: str, version: str = "1.0", counter: int = 1, **m
     return site.repository().publish("stable", document, site.ring(*names), **{"propose": ASK, **more})
 
 
-def approve(site: Site, *names: str, plan: bytes = b"{}", **more: t.Any) -> Change:
+def asked(remark: str = "") -> bytes:
+    """The approval of a small plan, as it is signed."""
+    release = {"name": "gateway", "version": "1.0", "counter": 1, "digest": "0" * 64, "channel": "stable"}
+    document: dict[str, t.Any] = {"format": 1, "rollout": "r1", "release": release, "waves": []}
+    document["digest"] = digest(document)
+    requested = {"by": "anna", "time": "2026-01-01T00:00:00Z", **({"remark": remark} if remark else {})}
+    value = {"format": 1, "plan": document, "requested": requested, "expires": "2126-01-01T00:00:00Z"}
+    return approval.canonical(value)
+
+
+APPROVAL = listing.path_of("approvals", Plan.of(json.loads(asked())["plan"]))
+
+
+def approve(site: Site, *names: str, plan: bytes = b"", **more: t.Any) -> Change:
     """Propose a plan with the keys of these people."""
-    arguments = {"custom": {"kind": "plan"}, "title": "", "details": {}, "requested_by": "anna", **more}
-    return site.repository().propose_document(
-        "approvals", "approvals/r1/plan.json", plan, ring=site.ring(*names), **arguments
-    )
+    plan = plan or asked()
+    arguments = {"custom": listing.custom(plan), "title": "", "details": {}, "requested_by": "anna", **more}
+    return site.repository().propose_document("approvals", APPROVAL, plan, ring=site.ring(*names), **arguments)
 
 
 def waiting(change: Change) -> str:
@@ -281,12 +296,12 @@ def test_a_signer_whose_signatures_do_not_fit_its_public_half_leaves_none(team: 
     assert tree(team.path) == before
 
 
-def test_what_clients_would_refuse_is_not_put_in_force(team: Site) -> None:
-    """A server whose clock is a month behind makes a timestamp that is over already."""
+def test_a_server_whose_clock_is_behind_puts_nothing_in_force(team: Site) -> None:
+    """It would make a timestamp that is over already; that what it is to sign ends too late gives it away."""
     name = waiting(publish(team, "anna", "ben"))
     before = served(team)
     slow = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=30)
-    with pytest.raises(RepositoryError, match="would not be accepted by its own clients"):
+    with pytest.raises(RepositoryError, match="later than after the 90 days"):
         proposals(team, slow).apply(name, team.ring(*ONLINE))
     assert served(team) == before
     assert proposals(team).get(name).state == "ready"
@@ -490,12 +505,12 @@ def test_a_plan_is_approved_by_its_own_people(team: Site) -> None:
     proposals(team).sign(name, team.ring("emil"))
     proposals(team).apply(name, team.ring(*ONLINE))
     state = team.repository().store.load()
-    entry = state.channels["approvals"].signed.targets["approvals/r1/plan.json"]
-    assert (entry.length, entry.custom) == (2, {"kind": "plan"})
+    entry = state.channels["approvals"].signed.targets[APPROVAL]
+    assert (entry.length, entry.custom) == (len(asked()), listing.custom(asked()))
     left = state.channels["approvals"].signed.expires - datetime.datetime.now(datetime.UTC)
     assert datetime.timedelta(days=29) < left <= datetime.timedelta(days=30)
     assert not approve(team, "dora").changed
-    assert approve(team, "dora", "emil", *ONLINE, plan=b"other").changed
+    assert approve(team, "dora", "emil", *ONLINE, plan=asked("again")).changed
 
 
 def test_approvals_are_no_channel(team: Site) -> None:
@@ -517,7 +532,7 @@ def test_documents_can_go_again(team: Site) -> None:
         title="",
         details={},
         requested_by="anna",
-        remove=["approvals/r1/plan.json"],
+        remove=[APPROVAL],
     )
     assert list(team.repository().store.load().channels["approvals"].signed.targets) == ["approvals/r2/plan.json"]
 

@@ -429,6 +429,11 @@ def test_a_replaced_repository_is_seen_with_the_pinned_root(site: Site, tmp_path
     shutil.copytree(evil.path, site.path)
     with pytest.raises(RepositoryError, match="cannot be trusted") as caught:
         Repository(site.path, trust_root=pinned).publish("stable", site.document(), site.ring())
+    assert caught.value.code == "TRUST_ROOT"
+    # its own root put back, what it lists is still signed by others
+    (site.path / "metadata" / "1.root.json").write_bytes(pinned)
+    with pytest.raises(RepositoryError, match="cannot be trusted") as caught:
+        Repository(site.path, trust_root=pinned).publish("stable", site.document(), site.ring())
     assert caught.value.code == "THRESHOLD"
 
 

@@ -8,20 +8,22 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 
 from ...base.errors import RepositoryError
-from ...keys.ring import NAME_FIELD, keyid_of
+from ...keys.ring import NAME_FIELD, id_of
 from . import store
 from .releases import Listed, listed, no_channel
 
 if t.TYPE_CHECKING:
-    from tuf.api.metadata import Metadata, Root, Targets
+    from tuf.api.metadata import Metadata
 
     from .edit import Edit
     from .store import State
 
-_TOLD = {"_type", "spec_version", "version", "expires", "targets", "delegations", "keys", "roles"}
+#: A mapping of JSON.
+Raw = dict[str, t.Any]
 
 
 def releases(state: State, channel: str | None = None) -> list[Listed]:
@@ -69,42 +71,68 @@ def single(edit: Edit) -> list[str]:
     return [f"one key alone can sign for {', '.join(alone)}; a threshold of 2 survives a stolen key"] if alone else []
 
 
-def content_lines(role: str, signed: Root | Targets | None) -> list[str]:
+def content_lines(role: str, signed: bytes | None) -> list[str]:
     """Everything that the metadata of ``role`` says, one fact a line, in an order that makes two versions comparable.
 
-    For whoever signs it: nothing that clients act on is left out, and keys are told by their whole id.
+    ``signed`` are the very bytes that a signature covers (canonical JSON). Nothing in them is left out: what has no
+    line of its own is told raw. Keys are told by their whole id, and what is not ASCII by its code, because it may look
+    like something else.
     """
     if signed is None:
         return []
-    lines = [f"{role}: version {signed.version}, expires {signed.expires:%Y-%m-%d %H:%M} UTC"]
-    for path, entry in sorted(getattr(signed, "targets", {}).items()):
-        hashes = " ".join(f"{name}={value}" for name, value in sorted(entry.hashes.items()))
-        custom = "".join(f", {name}={value!r}" for name, value in sorted((entry.custom or {}).items()))
-        lines.append(f"{role} lists {path}: {entry.length} bytes, {hashes}{custom}")
-    holder: t.Any = signed if role == store.ROOT else getattr(signed, "delegations", None)
-    if holder is not None:
-        for name, one in sorted((holder.roles or {}).items()):
-            lines.append(f"{role} gives {name} to {one.threshold} of {len(one.keyids)} keys{_role_rest(one)}")
-            lines += [f"{role} gives {name} to {_whole_key(keyid, holder.keys.get(keyid))}" for keyid in one.keyids]
-        if getattr(holder, "succinct_roles", None) is not None:
-            lines.append(f"{role} has succinct_roles={holder.succinct_roles.to_dict()!r}")
-    rest = {name: value for name, value in signed.to_dict().items() if name not in _TOLD}
-    lines += [f"{role} has {name}={value!r}" for name, value in sorted(rest.items())]
-    return [line if line.isprintable() else repr(line) for line in lines]
+    rest: Raw = json.loads(signed, strict=False)  # canonical JSON does not escape control characters
+    lines = [f"{role}: version {rest.pop('version')}, expires {rest.pop('expires')}"]
+    for path, entry in sorted(rest.pop("targets", {}).items()):
+        lines.append(f"{role} lists {_say(path)}: {_target(entry)}")
+    holder: Raw = rest if role == store.ROOT else rest.get("delegations") or {}
+    keys: Raw = holder.pop("keys", {})
+    roles = holder.pop("roles", None) or {}
+    named = roles.items() if isinstance(roles, dict) else [(one.pop("name"), one) for one in roles]
+    used = set()
+    for name, one in sorted(named, key=lambda pair: str(pair[0])):
+        keyids = one.pop("keyids")
+        lines.append(f"{role} gives {_say(name)} to {one.pop('threshold')} of {len(keyids)} keys{_more(one)}")
+        lines += [f"{role} gives {_say(name)} to {_whole_key(keyid, keys.get(keyid))}" for keyid in keyids]
+        used.update(keyids)
+    lines += [f"{role} has {_whole_key(keyid, key)}, for no role" for keyid, key in keys.items() if keyid not in used]
+    if rest.get("delegations") == {}:
+        del rest["delegations"]
+    lines += [f"{role} has {_say(name)}={_raw(value)}" for name, value in sorted(rest.items())]
+    return lines
 
 
-def _role_rest(role: t.Any) -> str:
-    rest = {name: value for name, value in role.to_dict().items() if name not in ("name", "keyids", "threshold")}
-    return f" ({', '.join(f'{name}={value!r}' for name, value in sorted(rest.items()))})" if rest else ""
+def _say(text: str) -> str:
+    return text if text.isascii() and text.isprintable() else ascii(text)
 
 
-def _whole_key(keyid: str, key: t.Any) -> str:
+def _raw(value: object) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _target(entry: Raw) -> str:
+    hashes = " ".join(f"{_say(name)}={_say(str(value))}" for name, value in sorted(entry.pop("hashes").items()))
+    length, custom = entry.pop("length"), entry.pop("custom", None) or {}
+    named = "".join(f", {_say(name)}={_value(value)}" for name, value in sorted(custom.items()))
+    return f"{length} bytes, {hashes}{named}{_more(entry)}"
+
+
+def _value(value: object) -> str:
+    return ascii(value) if isinstance(value, str) else _raw(value)
+
+
+def _more(rest: Raw) -> str:
+    return f" ({', '.join(f'{_say(name)}={_raw(value)}' for name, value in sorted(rest.items()))})" if rest else ""
+
+
+def _whole_key(keyid: str, key: Raw | None) -> str:
     if key is None:
-        return f"{keyid}, which is not there"
-    name = key.unrecognized_fields.get(NAME_FIELD, "a key without a name")
+        return f"{_say(keyid)}, which is not there"
+    known = {"keytype", "scheme", "keyval", NAME_FIELD}
+    name = ascii(key[NAME_FIELD]) if NAME_FIELD in key else "a key without a name"
+    parts = {part: value for part, value in key.items() if part not in known}
     # an id may be anything, so where it is not that of the value, the value is told too
-    value = "" if keyid == keyid_of(key) else f", whose value is {key.keyval!r}"
-    return f"{name!r}: {key.scheme} {keyid}{value}"
+    value = "" if keyid == id_of(key) else f", whose value is {_raw(key.get('keyval'))}"
+    return f"{name}: {_say(str(key.get('scheme')))} {_say(keyid)}{value}{_more(parts)}"
 
 
 def _delegated(edit: Edit) -> dict[str, t.Any]:

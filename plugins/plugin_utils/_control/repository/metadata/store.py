@@ -46,6 +46,8 @@ TOP = (ROOT, TARGETS, SNAPSHOT, TIMESTAMP)
 PERIODS: t.Mapping[str, int] = {ROOT: 365, TARGETS: 365, "channels": 90, "approvals": 30, SNAPSHOT: 7, TIMESTAMP: 7}
 
 _SETTINGS = "fleet-ota.json"
+#: Where metadata lie until a new repository appears.
+_NEW = "metadata.new"
 
 
 def is_approvals(role: str) -> bool:
@@ -153,15 +155,15 @@ class Store:
             raise self._error(reason, code="HASH_MISMATCH") from error
         return content
 
-    def commit(self, staged: t.Mapping[str, bytes]) -> None:
+    def commit(self, staged: t.Mapping[str, bytes], pin: pathlib.Path | None = None) -> None:
         """Put ``staged`` (name below the repository to content) in place.
 
         Everything but root and timestamp has its version or digest in its name and is inert until the timestamp
         leads to it, so the timestamp's rename is the moment of truth. A repository that does not exist yet appears
-        by one rename of its whole metadata directory.
+        by one rename of its whole metadata directory, and its root is written to the file ``pin`` before.
         """
         if not self.exists:
-            self._create(staged)
+            self._create(staged, pin)
             return
         last = [name for name in staged if name.endswith(".root.json")]
         if "metadata/timestamp.json" in staged:
@@ -211,6 +213,13 @@ class Store:
                     "the trust root is not TUF root metadata; give the right file", code="TRUST_ROOT"
                 ) from error
         self._verify(first.signed, ROOT, first, "the trust root")
+        own = f"{first.signed.version}.root.json"
+        if self._metadata(own).is_file() and self._parse(Root, own).signed_bytes != first.signed_bytes:
+            raise self._error(
+                f"cannot be trusted: metadata/{own} is not the root that is pinned, so it is another repository or was "
+                "replaced; correct the directory or the trust root, nothing is signed on top of it",
+                code="TRUST_ROOT",
+            )
         roots = [first]
         while self._metadata(f"{roots[-1].signed.version + 1}.root.json").is_file():
             name = f"{roots[-1].signed.version + 1}.root.json"
@@ -253,17 +262,31 @@ class Store:
             raise self._error(f"has a snapshot without {role}; restore it from a backup")
         return int(entry.version)
 
-    def _create(self, staged: t.Mapping[str, bytes]) -> None:
+    def is_half_made(self, root: bytes) -> bool:
+        """Whether the making of the repository with this first ``root`` was cut short after the root was pinned."""
+        try:
+            return (self.directory / _NEW / "1.root.json").read_bytes() == root
+        except OSError:
+            return False
+
+    def finish_making(self) -> None:
+        """Let a repository appear that :meth:`is_half_made`. What it holds is verified when it is loaded."""
+        (self.directory / _NEW).rename(self._metadata())
+        files.sync_directory(self.directory)
+
+    def _create(self, staged: t.Mapping[str, bytes], pin: pathlib.Path | None) -> None:
         files.make_directory(self.directory)
-        new = self.directory / "metadata.new"
+        new = self.directory / _NEW
         if new.exists():  # an earlier attempt that was cut short
             shutil.rmtree(new)
         files.make_directory(new)
         for name, content in staged.items():
             path = pathlib.PurePosixPath(name)
             self._write(new / path.name if path.parts[0] == "metadata" else self.directory / path, content)
-        new.rename(self._metadata())
-        files.sync_directory(self.directory)
+        # Pinned before it appears, so that there never is a repository whose root is not.
+        if pin is not None and pin != self.first_root():
+            self._write(pin, staged["metadata/1.root.json"])
+        self.finish_making()
 
     def _write(self, path: pathlib.Path, content: bytes) -> None:
         try:

@@ -31,13 +31,13 @@ def commit_or_propose(
     """Put in force what ``edit`` changed, or propose it: whether anything changed, and the proposal if it waits."""
     proposals = Proposals(session)
     at_once = propose is None or not edit.prepare() or (propose.apply and edit.complete())
-    if propose is None or (at_once and proposals.waiting(edit) is None):
+    if propose is None or (at_once and proposals.waiting(edit, expiry_days) is None):
         staged = edit.finish()
         if staged:
             staged = {**content, **staged}
             session.store.require_accepted(staged, session.trust_root, [path for path in edit.entered if content])
             if not check:
-                session.store.commit(staged)
+                session.commit(staged)
         return bool(staged), None
     proposal, new = proposals.make(edit, content, propose, kind=kind, expiry_days=expiry_days, check=check)
     if propose.apply and proposal.state == "ready" and edit.online():

@@ -23,7 +23,8 @@ import typing as t
 from ...base import files
 from ...base.errors import RepositoryError
 from ..metadata import store
-from .proposal import Proposal, Remark, identify, moment
+from .kinds import once, strictly
+from .proposal import Proposal, Remark, ids, in_order, moment
 
 try:
     from securesystemslib.signer import Signature
@@ -38,6 +39,10 @@ LIMIT = 5_000_000
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}-[1-9][0-9]{0,8}-[0-9a-f]{16}")
 _METADATA = re.compile(r"([1-9][0-9]{0,8})\.([A-Za-z0-9][A-Za-z0-9_-]{0,63})\.json")
+
+
+#: What reading files raises that somebody else may have written, or is copying just now.
+_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError)
 
 
 class Folder:
@@ -62,7 +67,7 @@ class Folder:
             raise RepositoryError(f"there is no proposal {name} in {self.directory}; list them with state: shown")
         try:
             return self._read(name, place)
-        except (ValueError, KeyError, TypeError, AttributeError, DeserializationError, SerializationError) as error:
+        except (*_UNREADABLE, DeserializationError, SerializationError) as error:
             raise RepositoryError(f"the proposal {place} is damaged ({error}); propose the change again") from error
 
     def create(self, proposal: Proposal) -> None:
@@ -123,7 +128,7 @@ class Folder:
         days = described["expiry_days"]
         if days is not None and not all(key in store.PERIODS and _is_days(value) for key, value in days.items()):
             raise ValueError("its expiry_days are not what they must be")
-        if not roles or identify(roles, days) != name:
+        if not roles or name not in ids(roles, days):
             raise ValueError("its metadata is not what its id stands for")
         remarks = []
         for path in _those(place / "signatures"):
@@ -168,7 +173,11 @@ class Folder:
             named = _METADATA.fullmatch(path.name)
             if named is None:
                 raise ValueError(f"{path.name} is not metadata")
-            metadata: Metadata[t.Any] = Metadata.from_bytes(_bytes(path))
+            content = strictly(_bytes(path))
+            metadata: Metadata[t.Any] = Metadata.from_bytes(content)
+            told = {"signatures": [], "signed": json.loads(metadata.signed_bytes, strict=False)}
+            if json.loads(content) != told:
+                raise ValueError(f"{path.name} says more than would be signed")
             role = named[2]
             kind = Root if role == store.ROOT else Targets
             if role in (store.SNAPSHOT, store.TIMESTAMP) or not isinstance(metadata.signed, kind):
@@ -177,8 +186,7 @@ class Folder:
                 raise ValueError(f"{path.name} has another version")
             metadata.signatures.clear()
             roles[role] = metadata
-        first = [name for name in (store.ROOT, store.TARGETS) if name in roles]
-        return {name: roles[name] for name in [*first, *sorted(set(roles) - set(first))]}
+        return {name: roles[name] for name in in_order(roles)}
 
 
 def _remark(remark: Remark) -> dict[str, str]:
@@ -212,7 +220,7 @@ def _json(value: t.Mapping[str, object]) -> bytes:
 
 
 def _object(path: pathlib.Path) -> dict[str, t.Any]:
-    value = json.loads(_bytes(path))
+    value = json.loads(_bytes(path), object_pairs_hook=once)
     if not isinstance(value, dict) or value.get("format") != 1:
         raise ValueError(f"{path.name} is not of format 1")
     return value

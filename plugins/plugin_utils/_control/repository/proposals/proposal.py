@@ -60,9 +60,9 @@ class Proposal:
     """One proposed change.
 
     ``roles`` is the proposed metadata with the signatures that count, by role; ``content`` what it lists, by name
-    below the repository. ``state`` is one of ``open ready applied denied withdrawn expired stale damaged``, with
-    ``reason`` saying why it can no longer be signed. ``before`` and ``after`` are what the metadata says now and would
-    say, as lines.
+    below the repository. ``state`` is one of ``open ready applied denied withdrawn expired stale refused damaged``,
+    with ``reason`` saying why it can no longer be signed. ``before`` and ``after`` are what the metadata says now and
+    would say, as lines.
     """
 
     id: str
@@ -106,19 +106,34 @@ class Proposal:
             f"{need.role}{' (previous root)' if need.previous else ''} {need.have} of {need.threshold}"
             for need in self.needs
         )
-        return f"{self.id}: {self.state}, {self.title or self.kind}, by {self.requested_by} ({those})"
+        # Title and name are not signed, and may not pass for more lines than this one.
+        said = f"{self.title or self.kind}, by {self.requested_by}".replace("\n", " ")
+        why = f": {self.reason}" if self.state in ("damaged", "refused") else ""
+        return f"{self.id}: {self.state}, {said} ({those}){why}"
+
+
+def in_order(roles: t.Iterable[str]) -> list[str]:
+    """Names of roles as a proposal has them: those of the top level first."""
+    return sorted(roles, key=lambda name: (name != "root", name != "targets", name))
 
 
 def identify(roles: t.Mapping[str, Metadata[t.Any]], expiry_days: t.Mapping[str, int] | None) -> str:
     """The id of a proposal: it stands for the very bytes that are to be signed, and for what is set with them."""
-    first, metadata = next(iter(roles.items()))
+    return ids(roles, expiry_days)[0]
+
+
+def ids(roles: t.Mapping[str, Metadata[t.Any]], expiry_days: t.Mapping[str, int] | None) -> list[str]:
+    """:func:`identify`, and what versions before 0.2 may have called it: by another of its roles."""
     whole: dict[str, t.Any] = {name: hashlib.sha256(one.signed_bytes).hexdigest() for name, one in roles.items()}
-    content = files.canonical({"roles": whole, "expiry_days": expiry_days})
-    return f"{first}-{metadata.signed.version}-{hashlib.sha256(content).hexdigest()[:16]}"
+    digest = hashlib.sha256(files.canonical({"roles": whole, "expiry_days": expiry_days})).hexdigest()[:16]
+    return [f"{name}-{roles[name].signed.version}-{digest}" for name in in_order(roles)]
 
 
-def same(one: t.Mapping[str, Metadata[t.Any]], other: t.Mapping[str, Metadata[t.Any]]) -> bool:
-    """Whether two proposals say the same but for the time when they expire."""
+def same(proposal: Proposal, roles: t.Mapping[str, Metadata[t.Any]], expiry_days: t.Mapping[str, int] | None) -> bool:
+    """Whether ``proposal`` says what ``roles`` and ``expiry_days`` do.
+
+    One that was made earlier may expire earlier. One that expires later says more: somebody else chose for how long.
+    """
 
     def contents(roles: t.Mapping[str, Metadata[t.Any]]) -> dict[str, t.Any]:
         return {
@@ -126,7 +141,11 @@ def same(one: t.Mapping[str, Metadata[t.Any]], other: t.Mapping[str, Metadata[t.
             for name, metadata in roles.items()
         }
 
-    return contents(one) == contents(other)
+    return (
+        contents(proposal.roles) == contents(roles)
+        and (proposal.expiry_days or None) == (dict(expiry_days) if expiry_days else None)
+        and all(proposal.roles[name].signed.expires <= one.signed.expires for name, one in roles.items())
+    )
 
 
 def stamp(moment: datetime.datetime) -> str:

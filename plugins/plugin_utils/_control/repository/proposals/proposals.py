@@ -12,14 +12,16 @@ import copy
 import dataclasses
 import typing as t
 
+from .....module_utils._device.documents import approval
 from ...base.errors import RepositoryError
 from ..metadata import changes
 from ..metadata.session import Session
 from ..metadata.signing import sign
-from ..metadata.store import content_name
+from ..metadata.store import content_name, in_force
 from .folder import Folder
+from .kinds import approval_of, content_of, new_targets
 from .proposal import Change, Proposal, Remark, Request, identify, same, stamp
-from .review import edit_of, judge, new_targets
+from .review import edit_of, judge
 
 try:
     from tuf.api.exceptions import LengthOrHashMismatchError
@@ -29,6 +31,7 @@ except ImportError:  # libraries.require() tells
 if t.TYPE_CHECKING:
     from ...keys.ring import Ring
     from ..metadata.edit import Edit
+    from ..metadata.store import State
 
 
 class Proposals:
@@ -47,14 +50,24 @@ class Proposals:
         proposals = []
         for name in self.folder.ids():
             try:
-                proposals.append(judge(self.session, self.folder.read(name), state))
-            except RepositoryError as error:
+                proposals.append(self._judged(name, state))
+            except RepositoryError as error:  # told, and no reason why others could not be signed
                 proposals.append(Proposal(name, reason=error.message))
         return proposals
 
     def get(self, name: str) -> Proposal:
         """The proposal with the id ``name``. Raises :class:`RepositoryError` when it is not there or damaged."""
-        return judge(self.session, self.folder.read(name), self.session.load_if_exists())
+        state = self.session.load_if_exists()  # a repository that cannot be trusted is told of first
+        return self._judged(name, state)
+
+    def _judged(self, name: str, state: State | None) -> Proposal:
+        raw = self.folder.read(name)
+        try:
+            return judge(self.session, raw, state)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:  # metadata may say anything
+            raise RepositoryError(
+                f"the proposal {name} cannot be understood ({error}); propose the change again"
+            ) from error
 
     def sign(self, name: str, ring: Ring, remark: str | None = None, *, check: bool = False) -> Proposal:
         """Add the signatures of the keys in ``ring`` that belong to the roles; those that signed already stay.
@@ -84,17 +97,21 @@ class Proposals:
         if check:
             return self.apply_locked(name, ring, check=True)
         self.folder.read(name)  # raises where there is nothing to lock
-        with self.session.store.lock():
+        with self.session.locked():
             return self.apply_locked(name, ring)
 
     def online(self, proposal: Proposal, ring: Ring) -> bool:
         """Whether ``ring`` holds the snapshot's and timestamp's keys, as they are with ``proposal``."""
         return edit_of(self.session, self.session.load_if_exists(), proposal, ring).online()
 
-    def waiting(self, edit: Edit) -> Proposal | None:
+    def may_sign(self, proposal: Proposal, ring: Ring) -> bool:
+        """Whether a key in ``ring`` belongs to a role of ``proposal``."""
+        return bool(_belonging(edit_of(self.session, self.session.load_if_exists(), proposal, ring), proposal, ring))
+
+    def waiting(self, edit: Edit, expiry_days: t.Mapping[str, int] | None) -> Proposal | None:
         """The proposal that says what ``edit`` prepared, if it can still be signed or applied."""
         roles = edit.prepare()
-        matching = (one for one in self.list() if one.state in ("open", "ready") and same(one.roles, roles))
+        matching = (one for one in self.list() if one.state in ("open", "ready") and same(one, roles, expiry_days))
         return next(matching, None)
 
     def make(
@@ -111,7 +128,7 @@ class Proposals:
 
         For the one who holds the lock.
         """
-        waiting = self.waiting(edit)
+        waiting = self.waiting(edit, expiry_days)
         if waiting is not None:
             if not _belonging(edit, waiting, edit.ring):
                 return waiting, False
@@ -142,7 +159,7 @@ class Proposals:
     def apply_locked(self, name: str, ring: Ring, *, check: bool = False) -> Change:
         """:meth:`apply` for whoever holds the repository's lock, or only checks."""
         state, disk = self.session.load_if_exists(), self.session.store
-        proposal = judge(self.session, self.folder.read(name), state)
+        proposal = self._judged(name, state)
         if proposal.state == "applied":
             return Change(False, list(proposal.after), list(proposal.after))
         self._usable(proposal, "applied")
@@ -157,10 +174,10 @@ class Proposals:
         self._viewable(proposal)
         edit = edit_of(self.session, state, proposal, ring)
         staged = {**proposal.content, **edit.finish()}
-        targets = [path for role, path in new_targets(proposal.roles, state)]
+        targets = [path for role, path in new_targets(proposal, state)]
         disk.require_accepted(staged, self.session.trust_root, targets)
         if not check:
-            disk.commit(staged)
+            self.session.commit(staged)
             if proposal.expiry_days:
                 disk.write_periods(proposal.expiry_days)
             self.folder.close(name, Remark("", stamp(self.session.now), "applied", ""))
@@ -174,6 +191,16 @@ class Proposals:
         state = self.session.load_if_exists()
         edit = edit_of(self.session, state, proposal, ring)
         mine = _belonging(edit, proposal, ring)
+        asker, by = self._asker(proposal, state)
+        if any(asker in keyids for keyids in mine.values()):
+            mine = {role: [keyid for keyid in keyids if keyid != asker] for role, keyids in mine.items()}
+            mine = {role: keyids for role, keyids in mine.items() if keyids}
+            if not mine:
+                raise RepositoryError(
+                    f"{by} asked for it with this very key, and the fleet's policy wants other people; have another "
+                    f"holder of {', '.join(proposal.roles)} sign",
+                    code="APPROVAL",
+                )
         if not mine:
             may = "; ".join(f"{need.role}: {', '.join(need.missing) or 'no key'}" for need in proposal.needs)
             raise RepositoryError(
@@ -186,6 +213,16 @@ class Proposals:
                 if not check:
                     self.folder.sign(proposal, role, keyid, self._remark(edit, keyid, "signed", text))
         return judge(self.session, proposal, state) if check else self.get(proposal.id)
+
+    def _asker(self, proposal: Proposal, state: State | None) -> tuple[str | None, str]:
+        """The key that may not sign because its holder asked for this approval, and that person's name."""
+        subject = approval_of(proposal, state)
+        content = content_of(proposal, *subject) if subject else None
+        if content is None or state is None:
+            return None, ""
+        rules = in_force(self.session.store, state)
+        asked = approval.parse(content)["requested"]
+        return None if rules and rules.get("requester_may_approve", False) else asked.get("keyid"), asked["by"]
 
     def _close(self, name: str, ending: str, by: str, text: str, *, check: bool) -> Proposal:
         proposal = self.get(name)
@@ -212,7 +249,7 @@ class Proposals:
     def _viewable(self, proposal: Proposal) -> None:
         """Nobody signs for content that nobody can look at."""
         unlisted = set(proposal.content)
-        for role, path in new_targets(proposal.roles, self.session.load_if_exists()):
+        for role, path in new_targets(proposal, self.session.load_if_exists()):
             entry = proposal.roles[role].signed.targets[path]
             name = content_name(path, entry.hashes["sha256"]) if "sha256" in entry.hashes else path
             unlisted.discard(name)

@@ -18,12 +18,11 @@ from ...keys.ring import Ring
 from ..metadata import changes, store
 from ..metadata.edit import Edit
 from ..metadata.session import Session
-from ..metadata.store import content_name
+from .kinds import beyond, content_of, new_targets, strictly
 from .proposal import Proposal, moment, stamp
 
 try:
-    from tuf.api.exceptions import LengthOrHashMismatchError
-    from tuf.api.metadata import Metadata, Targets
+    from tuf.api.metadata import Metadata
     from tuf.api.serialization import DeserializationError
 except ImportError:  # libraries.require() tells
     pass
@@ -62,6 +61,10 @@ def judge(session: Session, raw: Proposal, state: State | None) -> Proposal:
     if min(ends) <= session.now:
         reason = f"it expired at {stamp(min(ends))}; propose the change again"
         return dataclasses.replace(raw, state="expired", reason=reason)
+    unexplained = beyond(session, raw, state)
+    if unexplained:
+        reason = f"it holds what a {raw.kind} may not hold, do not sign it: {'; '.join(unexplained)}"
+        return dataclasses.replace(raw, state="refused", reason=reason)
     if wrong:
         names = ", ".join(f"signatures/{name}.json" for name in sorted(wrong))
         reason = f"{names}: not a signature over this metadata; delete the file and have it signed again"
@@ -70,19 +73,21 @@ def judge(session: Session, raw: Proposal, state: State | None) -> Proposal:
 
 def _told(session: Session, raw: Proposal, state: State | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What the metadata says now and would say, with the documents that it would list."""
-    before = [line for name in raw.roles for line in changes.content_lines(name, _signed(state, name))]
-    after = [line for name, one in raw.roles.items() for line in changes.content_lines(name, one.signed)]
+    before = [line for name in raw.roles for line in changes.content_lines(name, _bytes(state, name))]
+    after = [line for name, one in raw.roles.items() for line in changes.content_lines(name, one.signed_bytes)]
     if raw.expiry_days:
         periods = session.store.periods()
         before += [f"{name} expires after {days} days" for name, days in sorted(periods.items()) if state]
         after += [f"{name} expires after {days} days" for name, days in sorted({**periods, **raw.expiry_days}.items())]
-    for role, path in new_targets(raw.roles, state):
-        entry = raw.roles[role].signed.targets[path]
-        content = raw.content.get(content_name(path, entry.hashes.get("sha256", "")))
-        with contextlib.suppress(LengthOrHashMismatchError, ValueError):
-            entry.verify_length_and_hashes(content or b"")
-            text = json.dumps(json.loads(content or b""), indent=1, sort_keys=True)  # ASCII: nothing hides in it
-            after += [f"{path}: {line}" for line in text.splitlines()]
+    for role, path in new_targets(raw, state):
+        content = content_of(raw, role, path)
+        if content is not None:
+            try:
+                told = json.dumps(json.loads(strictly(content)), indent=1, sort_keys=True)  # ASCII: nothing hides in it
+            except (ValueError, RecursionError):
+                told = ascii(content)
+            name = path if path.isascii() and path.isprintable() else ascii(path)
+            after += [f"{name}: {line}" for line in told.splitlines()]
     return tuple(before), tuple(after)
 
 
@@ -113,16 +118,6 @@ def edit_of(session: Session, state: State | None, proposal: Proposal, ring: Rin
     return edit
 
 
-def new_targets(roles: t.Mapping[str, Metadata[t.Any]], state: State | None) -> list[tuple[str, str]]:
-    """Role and path of what is listed anew or with other content."""
-    new = []
-    for name, metadata in roles.items():
-        if isinstance(metadata.signed, Targets):
-            old = getattr(_signed(state, name), "targets", {})
-            new += [(name, path) for path, entry in metadata.signed.targets.items() if old.get(path) != entry]
-    return new
-
-
 def _metadata(state: State | None, name: str) -> Metadata[t.Any] | None:
     if state is None:
         return None
@@ -130,15 +125,15 @@ def _metadata(state: State | None, name: str) -> Metadata[t.Any] | None:
     return every.get(name)
 
 
-def _signed(state: State | None, name: str) -> t.Any:
+def _bytes(state: State | None, name: str) -> bytes | None:
     metadata = _metadata(state, name)
-    return metadata.signed if metadata else None
+    return metadata.signed_bytes if metadata else None
 
 
 def _stale(proposal: Proposal, state: State | None) -> str:
     for name, metadata in proposal.roles.items():
-        current = _signed(state, name)
-        version = current.version if current else 0
+        current = _metadata(state, name)
+        version = current.signed.version if current else 0
         if metadata.signed.version != version + 1:
             return f"{name} is at version {version} since; propose the change again"
     return ""
