@@ -45,7 +45,7 @@ def test_the_request_carries_rollout_generation_and_the_witnessed_checkpoint(lin
     _verb, request = link.device.calls[0]
     assert (request["rollout"], request["generation"], request["deadline"]) == (ROLLOUT, 3, DEADLINE)
     assert request["guard"] == "auto"
-    assert request["checkpoint"] == link.journal.checkpoint()
+    assert request["checkpoint"] == {**link.journal.checkpoint(), "device": "dev1"}
     assert request["checkpoint"]["size"] == 2
 
 

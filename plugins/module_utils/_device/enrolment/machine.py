@@ -107,5 +107,5 @@ def require_meant(layout: Layout, name: str, checkpoint: Checkpoint | None) -> N
     meant = (checkpoint or {}).get("device")
     if meant is None or meant == name or not machine(layout):
         return
-    message = "this device was enrolled as %s, and the request is for %s: correct the address of %s in the inventory, or"
-    raise OtaError("NAME", (message + " enroll this device under that name") % (name, meant, meant))
+    message = "this device was enrolled as %s, and the request is for %s: correct the address of %s in the inventory,"
+    raise OtaError("NAME", (message + " or enroll this device under that name") % (name, meant, meant))
