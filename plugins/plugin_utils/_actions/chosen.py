@@ -42,7 +42,7 @@ def is_chosen(tags: t.Sequence[str], task_vars: t.Mapping[str, t.Any]) -> bool:
     return False
 
 
-def _fits(tags: t.AbstractSet[str], run: t.Sequence[str]) -> bool:
+def _fits(tags: set[str], run: t.Sequence[str]) -> bool:
     return "all" in run or bool(tags.intersection(run)) or (("tagged" if tags else "untagged") in run)
 
 

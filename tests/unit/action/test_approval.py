@@ -44,7 +44,7 @@ class Desk:
 
     def __call__(self, state: str, *keys: str, check: bool = False, **more: t.Any) -> dict[str, t.Any]:
         places = [str(self.site.key(name)) for name in keys] or None
-        place = {"repository": str(self.site.path), "trust_root": str(self.pin)}
+        place: dict[str, t.Any] = {"repository": str(self.site.path), "trust_root": str(self.pin)}
         return self.act(approval.ActionModule, check=check, **place, state=state, keys=places, **more)
 
 

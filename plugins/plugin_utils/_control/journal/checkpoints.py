@@ -16,7 +16,7 @@ class Checkpoint(t.TypedDict):
 
     ``journal`` is the hash of the first, which no other journal has, not even one that is begun anew for the same
     rollout. ``since`` is the hash of the last record with which somebody went on with an older copy of the journal, if
-    there is one.
+    there is one. ``device`` is the name under which the journal knows the device to which it is sent.
     """
 
     rollout: str
@@ -24,6 +24,7 @@ class Checkpoint(t.TypedDict):
     head: str
     journal: str
     since: t.NotRequired[str]
+    device: t.NotRequired[str]
 
 
 def of_journal(mine: Checkpoint, witnessed: object) -> list[Checkpoint]:

@@ -67,10 +67,16 @@ needs = st.dictionaries(st.sampled_from(ROLES), st.integers(1, 3))
 rule = st.fixed_dictionaries(
     {"approvals": needs}, optional={"match": matches, "channels": st.just(["stable"]) | st.just(["pilot"])}
 )
+
+
+def _named(found: dict[str, t.Any]) -> dict[str, t.Any]:
+    return {**found, "rules": [{"name": f"r{number}", **one} for number, one in enumerate(found["rules"])]}
+
+
 policies = st.fixed_dictionaries(
     {"format": st.just(1), "rules": st.lists(rule, min_size=1, max_size=3)},
     optional={"requester_may_approve": st.booleans()},
-).map(lambda found: {**found, "rules": [{"name": f"r{i}", **one} for i, one in enumerate(found["rules"])]})
+).map(_named)
 inventory = st.fixed_dictionaries(
     {},
     optional={
@@ -123,7 +129,7 @@ def test_controller_and_devices_come_to_the_same_answer(
         begins, paths = False, [*found]
 
     def takes(name: str, shown: t.Sequence[str]) -> bool:
-        own = hostvars[name]
+        own: dict[str, t.Any] = dict(hostvars[name])
         # what fleet.ota.enroll writes
         labels = {key: str(value) for key, value in own.get("fleet_ota_labels", {}).items()}
         identity = Identity.__new__(Identity)
