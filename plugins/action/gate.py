@@ -160,13 +160,13 @@ class ActionModule(ControllerAction):
     ) -> Result:
         """The devices of a turn that may be touched now; others are recorded as deferred unless known better."""
         turn, penalty = arguments["turn"], arguments["penalty"]
-        self._renew(arguments)
+        lapsed = self._renew(arguments)
         plan, standings, turns = state.plan, state.standings, Plan.turns(wave)
         if not 0 <= turn < len(turns):
             raise PlanError(f"turn {turn} is not in wave {wave['name']}, which has {len(turns)}; count from 0")
         hosts = turns[turn] if arguments["hosts"] is None else [n for n in turns[turn] if n in arguments["hosts"]]
         open_ = [name for name in hosts if not state.as_planned([name])]
-        decision = decide(plan, standings, wave=wave["index"], before=True)
+        decision = weigh(decide(plan, standings, wave=wave["index"], before=True), lapsed)
         now = datetime.datetime.now(datetime.UTC)
         held = back_off.waiting(state, open_, penalty, now)
         # who waits anyway takes no room from the others
@@ -186,10 +186,10 @@ class ActionModule(ControllerAction):
             "deferred": [{"device": name, "code": why.code, "message": why.message} for name, why in held.items()],
         }
 
-    def _renew(self, arguments: Arguments) -> None:
+    def _renew(self, arguments: Arguments) -> list[Finding]:
         """Have the devices of the batch given metadata that hold; what cannot be renewed they judge as it is.
 
-        Raises :class:`TrustError` with ``APPROVAL`` for an approval that was taken back: nothing more begins.
+        An approval that was taken back or has ended holds the wave: its devices would refuse, and are not to blame.
         """
         if arguments["bundle"] and arguments["trust_root"] and not self.check:
             now = datetime.datetime.now(datetime.UTC)
@@ -197,8 +197,9 @@ class ActionModule(ControllerAction):
                 renewal.renew(here(arguments["bundle"]), here(arguments["trust_root"]), now)
             except ControlError as error:
                 if error.code == "APPROVAL":
-                    raise
+                    return [Finding(HOLD, error.message, "approvals")]
                 self._display.warning(f"the release's metadata and approvals cannot be renewed: {error.message}")
+        return []
 
 
 def _turns(turns: t.Sequence[t.Sequence[str]], most: int) -> list[dict[str, t.Any]]:

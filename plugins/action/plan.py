@@ -19,6 +19,7 @@ from ..plugin_utils._actions.repository import fetched
 from ..plugin_utils._control.approvals import approval
 from ..plugin_utils._control.base.errors import PlanError
 from ..plugin_utils._control.base.plan import Placed, Plan
+from ..plugin_utils._control.client import expiry
 from ..plugin_utils._control.client.bundle import Bundle
 from ..plugin_utils._control.planning import compatibility, paths, plan
 from ..plugin_utils._control.planning.settings import Options as PlanningOptions
@@ -154,6 +155,7 @@ class ActionModule(ControllerAction):
         journals = here(arguments["journal_dir"]) if arguments["journal_dir"] else None
         seconds = estimates.history(journals, the_plan.release["name"])
         estimate = estimates.make(the_plan, seconds, worker.together(arguments["workers"], forks(task_vars)))
+        until = now + datetime.timedelta(seconds=estimate["total"]["seconds_p95"])
         return {
             # planning itself changes nothing; with a journal it says whether starting would change what is followed
             "changed": bool(arguments["journal_dir"]) and stored != the_plan,
@@ -174,6 +176,8 @@ class ActionModule(ControllerAction):
                 *estimates.lines(estimate, the_plan),
                 *verdict.lines(),
                 *(bundle.custody if bundle else []),
+                *(expiry.lines(bundle.ends, now, until) if bundle else []),
+                *expiry.approvals(verdict.ends, until),
             ],
             **self.diff(plan.detail(stored), plan.detail(the_plan), f"plan {the_plan.rollout}"),
         }

@@ -62,6 +62,20 @@ options:
     type: list
     elements: path
     default: []
+  notify:
+    description:
+      - Who is told, for V(refreshed), that roles end soon whose keys were not given, as
+        O(fleet.ota.gate#module:notify). The event is C(expiring).
+    type: list
+    elements: dict
+    default: []
+  raise_versions:
+    description:
+      - For V(refreshed), by how much the versions of all metadata but root are raised, signed with O(keys). For a
+        repository that was restored from a backup; clients that have seen later versions refuse it until then.
+        Roles whose keys are not given keep theirs, and are named in RV(expiring).
+    type: int
+    default: 0
   trust_root:
     description:
       - The file with the pinned root metadata, outside the repository. The repository is verified from it before
@@ -175,8 +189,16 @@ releases:
   type: list
   elements: str
   sample: ["stable: gateway 2.0 (counter 2, digest 1a2b3c4d5e6f)"]
+summary_lines:
+  description: What came of it, for people.
+  returned: for V(published), V(promoted) and V(refreshed)
+  type: list
+  elements: str
+  sample: ["channel stable lists gateway 2.0 (counter 2, sha256 1a2b3c4d5e6f)"]
 expiring:
-  description: Roles close to their expiry whose keys were not given.
+  description:
+    - For V(refreshed), roles close to their expiry whose keys were not given. For V(published) and V(promoted), roles
+      that end soon.
   returned: all states but V(fetched)
   type: list
   elements: str

@@ -136,6 +136,7 @@ GIVEN: t.Mapping[str, Variable] = {
     "proposal": Variable("id of a proposal", "str"),
     "proposal_state": Variable("what becomes of the proposal", "str"),
     "proposal_days": Variable("days in which a proposal can be signed"),
+    "raise_versions": Variable("by how much versions are raised after a repository was restored from a backup"),
     "title": Variable("title of a proposal"),
     "requested_by": Variable("who asks for the change"),
     "requested_by_key": Variable("key of who asks"),

@@ -75,12 +75,14 @@ class Approved:
 class Verdict:
     """Whether a plan may begin: ``needed`` is role to number, ``paths`` are the approvals that hold and cover it.
 
-    ``missing`` says what is not there and why what is there does not do; None when nothing is.
+    ``missing`` says what is not there and why what is there does not do; None when nothing is. ``ends`` says of each of
+    ``paths`` until when it holds, in ISO 8601.
     """
 
     needed: dict[str, int]
     paths: list[str]
     missing: str | None
+    ends: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """For people."""
@@ -108,7 +110,8 @@ def judge(
     asking = _asking(policy, plan, identities())
     wanted = {role: most for role, (most, _names) in asking.items()}
     eyes = approved.four_eyes(policy)
-    paths, missing = [], []
+    best: list[Approved] = []
+    missing = []
     for role, (count, names) in asking.items():
         mine = [one for one in listed if one.role == role and one.wave is None]
         demand = approved.Demand(role, count, eyes)
@@ -119,11 +122,12 @@ def judge(
         }
         good = [one for one in mine if reasons[one.path] is None]
         if good:
-            paths.append(max(good, key=lambda one: str(one.value["expires"])).path)
+            best.append(max(good, key=lambda one: str(one.value["expires"])))
             continue
         why = "; ".join(f"{path} {reason}" for path, reason in reasons.items()) or "no signatures yet"
         missing.append(f"{count} by {role} ({why})")
-    return Verdict(wanted, paths, ", ".join(missing) or None)
+    ends = {one.path: str(one.value["expires"]) for one in best}
+    return Verdict(wanted, list(ends), ", ".join(missing) or None, ends)
 
 
 def waves(

@@ -34,6 +34,8 @@ FORMAT = 1
 Document = dict[str, t.Any]
 #: Keys of :meth:`Bundle.wire` that hold one text each.
 TEXTS = ("timestamp", "snapshot", "targets")
+#: In place of a moment: it is over.
+ENDED = "ended"
 
 
 class Payload(t.TypedDict):
@@ -76,6 +78,8 @@ class Bundle:
     #: paths of the controller's TLS files for that repository
     tls: dict[str, str] | None = None
     steps: list[Document] = dataclasses.field(default_factory=list)
+    #: when the metadata of each role expires, in ISO 8601, or :data:`ENDED`
+    ends: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def release(self) -> str:

@@ -35,7 +35,7 @@ def renew(path: pathlib.Path, trust_root: pathlib.Path, now: datetime.datetime) 
 
     The release stays the same, bit by bit, and so do the approvals. Raises :class:`TrustError` if the repository
     cannot be read or has another release of that name and version now, and with ``APPROVAL`` if one of the approvals
-    was taken back.
+    was taken back or has ended.
     """
     bundle = Bundle.load(path)
     if ends(bundle) - now > LEAST and not bundle.approvals:
@@ -55,5 +55,10 @@ def renew(path: pathlib.Path, trust_root: pathlib.Path, now: datetime.datetime) 
     if gone:
         message = f"the approval {', '.join(gone)} was taken back; ask for it again with fleet.ota.plan"
         raise TrustError(message, code="APPROVAL")
-    fresh.with_approvals(bundle.approvals).save(path)
+    fresh = fresh.with_approvals(bundle.approvals)
+    over = [one.path for one in fresh.approved() if one.expired(now)]  # it may have been given anew under its name
+    if over:
+        message = f"the approval {', '.join(over)} has ended; ask for another one with fleet.ota.plan"
+        raise TrustError(message, code="APPROVAL")
+    fresh.save(path)
     return ends(fresh) > ends(bundle)

@@ -22,7 +22,7 @@ from ..repository.metadata import store
 from ..repository.metadata.releases import Listed, listed
 from ..transports import tuf
 from . import related
-from .bundle import Bundle
+from .bundle import ENDED, TEXTS, Bundle
 from .bundle import Document as Step
 
 try:
@@ -87,6 +87,8 @@ class _Client:
         else:
             base = ""
             self.fetcher = tuf.DirectoryFetcher(pathlib.Path(repository))
+        #: When the metadata of each role expires, in ISO 8601; :data:`ENDED` for an approvals role that has.
+        self.ends: dict[str, str] = {}
         self.metadata_url, self.targets_url = base + "metadata/", base + "targets/"
 
     def find(self, channel: str, wanted: str) -> Bundle:
@@ -113,6 +115,9 @@ class _Client:
             roots, roles = self._roots(), self._roles(entry.target)
             for path in more.documents:
                 roles.update(self._roles(path))
+            for role in (*TEXTS, "root", *roles):
+                kept = self._cached(object, urllib.parse.quote(role, safe=""))
+                self.ends[role] = kept.signed.expires.isoformat()
         except (exceptions.RepositoryError, exceptions.DownloadError, DeserializationError) as error:
             raise self._error(f"cannot be trusted: {_sentence(error)}", code=_code(error)) from error
         except (OSError, ValueError) as error:
@@ -170,7 +175,12 @@ class _Client:
         delegations = targets.delegations.roles if targets.delegations else None
         roles = {}
         for role in filter(store.is_approvals, delegations or {}):
-            updater.get_targetinfo(f"{role}/{entry.name}/-")  # makes ngclient verify and keep what the role says
+            try:
+                updater.get_targetinfo(f"{role}/{entry.name}/-")  # makes ngclient verify and keep what the role says
+            except exceptions.ExpiredMetadataError:
+                # What it lists counts no more: whoever asks for an approval by it finds none. Others need none.
+                self.ends[role] = ENDED
+                continue
             roles[role] = self._delegated(targets, role).targets
         return related.gather(entry, self._delegated(targets, entry.channel).targets, roles, download)
 
@@ -240,6 +250,7 @@ class _Client:
             repository=self.repository,
             cache=str(self.folder),
             tls=self.tls,
+            ends=self.ends,
             **texts,
         )
 

@@ -57,6 +57,12 @@ def show(session: Session) -> dict[str, t.Any]:
     return shown
 
 
+def expiring(session: Session) -> list[str]:
+    """For people: which roles end soon, or have ended."""
+    edit = session.edit(session.load(), Ring({}))
+    return _expiring([_role(edit, name, metadata, session) for name, metadata in changes.all_roles(edit)], edit)
+
+
 def _role(edit: Edit, name: str, metadata: t.Any, session: Session) -> dict[str, t.Any]:
     signed = metadata.signed
     holder: t.Any = edit.root.signed if name in store.TOP else edit.targets.signed.delegations

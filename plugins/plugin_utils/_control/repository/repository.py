@@ -21,7 +21,7 @@ from ....module_utils._device.documents import release as documents
 from ..base import files
 from ..base.errors import RepositoryError
 from ..policy import attestations as custody
-from . import attestations, source
+from . import attestations, renewal, source
 from .metadata import changes, store
 from .metadata.releases import Listed, admit, admit_document, by_counter, target_of
 from .metadata.roles import Config
@@ -159,17 +159,22 @@ class Repository(Session):
         with self._existing():
             return self._removal(role, paths, ring, request, check=False)
 
-    def refresh(self, ring: Ring, *, check: bool = False, propose: Request | None = None) -> Change:
+    def refresh(
+        self, ring: Ring, *, check: bool = False, propose: Request | None = None, raise_versions: int = 0
+    ) -> Change:
         """Sign again what is close to its expiry.
 
         Timestamp and snapshot when half of their time is over (their keys must be at hand), other roles when less
         than a quarter is left and their keys are at hand; without keys they are named in the warnings. With
         ``propose``, roles for which some of the keys are at hand become a proposal.
+
+        With ``raise_versions``, everything but root is signed again, with a version that is so much higher: a
+        repository that was restored from a backup is older than what clients have seen, and they refuse it.
         """
         if check:
-            return self._refresh(ring, check=True, propose=propose)
+            return renewal.renew(self, ring, check=True, propose=propose, step=raise_versions)
         with self._existing():
-            return self._refresh(ring, check=False, propose=propose)
+            return renewal.renew(self, ring, check=False, propose=propose, step=raise_versions)
 
     def releases(self, channel: str | None = None) -> list[Listed]:
         """What the channels (or the one) list, by channel, name and counter."""
@@ -185,6 +190,11 @@ class Repository(Session):
             missing = ", ".join(name for name in store.TOP if name not in config.roles)
             raise RepositoryError(f"a new repository needs keys for every role; give roles for {missing}")
         edit = self.edit(state, ring, periods)
+        if store.TIMESTAMP in config.periods and state:
+            # Whoever gives the period says for how long; one that gets shorter is no sign of a clock that is behind.
+            edit.trusts_clock = True
+            if state.timestamp.signed.expires - self.now > edit.period(store.TIMESTAMP):
+                edit.touched.add(store.TIMESTAMP)
         edit.hold(config.roles)
         edit.delegate({**config.channels, **config.approvals})
         kind = "roles" if state else "repository"
@@ -294,31 +304,6 @@ class Repository(Session):
         edit.enter(role, {}, paths)
         changed, proposal = commit_or_propose(self, edit, {}, "revocation", request, check=check)
         return Change(changed, before, changes.content_lines(role, metadata.signed_bytes), proposal=proposal)
-
-    def _refresh(self, ring: Ring, *, check: bool, propose: Request | None) -> Change:
-        state = self.load()
-        edit = self.edit(state, ring)
-        warnings, lacking = [], []
-        for name, metadata in changes.all_roles(edit):
-            left = metadata.signed.expires - self.now
-            online = name in (store.SNAPSHOT, store.TIMESTAMP)
-            if left * (2 if online else 4) >= edit.period(name):
-                continue
-            if (edit.can_sign(name) and edit.online()) or (online and not propose):
-                edit.touched.add(name)
-            elif propose and not online and any(keyid in ring.signers for keyid in edit.keyids(name)):
-                lacking.append(name)
-            else:
-                warnings.append(f"{name} expires on {metadata.signed.expires:%Y-%m-%d} and its keys were not given")
-        before = changes.expiry_lines(edit)
-        changed, _none = commit_or_propose(self, edit, {}, "renewal", None, check=check)
-        after, proposal = changes.expiry_lines(edit), None
-        if lacking:
-            rest = self.edit(state if check else self.load(), ring, edit.periods)
-            rest.touched.update(lacking)
-            new, proposal = commit_or_propose(self, rest, {}, "renewal", propose, check=check)
-            changed = changed or new
-        return Change(changed, before, after, warnings=warnings, proposal=proposal)
 
     def _existing(self) -> t.ContextManager[None]:
         if not self.exists and not (self.trust_root and self.store.is_half_made(self.trust_root)):

@@ -267,6 +267,7 @@ def test_a_server_that_is_down_is_told(published: Site) -> None:
 
 def test_expired_metadata_is_refused(published: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Store, "require_accepted", lambda *_arguments: None)
+    monkeypatch.setattr(Edit, "_require_clock", lambda *_arguments: None)
     past = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=30)
     Repository(published.path, now=past).publish("stable", published.document("3.0", 3), published.ring())
     error = refused(published)

@@ -17,7 +17,7 @@ from ansible_collections.fleet.ota.plugins.plugin_utils._control.base import fil
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.base.errors import ControlError, RepositoryError
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.keys import ring as keys
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository.metadata import store
-from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository.metadata.edit import Holders
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository.metadata.edit import Edit, Holders
 from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository.repository import Repository
 from tuf.api.metadata import Metadata, Root, TargetFile
 
@@ -410,12 +410,14 @@ def test_a_root_that_the_one_before_did_not_sign_is_refused(site: Site, tmp_path
         site.repository().store.load()
 
 
-def test_what_clients_would_refuse_is_not_put_in_place(site: Site) -> None:
+def test_what_clients_would_refuse_is_not_put_in_place(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.publish()
     before = tree(site.path)
+    expired = site.repository(later(days=-30))
+    # that it is behind is noticed before; this is about everything else that is wrong with what would be put in place
+    monkeypatch.setattr(Edit, "_require_clock", lambda *_arguments: None)
     with pytest.raises(RepositoryError, match="would not be accepted by its own clients"):
-        site.repository(later(days=-30)).publish("stable", site.document(), site.ring())
-        site.repository(later(days=-30)).publish("stable", site.document("2.0", 2), site.ring())
+        expired.publish("stable", site.document("2.0", 2), site.ring())
     assert tree(site.path) == before
     assert site.fetch().version == "1.0"
 

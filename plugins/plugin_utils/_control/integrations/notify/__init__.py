@@ -23,7 +23,9 @@ from ...base.errors import ControlError, PlanError
 from ...journal.journal import Journal
 
 STARTED, HELD, HALTED, WANTED, ENDED = "started", "held", "halted", "approval_wanted", "ended"
-EVENTS = (STARTED, HELD, HALTED, WANTED, ENDED)
+#: Of a repository: metadata end soon, and somebody has to bring keys.
+EXPIRING = "expiring"
+EVENTS = (STARTED, HELD, HALTED, WANTED, ENDED, EXPIRING)
 #: Type and the keys that a receiver of it has: those that it needs, then others.
 TYPES: t.Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "cloudevents": (("url",), ("token_file", "mode", "tls")),
@@ -45,7 +47,10 @@ class Refused(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Message:
-    """What happened: one of :data:`EVENTS`, a sentence, and data for programs."""
+    """What happened: one of :data:`EVENTS`, a sentence, and data for programs.
+
+    ``rollout`` is the rollout, or the repository, that it is about.
+    """
 
     event: str
     rollout: str

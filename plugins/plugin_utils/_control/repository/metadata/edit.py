@@ -42,6 +42,10 @@ if t.TYPE_CHECKING:
     from ...keys.ring import Ring
 
 
+#: How far clocks of publishers may be apart.
+_TOLERANCE = datetime.timedelta(hours=1)
+
+
 @dataclasses.dataclass(frozen=True)
 class Holders:
     """Who signs for a role: public keys, and how many of them must."""
@@ -59,9 +63,19 @@ class Edit:
     ``state`` is None for a repository that is being made; ``periods`` are days until expiry by role.
     """
 
-    def __init__(self, state: State | None, ring: Ring, periods: t.Mapping[str, int], now: datetime.datetime) -> None:
+    def __init__(
+        self,
+        state: State | None,
+        ring: Ring,
+        periods: t.Mapping[str, int],
+        now: datetime.datetime,
+    ) -> None:
         self.ring = ring
         self.periods = periods
+        #: How much is added to the version of what is signed; clients take any that is above the one they know.
+        self.step = 1
+        #: Whether a timestamp may be signed that ends before the one that it replaces.
+        self.trusts_clock = False
         self.now = now
         self.old = state
         if state is None:
@@ -253,12 +267,28 @@ class Edit:
     def _sign(self, role: str, metadata: Metadata[t.Any]) -> None:
         signed = metadata.signed
         if role not in self._new:
-            signed.version += 1
+            # that of a root says which file follows which
+            signed.version += 1 if role == ROOT else self.step
+            self._require_clock(role, signed.expires)
         signed.expires = (self.now + self.period(role)).replace(microsecond=0)
         if store.is_approvals(role):
             self._attest(role, metadata)
         metadata.signatures.clear()
         sign(metadata, self.keyids(role), self.ring)
+
+    def _require_clock(self, role: str, ends: datetime.datetime) -> None:
+        """Raise :class:`RepositoryError` if the timestamp that is replaced, and ``ends`` then, was signed after now.
+
+        The new one would end before it, and clients would find the repository expired.
+        """
+        signed = ends - datetime.timedelta(days=max(self.periods[TIMESTAMP], store.PERIODS[TIMESTAMP]))
+        if role == TIMESTAMP and not self.trusts_clock and signed - self.now > _TOLERANCE:
+            raise RepositoryError(
+                f"this machine's clock says {self.now:%Y-%m-%d %H:%M} UTC, and the repository's timestamp was signed "
+                f"at {signed:%Y-%m-%d %H:%M} UTC or later: set the clock, nothing was signed. If the period of the "
+                "timestamp was made shorter, say so once more with fleet.ota.repository and fleet_ota_expiry_days",
+                code="CLOCK",
+            )
 
     def _attest(self, role: str, metadata: Metadata[t.Any]) -> None:
         """Keep who approved what is listed already, before other people sign for something else.
