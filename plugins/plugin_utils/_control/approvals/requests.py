@@ -19,7 +19,7 @@ from ..base.errors import PlanError, RepositoryError
 from ..base.plan import Plan
 from ..keys.ring import Ring
 from ..policy import listing
-from ..policy.policy import TARGET, parse
+from ..policy.policy import TARGET, parse, unknown_or_doubled
 from ..repository.metadata import store
 from ..repository.metadata.store import in_force
 from ..repository.proposals import kinds, proposals
@@ -201,8 +201,9 @@ class ApprovalRequests:
         state = self._load()
         delegations = state.targets.signed.delegations
         roles = (delegations.roles or {}) if delegations else {}
-        problems = []
-        for rule in parse(content)["rules"]:
+        rules = parse(content)
+        problems = unknown_or_doubled(rules, [name for name in roles if not store.is_approvals(name)])
+        for rule in rules["rules"]:
             for role, count in rule["approvals"].items():
                 if role not in roles:
                     problems.append(f"rule {rule['name']}: the repository has no role {role}; add it first")

@@ -12,6 +12,7 @@ statements are about this release and by whom the fleet's policy demands (docs/r
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import hashlib
 import json
@@ -28,8 +29,8 @@ try:
     from in_toto_attestation.predicates.test_result.v0 import test_result_pb2
     from in_toto_attestation.v1 import statement, statement_pb2
     from securesystemslib.dsse import Envelope
-    from securesystemslib.exceptions import VerificationError
-    from securesystemslib.signer import Key
+    from securesystemslib.exceptions import UnverifiedSignatureError, VerificationError
+    from securesystemslib.signer import Key, Signature
 except ImportError:  # libraries.require() tells
     pass
 
@@ -37,6 +38,7 @@ except ImportError:  # libraries.require() tells
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 #: Bytes of one envelope at most; an SBOM of a whole distribution has a few MB.
 LARGEST = 32 << 20
+_MOST_SIGNATURES = 64
 SLSA = "https://slsa.dev/provenance/v1"
 TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
 
@@ -51,6 +53,8 @@ class Attachment:
     predicate: str
     subjects: frozenset[str]
     envelope: Envelope
+    #: the signatures, by whomever
+    signatures: tuple[bytes, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.predicate} ({self.name}, {len(self.subjects)} subjects)"
@@ -70,7 +74,7 @@ def parse(content: bytes, name: str) -> Attachment:
     if len(content) > LARGEST:
         raise _error(f"{name} has {len(content)} bytes, {LARGEST} at most; attach less")
     try:
-        envelope = Envelope.from_dict(json.loads(content))
+        envelope, signatures = _envelope(json.loads(content))
         if envelope.payload_type != PAYLOAD_TYPE:
             raise ValueError(f"its payload is {envelope.payload_type!r}, not {PAYLOAD_TYPE}")
         message = json_format.Parse(envelope.payload, statement_pb2.Statement())
@@ -79,11 +83,11 @@ def parse(content: bytes, name: str) -> Attachment:
         subjects = [subject.digest.get("sha256") for subject in message.subject]
         if not all(subjects):
             raise ValueError("a subject has no sha256")
-    # what malformed JSON, base64, protobuf or a signature without a key id raises
+    # what malformed JSON, base64 or protobuf raises
     except (ValueError, KeyError, TypeError, AttributeError, json_format.ParseError) as error:
         raise _error(f"{name} is no in-toto statement in a DSSE envelope: {error}; attach another") from error
     digest = hashlib.sha256(content).hexdigest()
-    return Attachment(name, content, digest, message.predicate_type, frozenset(subjects), envelope)
+    return Attachment(name, content, digest, message.predicate_type, frozenset(subjects), envelope, signatures)
 
 
 def require_custody(
@@ -91,41 +95,41 @@ def require_custody(
 ) -> list[str]:
     """Lines for people on what the statements prove about a release.
 
-    Each attachment must be signed by those whom ``policy`` trusts for its predicate, and be about this release: its
-    subjects hold the release's ``digest`` or some of the payloads of ``document``, and those of one predicate
-    together all of them. Every predicate that the policy requires in ``channel`` must be there. Raises
-    :class:`RepositoryError` with ``CUSTODY`` and every problem in ``detail['problems']``.
+    Each attachment must be signed as one of the rules of ``policy`` for its predicate says, and be about this release:
+    its subjects hold the release's ``digest`` or some of the payloads of ``document``, and those that one rule counts
+    together all of them. Every rule that the policy requires in ``channel`` must be met, each by itself where several
+    are about one predicate. Raises :class:`RepositoryError` with ``CUSTODY`` and every problem in
+    ``detail['problems']``.
     """
-    rules = {
-        entry["predicate"]: entry
-        for entry in (policy.get("custody", []) if policy else [])
-        if channel in entry.get("channels", [channel])
-    }
+    rules = [
+        entry for entry in (policy.get("custody", []) if policy else []) if channel in entry.get("channels", [channel])
+    ]
     problems: list[str] = []
     lines: list[str] = []
     payloads = {entry["sha256"]: str(entry["name"]) for entry in release.payload_files(document)}
-    covered: dict[str, set[str]] = {}
+    covered: dict[int, set[str]] = {}
     for one in attachments:
-        rule = rules.get(one.predicate)
-        if rule is None:
+        mine = [(number, rule) for number, rule in enumerate(rules) if rule["predicate"] == one.predicate]
+        if not mine:
             problems.append(
                 f"{one}: the fleet's policy trusts no key for this predicate in channel {channel}; add it to custody"
             )
             continue
-        wrong = _signed(one, rule)
+        wrong = {number: _signed(one, rule) for number, rule in mine}
         about = set(payloads) if digest in one.subjects else one.subjects & set(payloads)
-        if wrong:
-            problems.append(f"{one}: {wrong}")
+        if all(wrong.values()):
+            problems.append(f"{one}: {' and '.join(dict.fromkeys(filter(None, wrong.values())))}")
         elif not about:
             problems.append(f"{one}: is about other files; attach the statement of this build")
         else:
-            covered.setdefault(one.predicate, set()).update(about)
+            for number in [number for number, reason in wrong.items() if reason is None]:
+                covered.setdefault(number, set()).update(about)
             lines.append(f"{one}: signed, about {len(about)} of {len(payloads)} payloads")
-    for predicate, rule in rules.items():
-        left = sorted(payloads[sha256] for sha256 in set(payloads) - covered.get(predicate, set()))
-        if left and (predicate in covered or rule.get("required", True)):
+    for number, rule in enumerate(rules):
+        left = sorted(payloads[sha256] for sha256 in set(payloads) - covered.get(number, set()))
+        if left and (number in covered or rule.get("required", True)):
             problems.append(
-                f"{predicate}: no trusted statement covers {', '.join(left[:5])}; attach one, signed by "
+                f"{rule['predicate']}: no trusted statement covers {', '.join(left[:5])}; attach one, signed by "
                 f"{rule.get('threshold', 1)} of the keys in the policy"
             )
     if problems:
@@ -134,17 +138,47 @@ def require_custody(
 
 
 def _signed(one: Attachment, rule: t.Mapping[str, t.Any]) -> str | None:
-    """What is wrong with the signatures, None if the rule's threshold is met by distinct keys."""
+    """What is wrong with the signatures, None if the rule's threshold is met by distinct keys.
+
+    Each trusted key is tried on each signature: a key id is a hint that anybody may have written, and that cosign and
+    others leave out (DSSE protocol, "Verification").
+    """
     trusted: dict[str, Key] = {}
     for entry in rule["keys"]:
         value = dict(entry)
         key = Key.from_dict(value.pop("keyid"), value)
         trusted[str(key.keyval)] = key
-    try:
-        one.envelope.verify(list(trusted.values()), int(rule.get("threshold", 1)))
-    except (VerificationError, ValueError) as error:
-        return f"not signed by whom the policy trusts for it ({error}); have it signed"
+    signed, good = one.envelope.pae(), 0
+    for key in trusted.values():
+        good += any(_is_by(key, signature, signed) for signature in one.signatures)
+    wanted = int(rule.get("threshold", 1))
+    if good < wanted:
+        return f"not signed by whom the policy trusts for it ({good} of {wanted} keys have); have it signed"
     return None
+
+
+def _is_by(key: Key, signature: bytes, signed: bytes) -> bool:
+    try:
+        key.verify_signature(Signature(key.keyid, signature.hex()), signed)
+    except (UnverifiedSignatureError, VerificationError, ValueError):
+        return False
+    return True
+
+
+def _envelope(value: t.Any) -> tuple[Envelope, tuple[bytes, ...]]:
+    """The envelope without its signatures, and these. Raises ValueError and its like."""
+    signatures = value["signatures"]
+    if not isinstance(signatures, list) or not 1 <= len(signatures) <= _MOST_SIGNATURES:
+        raise ValueError(f"it has not 1 to {_MOST_SIGNATURES} signatures")
+    return (
+        Envelope.from_dict({**value, "payload": _standard(value["payload"]), "signatures": []}),
+        tuple(base64.b64decode(_standard(one["sig"]), validate=True) for one in signatures),
+    )
+
+
+def _standard(text: str) -> str:
+    """DSSE allows the base64 of URLs too."""
+    return text.replace("-", "+").replace("_", "/")
 
 
 def _known_predicate(message: statement_pb2.Statement) -> None:

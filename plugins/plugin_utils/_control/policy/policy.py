@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import typing as t
 
@@ -15,9 +16,6 @@ from ....module_utils._device.documents import approved, policy
 from ..base import files, yamlfile
 from ..base.errors import RepositoryError
 from ..keys import ring
-
-if t.TYPE_CHECKING:
-    pass
 
 Policy = policy.Policy
 TARGET = policy.TARGET
@@ -47,6 +45,25 @@ def parse(content: bytes) -> Policy:
         return policy.parse(content)
     except policy.PolicyError as error:
         raise RepositoryError(error.message, code="POLICY") from error
+
+
+def unknown_or_doubled(rules: Policy, channels: t.Collection[str]) -> list[str]:
+    """Mistakes of a policy that nobody would notice: ``channels`` are those of the repository.
+
+    A rule for a channel that is misspelt is never asked, and of a key that stands twice one signature counts.
+    """
+    problems = []
+    named: list[tuple[str, t.Mapping[str, t.Any]]] = [(f"rule {rule['name']}", rule) for rule in rules["rules"]]
+    named += [(f"custody of {entry['predicate']}", entry) for entry in rules.get("custody", [])]
+    for where, entry in named:
+        unknown = [name for name in entry.get("channels", []) if name not in channels]
+        if unknown:
+            there = ", ".join(sorted(channels)) or "none"
+            problems.append(f"{where}: the repository has no channel {', '.join(unknown)}, only {there}")
+        keys = [json.dumps(key["keyval"], sort_keys=True) for key in entry.get("keys", []) if isinstance(key, dict)]
+        if len(set(keys)) < len(keys):
+            problems.append(f"{where}: a key stands twice, and counts once; name it once")
+    return problems
 
 
 def demands(rules: Policy, words: t.Mapping[str, str], channel: str) -> list[approved.Demand]:

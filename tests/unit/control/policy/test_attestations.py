@@ -53,10 +53,12 @@ class Build:
     def attachment(self, *signers: str, **changes: t.Any) -> attestations.Attachment:
         return attestations.parse(json.dumps(self.statement(*signers, **changes)).encode(), "statement.json")
 
-    def policy(self, **changes: t.Any) -> policies.Policy:
+    def policy(self, more: t.Sequence[dict[str, t.Any]] = (), **changes: t.Any) -> policies.Policy:
         entry = {"predicate": attestations.SLSA, "keys": ["builder.pub"], **changes}
         path = self.site.folder / "keys" / "policy.yml"
-        path.write_text(json.dumps({"format": 1, "rules": [{"name": "all", "approvals": {}}], "custody": [entry]}))
+        path.write_text(
+            json.dumps({"format": 1, "rules": [{"name": "all", "approvals": {}}], "custody": [entry, *more]})
+        )
         return policies.parse(policies.read(path))
 
     def check(self, *attachments: attestations.Attachment, channel: str = "stable", **changes: t.Any) -> list[str]:
@@ -103,8 +105,47 @@ def test_nobody_else_may_vouch(build: Build) -> None:
 def test_a_copy_of_one_key_is_no_second_signer(build: Build) -> None:
     twin = build.site.folder / "keys" / "twin.pub"
     twin.write_bytes((build.site.folder / "keys" / "builder.pub").read_bytes())
-    refused(build, "can't be less than threshold", build.attachment("builder"), threshold=2,
+    refused(build, "1 of 2 keys have", build.attachment("builder"), threshold=2,
             keys=["builder.pub", "twin.pub"])  # fmt: skip
+
+
+@pytest.mark.parametrize("keyid", ["", None, "SHA256:abc", 7], ids=repr)
+def test_a_key_id_is_a_hint(build: Build, keyid: t.Any) -> None:
+    envelope = build.statement("builder", "second")
+    for signature in envelope["signatures"]:
+        signature["keyid"] = keyid
+        signature["sig"] = signature["sig"].replace("+", "-").replace("/", "_")  # the base64 of URLs
+    if keyid is None:
+        envelope["signatures"] = [{"sig": one["sig"]} for one in envelope["signatures"]]
+    attached = attestations.parse(json.dumps(envelope).encode(), "x")
+    assert build.check(attached, keys=["builder.pub", "second.pub"], threshold=2)
+    refused(build, "not signed by whom", attached, keys=["stranger.pub"])
+
+
+def test_the_id_of_a_trusted_key_makes_no_signature(build: Build) -> None:
+    envelope = build.statement("stranger")
+    envelope["signatures"][0]["keyid"] = build.statement("builder")["signatures"][0]["keyid"]
+    refused(build, "not signed by whom", attestations.parse(json.dumps(envelope).encode(), "x"))
+
+
+def test_of_two_rules_for_one_predicate_both_count(build: Build) -> None:
+    two: dict[str, t.Any] = {"keys": ["builder.pub", "second.pub"], "threshold": 2}
+    also = [{"predicate": attestations.SLSA, "keys": ["stranger.pub"], "required": False, "channels": ["stable"]}]
+    refused(build, "no trusted statement covers app.tar.gz", more=also, **two)
+    refused(build, "signed by 2 of the keys", build.attachment("stranger"), more=also, **two)
+    assert build.check(build.attachment("builder", "second"), more=also, **two)
+    must = [{**also[0], "required": True}]
+    refused(build, "signed by 1 of the keys", build.attachment("builder", "second"), more=must, **two)
+    assert build.check(build.attachment("builder", "second"), build.attachment("stranger"), more=must, **two)
+
+
+def test_a_policy_names_channels_that_are_there_and_a_key_once(build: Build) -> None:
+    def problems(**changes: t.Any) -> list[str]:
+        return policies.unknown_or_doubled(build.policy(**changes), ["stable", "pilot"])
+
+    assert problems(channels=["stable"]) == []
+    assert "no channel stabel, only pilot, stable" in problems(channels=["stabel"])[0]
+    assert "a key stands twice" in problems(keys=["builder.pub", "builder.pub"])[0]
 
 
 def test_a_predicate_that_nobody_is_trusted_for_is_refused(build: Build) -> None:
