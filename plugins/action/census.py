@@ -11,7 +11,7 @@ import typing as t
 from ..plugin_utils._actions.base import Arguments, Options, Result, named
 from ..plugin_utils._actions.controller import ControllerAction, here, targets
 from ..plugin_utils._actions.hostvars import registered
-from ..plugin_utils._control.reports import fleet
+from ..plugin_utils._control.reports import fleet, witness
 
 
 class ActionModule(ControllerAction):
@@ -39,6 +39,10 @@ class ActionModule(ControllerAction):
         if arguments["journal_dir"]:
             places, problems = fleet.places(here(arguments["journal_dir"]), hosts)
         rows = fleet.rows(hosts, info, health, places)
+        problems += witness.differences(rows, info, places)
+        if arguments["journal_dir"]:
+            rollouts = [place.rollout for place in places.values()]
+            problems += witness.predecessors(here(arguments["journal_dir"]), rollouts)
         return {
             "changed": False,
             "devices": rows,

@@ -82,7 +82,8 @@ unreached:
   type: list
   elements: str
 problems:
-  description: Journals that cannot be read, and why.
+  description:
+    - Journals that cannot be read, and why. Where devices, or other journals, tell another story than a journal.
   returned: success
   type: list
   elements: str
