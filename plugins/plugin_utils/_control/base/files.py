@@ -26,6 +26,8 @@ import typing as t
 from .errors import ControlError
 
 CHUNK = 1 << 20
+#: How a file is called until it is whole.
+_TEMPORARY = ".new-"
 
 
 def canonical(value: object) -> bytes:
@@ -75,7 +77,7 @@ def write_new(path: pathlib.Path, content: bytes, mode: int, *, shared: bool = T
 
     A secret is not ``shared``: it is its owner's alone wherever it lies.
     """
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".new-") as handle:  # made with mode 0600
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=_TEMPORARY) as handle:  # made with mode 0600
         handle.write(content)
         handle.flush()
         _set_mode(handle.fileno(), mode, path.parent if shared else None)
@@ -112,6 +114,15 @@ def copy_hashed(chunks: t.Iterable[bytes], path: pathlib.Path, *, sha256: str, l
             )
 
 
+def sweep(folder: pathlib.Path) -> None:
+    """Remove what writers that were killed left below ``folder``. Only for whoever alone may write there now."""
+    for place, _folders, names in os.walk(folder):
+        for name in names:
+            if name.startswith(_TEMPORARY):
+                with contextlib.suppress(OSError):  # of another user; it is in nobody's way
+                    os.unlink(os.path.join(place, name))
+
+
 def read_chunks(path: pathlib.Path) -> t.Iterator[bytes]:
     """The content of ``path`` in pieces of a megabyte."""
     with path.open("rb") as handle:
@@ -145,7 +156,7 @@ def lock(path: pathlib.Path) -> t.Iterator[None]:
 
 @contextlib.contextmanager
 def _replacement(path: pathlib.Path, mode: int) -> t.Iterator[t.IO[bytes]]:
-    fd, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    fd, name = tempfile.mkstemp(dir=path.parent, prefix=_TEMPORARY)
     temporary = pathlib.Path(name)
     try:
         with os.fdopen(fd, "wb") as handle:

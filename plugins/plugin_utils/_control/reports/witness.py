@@ -82,7 +82,8 @@ def _witnesses(device: str, witnessed: object, place: Place) -> list[str]:
     about = [one for one in kept if one.get("rollout") == place.rollout]
     if not about or checkpoints.of_journal(place.state.checkpoint(), about):
         return []
-    return [
-        f"{device} has witnessed a journal of {place.rollout} with another first record: this one was begun anew, "
-        "or it was changed; compare it with a backup"
-    ]
+    line = (
+        f"{device} has witnessed a journal of {place.rollout} with another first record: this one was begun anew, or "
+        "it was changed; compare it with a backup"
+    )
+    return [line]

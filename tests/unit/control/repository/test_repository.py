@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import pathlib
 import shutil
+import subprocess
+import sys
 import typing as t
 
 import pytest
@@ -525,3 +528,30 @@ def test_a_key_change_cut_short_never_locks_clients_out(
     assert "fresh" in str(
         site.repository().store.load().root.keys[keys.public(site.key("fresh")).keyid].unrecognized_fields
     )
+
+
+#: Publishes, and is killed when it has written the first piece of a payload.
+KILLED = """
+import os, pathlib, signal, sys
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.base import files
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.keys.ring import Ring
+from ansible_collections.fleet.ota.plugins.plugin_utils._control.repository.repository import Repository
+def pieces(path):
+    yield path.read_bytes()[:10]
+    os.kill(os.getpid(), signal.SIGKILL)
+files.read_chunks = pieces
+folder = pathlib.Path(sys.argv[1])
+Repository(folder / "repository").publish("stable", pathlib.Path(sys.argv[2]), Ring.load([folder / "keys"]))
+"""
+
+
+def test_the_next_publication_clears_away_what_a_killed_one_left(site: Site) -> None:
+    document = site.document()
+    path = os.pathsep.join(sys.path)
+    environment = {**os.environ, "PYTHONPATH": path}
+    killed = subprocess.run([sys.executable, "-c", KILLED, site.folder, document], env=environment, check=False)
+    assert killed.returncode == -9
+    assert list(site.path.rglob(".new-*"))
+    site.repository().publish("stable", document, site.ring())
+    assert not list(site.path.rglob(".new-*"))
+    assert site.fetch().version == "1.0"

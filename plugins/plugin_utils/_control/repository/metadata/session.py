@@ -13,7 +13,7 @@ import datetime
 import pathlib
 import typing as t
 
-from ...base import libraries
+from ...base import files, libraries
 from ...base.errors import RepositoryError, TrustError
 from .edit import Edit
 from .store import Store
@@ -87,8 +87,10 @@ class Session:
 
     @contextlib.contextmanager
     def locked(self) -> t.Iterator[None]:
-        """Alone with the repository until the block ends; a making that was cut short is finished first."""
+        """Alone with the repository until the block ends; what was cut short before is finished or cleared away."""
         with self.store.lock():
+            for name in ("metadata", "targets"):  # people sign proposals beside us
+                files.sweep(self.store.directory / name)
             if self.trust_root is not None and not self.exists and self.store.is_half_made(self.trust_root):
                 self.store.finish_making()
             yield
