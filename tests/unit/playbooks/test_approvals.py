@@ -158,6 +158,16 @@ def test_a_device_that_the_approved_plan_does_not_name_is_left_out(team: Team) -
     )
     assert (found["outcome"], found["code"]) == ("refused", "PLAN_MISMATCH")
 
+    # the approval is taken back by those who gave it; what runs already stays
+    rollout = team.fleet.records()[0]["rollout"]
+    said = {"fleet_ota_rollout_id": rollout, "fleet_ota_remark": "a leak"}
+    taken = team.local("revoke", people=("ben", "carol"), online=True, **said)
+    assert taken.rc == 0, taken.text
+    refused = team.fleet.play("rollout", fleet_ota_hosts="d1")
+    assert refused.rc != 0
+    assert "needs approval" in refused.text
+    assert team.fleet.running() == {"d1": "2", "d2": "1"}
+
 
 def test_a_denial_needs_a_reason_and_ends_it(team: Team) -> None:
     assert team.policy().rc == 0
