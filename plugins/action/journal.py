@@ -14,9 +14,22 @@ from ..plugin_utils._actions.base import Arguments, Options, Result, named
 from ..plugin_utils._actions.controller import ControllerAction, forks, here, targets
 from ..plugin_utils._actions.records import account, begin, entries
 from ..plugin_utils._control.journal import journal, outcomes
+from ..plugin_utils._control.reports import rollouts
 from ..plugin_utils._control.rollout import back_off, join, on_halt
 
-STATES = ["started", "joined", "left", "recorded", "concluded", "read", "approved", "settled", "reset", "convicted"]
+STATES = [
+    "started",
+    "joined",
+    "left",
+    "recorded",
+    "concluded",
+    "read",
+    "approved",
+    "settled",
+    "reset",
+    "convicted",
+    "listed",
+]
 _RUN = named("journal_dir", "take_over")
 #: Which variable stands for an option that is not given; a way back has no waves that a rollout's variables name.
 VARIABLES: dict[str, dict[str, str]] = {
@@ -29,6 +42,7 @@ VARIABLES: dict[str, dict[str, str]] = {
     "joined": {**_RUN, **named("penalty", "wave"), "rollout": "fleet_ota_rollout_id"},
     "concluded": named("until_wave", "notify", "deferred_exit"),
     "settled": named("journal_dir"),
+    "listed": named("journal_dir"),
     "reset": named("remark", "by"),
 }
 
@@ -83,6 +97,7 @@ class ActionModule(ControllerAction):
             ("state", "settled", ("path", "journal_dir")),
             ("state", "reset", ("remark",)),
             ("state", "convicted", ("message",)),
+            ("state", "listed", ("journal_dir",)),
         ],
         "required_by": {"channel": ["journal_dir"], "open_wave": ["bundle"]},
     }
@@ -95,6 +110,9 @@ class ActionModule(ControllerAction):
             return begin.start(arguments, check=check, warn=warn)
         if state == "joined":
             return self._join(arguments)
+        if state == "listed":
+            rows, problems = rollouts.listed(here(arguments["journal_dir"]))
+            return {"changed": False, "rollouts": rows, "summary_lines": [*rollouts.lines(rows), *problems]}
         if state == "convicted":
             return account.require_as_planned(arguments["outcome"], arguments["message"])
         if state == "reset":

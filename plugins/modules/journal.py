@@ -25,6 +25,7 @@ description:
     devices that were taken back from it, and go on although devices witnessed more than its journal has (C(AHEAD)).
   - V(convicted) fails for the device with O(message). With O(outcome=deferred) the device counts as unreachable
     instead, so that C(ansible-playbook) ends with 4 where deferrals are all that is not as planned.
+  - V(listed) says which rollouts there are in O(journal_dir).
 version_added: 0.1.0
 author:
   - fleet.ota contributors (@fleet-ota)
@@ -35,11 +36,12 @@ options:
   state:
     description: What to do.
     type: str
-    choices: [started, joined, left, recorded, concluded, read, approved, settled, reset, convicted]
+    choices: [started, joined, left, recorded, concluded, read, approved, settled, reset, convicted, listed]
     required: true
   journal_dir:
     description:
-      - Directory of all journals, each in a folder with the rollout's id. Required for V(started) and V(joined).
+      - Directory of all journals, each in a folder with the rollout's id. Required for V(started), V(joined) and
+        V(listed).
     type: path
   plan:
     description: RV(fleet.ota.plan#module:plan). Required for V(started).
@@ -54,7 +56,8 @@ options:
     description: For V(concluded), the generation of this run. Refused (C(STALE)) when a newer run follows the rollout.
     type: int
   path:
-    description: The journal, RV(path). Required for all states but V(started), V(joined) and V(reset).
+    description:
+      - The journal, RV(path). Required for V(left), V(recorded), V(concluded), V(read), V(approved) and V(settled).
     type: path
   event:
     description: What to record.
@@ -320,9 +323,16 @@ release:
   description: Name, version, counter, digest and channel.
   returned: for V(concluded) and V(read)
   type: dict
+rollouts:
+  description:
+    - Every rollout and every way back, the one that was at work last first, with C(rollout), C(release), C(back_from),
+      C(begun), C(last), C(result), C(reason) and C(counts).
+  returned: for V(listed)
+  type: list
+  elements: dict
 summary_lines:
-  description: One line for the rollout and one for each device.
-  returned: for V(concluded) and V(read)
+  description: One line for the rollout and one for each device; for V(listed) one for each rollout.
+  returned: for V(concluded), V(read) and V(listed)
   type: list
   elements: str
 """

@@ -195,6 +195,7 @@ OWN = frozenset(
         "info",
         "joined",
         "journal",
+        "listed",
         "logs_folder",
         "mirror_installed",
         "mirror_metadata",

@@ -307,6 +307,27 @@ def test_a_run_until_a_wave_that_was_promoted_is_not_failed_by_who_waits(folder:
     assert folder.journal(path, "read")["convicted"] == ["d2"]
 
 
+def test_the_rollouts_of_a_directory_are_listed_the_newest_first(folder: Folder) -> None:
+    made = folder.plan(waves=[{"percent": 100}])["plan"]
+    path = folder.start(made)["path"]
+    folder.gate(path, "before", *HOSTS)
+    for name in HOSTS:
+        folder.journal(path, "recorded", device=name, outcome="updated")
+    directory = str(pathlib.Path(path).parent.parent)
+    listed = folder.journal("unused", "listed", journal_dir=directory)
+    (row,) = listed["rollouts"]
+    assert (row["rollout"], row["release"]["channel"], row["back_from"]) == (made["rollout"], "stable", None)
+    assert row["counts"]["updated"] == len(HOSTS)
+    assert listed["summary_lines"][0].startswith(f"{made['rollout']}: gateway 1.0 (stable), ")
+    ruined = pathlib.Path(directory, "ruined-1-00000000", "journal.jsonl")
+    ruined.parent.mkdir()
+    ruined.write_text("no JSON\n")
+    assert len(folder.journal("unused", "listed", journal_dir=directory)["summary_lines"]) == 2
+    assert folder.journal("unused", "listed", journal_dir=directory + "-none")["summary_lines"] == [
+        "there are no rollouts"
+    ]
+
+
 def test_a_wave_in_which_something_is_updated_is_watched_however_old_the_rollout_is(folder: Folder) -> None:
     made = folder.plan(waves=[{"hosts": ["d1"]}, {"percent": 100}])["plan"]
     path = folder.start(made)["path"]

@@ -56,7 +56,7 @@ def give(state: State, until: str | None = None) -> Result:
     release, convicted = plan.release, _convicted(end, plan, until)
     lines = [
         f"{release['name']} {release['version']}: {end.result}, {end.reason}",
-        *(_line(row) for row in end.devices),
+        *(_line(row, plan) for row in end.devices),
         *(f"{entry['host']}: skipped, {entry['reason']}" for entry in plan.document["skipped"]),
     ]
     return {
@@ -74,7 +74,7 @@ def give(state: State, until: str | None = None) -> Result:
         "convicted": convicted,
         "deferred": deferred,
         "roll_back": on_halt.wanted_back(state),
-        "sentences": {row["device"]: _line(row) for row in end.devices} | _blame(end, convicted),
+        "sentences": {row["device"]: _line(row, plan) for row in end.devices} | _blame(end, convicted),
         "checkpoint": state.checkpoint(),
         "summary_lines": lines,
     }
@@ -130,15 +130,17 @@ def _blame(end: rollout.Conclusion, convicted: list[str]) -> dict[str, str]:
     return dict.fromkeys(stand_ins, f"the rollout is {end.result}: {end.reason}")
 
 
-def _line(row: t.Mapping[str, t.Any]) -> str:
+def _line(row: t.Mapping[str, t.Any], plan: Plan) -> str:
     if row["outcome"] is None:
         return f"{row['device']} ({row['wave']}): untouched"
     health = "" if row["healthy"] else ", unhealthy when last seen"
     health += f", could not be asked since ({row['unseen']})" if row["unseen"] else ""
     runs = _release(row["after"])
+    # a way back is a rollout of its own, in which the release before is what a device is brought to
+    outcome = "rolled back" if plan.back_from and row["outcome"] == "updated" else row["outcome"]
     cause = ": ".join(part for part in (row["code"], row["message"]) if part)
     return (
-        f"{row['device']} ({row['wave']}): {row['outcome']}{health}{', runs ' + runs if runs else ''}"
+        f"{row['device']} ({row['wave']}): {outcome}{health}{', runs ' + runs if runs else ''}"
         f"{', ' + cause if cause else ''}"
     )
 
