@@ -22,7 +22,7 @@ from pathlib import Path
 
 from ansible_collections.fleet.ota.plugins.module_utils._device import verbs
 from ansible_collections.fleet.ota.plugins.module_utils._device.base import states
-from ansible_collections.fleet.ota.plugins.module_utils._device.system import background
+from ansible_collections.fleet.ota.plugins.module_utils._device.system import background, kept
 from ansible_collections.fleet.ota.plugins.module_utils._device.system.files import tree
 from ansible_collections.fleet.ota.plugins.module_utils._device.system.layout import Layout
 from ansible_collections.fleet.ota.plugins.module_utils._device.transaction import recover, worker
@@ -94,7 +94,8 @@ class Directory:
             found["expires"] = (
                 {"boot": "the boot before", "clock": 0.0} if mode == "boot" else ({**found["expires"], "clock": 0.0})
             )
-        (self.state / "transaction.json").write_text(json.dumps(found))
+        # with its copy, which may be what counts: where the disk was full, it stands for the file
+        kept.write(self.layout, "transaction.json", found)
 
     def _driven(self) -> Driven:
         return Driven(self)
@@ -143,9 +144,8 @@ class Directory:
     # -- looking --------------------------------------------------------------------------------------------------
 
     def transaction(self) -> Reply:
-        """``transaction.json``; empty if there is none."""
-        path = self.state / "transaction.json"
-        return t.cast(Reply, json.loads(path.read_text())) if path.exists() else {}
+        """``transaction.json``, or the copy that stands for it; empty if there is none."""
+        return kept.read(self.layout, "transaction.json") or {}
 
     def history(self) -> list[Reply]:
         """Every record of ``history.jsonl``; raises if a line is not one."""
