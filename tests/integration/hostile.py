@@ -72,4 +72,5 @@ def main() -> None:
                 arm(folder)
 
 
-main()
+if __name__ == "__main__":  # Ansible imports every module of a folder in which it looks for callbacks
+    main()

@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
-import json
 import shutil
 import typing as t
 
@@ -60,8 +60,8 @@ def test_an_approval_that_has_ended_is_told_before_a_device_is_asked(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site.publish()
-    path = site.fetch().save(site.folder / "bundle.json")
-    before = path.read_bytes()
+    bundle = dataclasses.replace(site.fetch(), approvals=["approvals/a"])
+    path = bundle.save(site.folder / "bundle.json")
 
     class Over:
         path = "approvals/a"
@@ -69,18 +69,8 @@ def test_an_approval_that_has_ended_is_told_before_a_device_is_asked(
         def expired(self, now: datetime.datetime) -> bool:
             return True
 
-    saved = json.loads(before)
-    saved["approvals"] = ["approvals/a"]
-    path.write_text(json.dumps(saved))
     monkeypatch.setattr(renewal.Bundle, "approved", lambda _bundle: [Over()])
-    fresh = renewal.updater.prepare
-
-    def prepared(**more: t.Any) -> t.Any:
-        import dataclasses
-
-        return dataclasses.replace(fresh(**more), approvals=["approvals/a"])
-
-    monkeypatch.setattr(renewal.updater, "prepare", prepared)
+    monkeypatch.setattr(renewal.updater, "prepare", lambda **_asked: bundle)
     with pytest.raises(ControlError, match="approvals/a has ended; ask for another one") as caught:
         renewal.renew(path, site.trust_root, NOW)
     assert caught.value.code == "APPROVAL"

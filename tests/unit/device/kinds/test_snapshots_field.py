@@ -225,8 +225,8 @@ def test_a_file_that_goes_away_while_the_snapshot_is_taken(layout: Layout, monke
     real = tree.look_by
     seen: list[int] = []
 
-    def racing(files: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Iterator[entries.Pair]:
-        result = list(real(files, *args, **kwargs))
+    def racing(files: t.Any, selection: t.Any, *, content: bool) -> t.Iterator[entries.Pair]:
+        result = list(real(files, selection, content=content))
         if not seen:
             (etc / "a").unlink()
             (etc / "b").unlink()

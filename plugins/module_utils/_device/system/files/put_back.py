@@ -113,7 +113,7 @@ class _Way:
         """All steps, in the order that frees space first and links what is there already."""
         with self._unlocked(paths):
             for path in paths:  # also what is only changed inside: from the outside in, or nothing below can be reached
-                self._step(path, lambda path: self.files.unlock(path))
+                self._step(path, self.files.unlock)
             for path in reversed(paths):
                 if self._was(path)["t"] == "-":  # nor was anything mounted in it
                     self._step(path, lambda path: remove(self.files, path, keep=self.keep, unmounts=True))
