@@ -108,8 +108,8 @@ def test_an_approval_that_expired_is_none(site: Site, tmp_path: Path) -> None:
     office = Office(site.project, tmp_path / "people")
     release = site.project.fetch("gateway/1").identity
     made = plan.make(hosts=["dev1"], groups={"all": ["dev1"]}, release=release)
-    earlier = office.desk(datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=2))
-    (case,) = earlier.request(made, ["approvals"], Requester("dora"), hours=1)
+    earlier = office.desk(datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=50))
+    (case,) = earlier.request(made, ["approvals"], Requester("dora"), hours=0.5)
     assert earlier.sign(case, office.everybody)[0].proposal.state == "applied"
     reply = sealing.Thief(site.devices[0]).ask("apply", bundle=site.project.fetch("gateway/1").wire())
     assert (reply["outcome"], reply["code"]) == ("refused", "APPROVAL"), reply
