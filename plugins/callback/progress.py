@@ -24,7 +24,9 @@ requirements:
   - rich (for the table in a terminal; without it lines are printed)
 options:
   display:
-    description: V(table) needs a terminal, V(lines) does not. V(auto) looks whether there is one.
+    description:
+      - V(table) needs a terminal, V(lines) does not. V(auto) looks whether there is one that a person reads, and not
+        ansible-runner.
     type: str
     choices: [auto, table, lines]
     default: auto
@@ -42,9 +44,11 @@ EXAMPLES = r"""
 """
 
 import json
+import os
 import sys
 import typing as t
 
+from ansible import constants as C
 from ansible.plugins.callback import CallbackBase
 
 from ..plugin_utils._actions import progress_table
@@ -75,7 +79,10 @@ class CallbackModule(CallbackBase):
             self._display.warning(
                 "fleet.ota.progress: the library rich is missing, lines are printed instead of a table"
             )
-        if progress_table.AVAILABLE and (wanted == "table" or (wanted == "auto" and sys.stdout.isatty())):
+        # ansible-runner, and so AWX, reads its events from what is written to a terminal of its own
+        is_read = "AWX_ISOLATED_DATA_DIR" in os.environ or C.DEFAULT_STDOUT_CALLBACK == "awx_display"
+        has_terminal = sys.stdout.isatty() and not is_read
+        if progress_table.AVAILABLE and (wanted == "table" or (wanted == "auto" and has_terminal)):
             self._table = progress_table.Table()
 
     def v2_runner_on_ok(self, result: t.Any) -> None:
