@@ -58,6 +58,8 @@ class Life:
         self.machine, self.maker = Machine(device, traits, folder), Maker(project, device)
         self.engine, self.project = Engine(device, engine=program.chosen()), project
         self.runs = Offer(1)
+        #: Since the release was activated the power was cut.
+        self.was_cut = False
         self.steps: list[Step] = []
 
     def begin(self, first: Offer | None = None) -> None:
@@ -93,6 +95,7 @@ class Life:
             act.begin(machine, self.engine, lambda: self.engine.transaction().get("id") != old)
         reply = self._drive(step, bundle, old)
         oracle.cut, oracle.rolled_back = offer.end == "power", offer.end == "rollback"
+        oracle.was_cut = self.was_cut
         for act in step.acts:
             act.end()
         machine.say(f"rm -f {SURPRISE} {SURPRISE}-prerm {SURPRISE}-{offer.end}")
@@ -103,6 +106,7 @@ class Life:
         wrote = {path: entry for act in step.acts for path, entry in act.wrote.items()}
         names = {name for act in step.acts for name in act.names}
         found += oracle.problems(wrote, names, offer if updated else None)
+        self.was_cut = oracle.loses and not (updated and offer.archive)
         if updated:
             self.runs = dataclasses.replace(offer, effects=tuple({*self.runs.effects, *offer.effects}))
         return found

@@ -120,8 +120,15 @@ class Oracle:
     runs: Offer
     #: What of the machine a power cut ends for good: processes and mounts that no unit starts.
     cut: bool = False
+    #: An earlier power cut did so, and a way back may start them again: it activates the release of before.
+    was_cut: bool = False
     #: A release was there and went: what its confirmation removed of older ones stays removed.
     rolled_back: bool = False
+
+    @property
+    def loses(self) -> bool:
+        """Whether what no unit starts may be there or not."""
+        return self.cut or self.was_cut
 
     def problems(
         self, others: t.Mapping[str, evidence.Entry], names: t.Collection[str], new: Offer | None
@@ -158,7 +165,7 @@ class Oracle:
             paths = (path.split("/releases/") for path, _there in found)
             plain = [p[0] if len(p) == 1 else f"{p[0]}/{p[1].partition('/')[2] if new else p[1]}" for p in paths]
             left_out = ("/ask",) if self.cut else ()
-            return sorted(p for p in plain if not (self.cut and "forked" in p) and not p.endswith(left_out))
+            return sorted(p for p in plain if not (self.loses and "forked" in p) and not p.endswith(left_out))
 
         found = [f"process of {path}, which is not what the disk has" for path, there in after.processes if not there]
         was, now = names(self.before.processes), names(after.processes)
@@ -180,7 +187,7 @@ class Oracle:
             inside = path[len(DATABASE) :] if path.startswith(DATABASE) else ""
             record = inside in RECORDS or inside.startswith("triggers")
             is_old = path.startswith(f"{SITE}/releases/") and now is None and self.rolled_back
-            is_under_mount = self.cut and path.startswith(f"{SITE}/releases/") and "/data" in path
+            is_under_mount = self.loses and path.startswith(f"{SITE}/releases/") and "/data" in path
             if own or record or is_old or is_under_mount or path.startswith(allowed) or path in others:
                 continue
             found.append(f"file {path} was {_brief(was)}, is {_brief(now)}")
@@ -216,9 +223,9 @@ class Oracle:
         found += [f"package {n} of others went" for n in packages if f"{n} 1 install ok installed" not in after.told]
         if after.audit:
             found.append(f"dpkg --audit: {after.audit}")
-        known = {m for m in self.before.mounts if not (self.cut and SITE in m)}
+        known = {m for m in self.before.mounts if not (self.loses and SITE in m)}
         came = after.mounts - known if not new else set()
-        found += [f"mount {m} came" for m in sorted(came) if not (self.cut and SITE in m)]
+        found += [f"mount {m} came" for m in sorted(came) if not (self.loses and SITE in m)]
         found += [f"mount {m} went" for m in sorted(known - after.mounts) if not (new and SITE in m)]
         return found
 
